@@ -1,0 +1,86 @@
+"""Small networks that estimators keep per node, and the means to differentiate what depends on them."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from estbench.node import Node
+
+T = TypeVar("T")
+
+
+def mlp(inputs: int, hidden: tuple[int, ...], like: Tensor, activation: type[nn.Module] = nn.Tanh) -> nn.Module:
+    """A network ``(*batch, inputs)`` to ``(*batch,)`` that starts at zero, on the device and dtype of ``like``."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(inputs, width), activation()]
+        inputs = width
+    last = nn.Linear(inputs, 1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last, nn.Flatten(-2)).to(like)
+
+
+class MovingAverage(nn.Module):
+    """Exponential moving average of a scalar; the plain average until it has seen enough.
+
+    Args:
+        decay: how much of the average is kept at each update, in [0, 1).
+    """
+
+    value: Tensor
+    updates: Tensor
+
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        if not 0 <= decay < 1:
+            raise ValueError(f"a moving average decays by a factor in [0, 1); got {decay}")
+        self.decay = decay
+        self.register_buffer("value", torch.zeros(()))
+        self.register_buffer("updates", torch.zeros(()))
+
+    def update(self, observed: Tensor) -> None:
+        """Takes in one more observation."""
+        self.updates += 1
+        self.value += (1 / self.updates).clamp_min(1 - self.decay) * (observed - self.value)
+
+
+class PerNode(nn.ModuleDict):
+    """One network per node of a program, found by the node's name."""
+
+    def of(self, name: str, owner: nn.Module) -> nn.Module:
+        """The network of a node.
+
+        Raises:
+            RuntimeError: the owner was not prepared for this program.
+        """
+        if name not in self:
+            raise RuntimeError(
+                f"{type(owner).__name__} keeps a network per node and has none for {name!r}; call "
+                f"estimator.prepare(program) first, before making an optimiser"
+            )
+        return self[name]
+
+
+def features(node: Node) -> int:
+    """The number of entries of one value of a node."""
+    return node.logits[(0,) * node.batch_ndim].numel()
+
+
+class _Caller(nn.Module):
+    """Lets ``functional_call`` reach any function that reads a module's parameters."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, function: Callable[[], T]) -> T:
+        return function()
+
+
+def with_parameters(module: nn.Module, parameters: Mapping[str, Tensor], function: Callable[[], T]) -> T:
+    """Calls ``function`` while the module's parameters are these."""
+    return functional_call(_Caller(module), {f"module.{k}": v for k, v in parameters.items()}, (function,))

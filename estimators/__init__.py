@@ -1,0 +1,1 @@
+"""The built-in estimators, one a file; the file's name is the estimator's."""

@@ -1,0 +1,46 @@
+r"""NVIL: REINFORCE with a learned input-dependent baseline.
+
+.. math:: g = \tfrac1K \sum_k (f(b_k) - C_\psi(x) - c) \, \nabla \log q(b_k)
+
+:math:`C_\psi` is a network per node, fitted by least squares to what the moving average :math:`c` leaves; it
+sees what the node was given, or else its logits. The variance normalisation of the paper only rescales the
+gradient (and so would bias it) and is not part of this estimator.
+
+Unbiased. Bernoulli and categorical. K evaluations.
+
+Reference: Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030
+"""
+
+from torch import Tensor
+
+from estbench.estimator import ScoreFunction
+from estbench.networks import MovingAverage, PerNode, mlp
+from estbench.node import Node
+
+
+class NVIL(ScoreFunction):
+    """The score-function estimator with a learned baseline.
+
+    Args:
+        samples: joint samples per gradient.
+        hidden: width of the baseline's hidden layer.
+        decay: how much of the moving average is kept at each training step.
+    """
+
+    unbiased = True
+    paper = "Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030"
+
+    def __init__(self, samples: int = 1, hidden: int = 100, decay: float = 0.9) -> None:
+        super().__init__(samples)
+        self.networks = PerNode()
+        self.hidden = hidden
+        self.average = MovingAverage(decay)
+
+    def build(self, name: str, node: Node) -> None:
+        self.networks[name] = mlp(node.context.shape[-1], (self.hidden,), node.logits)
+
+    def baseline(self, name: str, node: Node, cost: Tensor) -> Tensor:
+        return self.networks.of(name, self)(node.context) + self.average.value.to(cost)
+
+    def observe(self, cost: Tensor) -> None:
+        self.average.update(cost.mean())

@@ -1,0 +1,28 @@
+r"""REINFORCE: the score function times the cost.
+
+.. math:: g = \tfrac1K \sum_k f(b_k) \, \nabla \log q(b_k)
+
+Unbiased. Bernoulli and categorical. K evaluations.
+
+Reference: Williams (1992), https://doi.org/10.1007/BF00992696
+"""
+
+import torch
+from torch import Tensor
+
+from estbench.estimator import ScoreFunction
+from estbench.node import Node
+
+
+class Reinforce(ScoreFunction):
+    """The score-function estimator without a baseline.
+
+    Args:
+        samples: joint samples per gradient.
+    """
+
+    unbiased = True
+    paper = "Williams (1992), https://doi.org/10.1007/BF00992696"
+
+    def baseline(self, name: str, node: Node, cost: Tensor) -> Tensor:
+        return torch.zeros_like(cost)

@@ -1,0 +1,38 @@
+r"""REINFORCE with a moving average of past costs as baseline.
+
+.. math:: g = \tfrac1K \sum_k (f(b_k) - c) \, \nabla \log q(b_k), \qquad c \leftarrow \alpha c + (1 - \alpha) \bar f
+
+The average of *previous* steps is subtracted: one that has seen the present cost would bias the gradient.
+
+Unbiased. Bernoulli and categorical. K evaluations.
+
+Reference: Williams (1992), https://doi.org/10.1007/BF00992696
+"""
+
+from torch import Tensor
+
+from estbench.estimator import ScoreFunction
+from estbench.networks import MovingAverage
+from estbench.node import Node
+
+
+class ReinforceMovingAverage(ScoreFunction):
+    """The score-function estimator with a moving-average baseline.
+
+    Args:
+        samples: joint samples per gradient.
+        decay: how much of the average is kept at each training step.
+    """
+
+    unbiased = True
+    paper = "Williams (1992), https://doi.org/10.1007/BF00992696"
+
+    def __init__(self, samples: int = 1, decay: float = 0.9) -> None:
+        super().__init__(samples)
+        self.average = MovingAverage(decay)
+
+    def baseline(self, name: str, node: Node, cost: Tensor) -> Tensor:
+        return self.average.value.to(cost)
+
+    def observe(self, cost: Tensor) -> None:
+        self.average.update(cost.mean())

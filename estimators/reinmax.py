@@ -1,0 +1,41 @@
+r"""ReinMax: straight-through of second order (Heun's method in place of Euler's).
+
+.. math:: g = \big(2 J(\tfrac12 (p_\tau + b)) - \tfrac12 J(p)\big) f'(b), \qquad
+    J(q) = \mathrm{diag}\, q - q q^\top
+
+with :math:`p_\tau` the probabilities at temperature :math:`\tau`.
+
+Biased, but exact where the cost is quadratic in each variable. Bernoulli (as two classes) and categorical. One
+evaluation; uses the derivative of the cost.
+
+Reference: Liu, Dong, Liu, Yu & Gao (2023), https://arxiv.org/abs/2304.08612
+"""
+
+from torch import Tensor
+
+from estbench.estimator import Pathwise, positive, silent
+from estbench.node import Node
+
+
+class ReinMax(Pathwise):
+    """The ReinMax estimator.
+
+    Args:
+        temperature: of the probabilities that the sample is averaged with.
+    """
+
+    unbiased = False
+    hard = True
+    paper = "Liu, Dong, Liu, Yu & Gao (2023), https://arxiv.org/abs/2304.08612"
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.temperature = positive("temperature", temperature)
+
+    def sample(self, name: str, node: Node) -> Tensor:
+        value = node.sample()
+        midpoint = (node.at(node.logits / self.temperature).mean + value).detach() / 2
+        mean = node.mean.detach()
+        # J is linear in its direction: the logits as direction make it the derivative
+        slope = 2 * node.covariance(midpoint, node.logits) - node.covariance(mean, node.logits) / 2
+        return value + silent(slope)

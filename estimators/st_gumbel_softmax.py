@@ -1,0 +1,34 @@
+r"""Straight-through Gumbel-Softmax: a hard sample forward, the relaxed one's derivative backward.
+
+.. math:: b = \mathrm{onehot}(\arg\max (\ell + \varepsilon)), \qquad
+    g = \Big(\frac{\partial}{\partial \ell} \mathrm{softmax}((\ell + \varepsilon) / \tau)\Big)^{\!\top} f'(b)
+
+Biased. Bernoulli and categorical. One evaluation; uses the derivative of the cost.
+
+Reference: Jang, Gu & Poole (2017), https://arxiv.org/abs/1611.01144
+"""
+
+from torch import Tensor
+
+from estbench.estimator import Pathwise, positive, silent
+from estbench.node import Node
+
+
+class STGumbelSoftmax(Pathwise):
+    """The straight-through Gumbel-Softmax estimator.
+
+    Args:
+        temperature: of the relaxation that the derivative is taken of.
+    """
+
+    unbiased = False
+    hard = True
+    paper = "Jang, Gu & Poole (2017), https://arxiv.org/abs/1611.01144"
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.temperature = positive("temperature", temperature)
+
+    def sample(self, name: str, node: Node) -> Tensor:
+        noise = node.noise()
+        return node.harden(noise) + silent(node.soften(noise, self.temperature))
