@@ -1,0 +1,129 @@
+"""The main job: from a suite to a report."""
+
+import datetime
+import json
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.markup import escape
+from tqdm import tqdm
+
+from estbench import plan as planning
+from estbench import report, run, suite
+from estbench.environment import environment
+from estbench.executors.inline import Inline
+from estbench.plugins import KINDS, discover
+from estbench.spec import UserError
+from estbench.store import Store, write_atomically
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    Args:
+        suite: its file or name.
+        overrides: values that replace the suite's.
+        files: plugin files.
+        out: folder for the report; None for a new one under ``runs/``.
+        store: folder that keeps finished cells.
+        threads: of torch; None for its own choice.
+    """
+
+    suite: str
+    overrides: dict[str, Any]
+    files: tuple[str, ...]
+    out: Path | None
+    store: Path
+    threads: int | None
+
+
+def compare(request: Request, console: Console, *, dry_run: bool = False) -> int:
+    """Measures and reports; returns the exit code: 1 if a cell failed.
+
+    Raises:
+        UserError: the request cannot be met.
+    """
+    started = datetime.datetime.now(datetime.UTC).astimezone()
+    for problem in (problem for kind in KINDS for problem in discover(kind, request.files).problems):
+        print(f"estbench: {problem}", file=sys.stderr)  # noqa: T201
+    wanted = suite.load(request.suite, request.overrides)
+    _prepare_torch(wanted.device, request.threads)
+    plan = planning.make(wanted, request.files)
+    console.print(f"{len(plan.cells)} cells: {_counts(plan)}.")
+    if dry_run:
+        for cell in plan.cells:
+            console.print(escape(str(cell)))
+        return 0
+    out = request.out or Path("runs") / f"{started:%Y%m%d-%H%M%S}"
+    out_store, store = Store(out), Store(request.store)
+    results, interrupted = _measure(plan, store)
+    about = {
+        "command": shlex.join(["estbench", *sys.argv[1:]]),
+        "suite": wanted.model_dump(),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started.timestamp(), 1),
+        "seeds": wanted.seeds,
+        **environment(),
+    }
+    _write(results, about, out_store.folder)
+    for table in report.terminal_table(results):
+        console.print(table)
+    _close(results, out, console)
+    if interrupted:
+        console.print("Interrupted; what was measured is kept: the same command goes on from here.")
+        return 130
+    return int((results["status"] == "failed").any())
+
+
+def _prepare_torch(device: str, threads: int | None) -> None:
+    if threads:
+        torch.set_num_threads(threads)
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"no CUDA device is available here; got --device {device}")
+
+
+def _counts(plan: planning.Plan) -> str:
+    tasks = {str(cell.task) for cell in plan.cells}
+    estimators = {str(spec) for cell in plan.cells for spec in cell.estimators}
+    measures = [str(measure) for measure in dict.fromkeys(str(cell.measure.name) for cell in plan.cells)]
+    return f"{len(estimators)} estimators on {len(tasks)} tasks, measuring {', '.join(measures)}"
+
+
+def _measure(plan: planning.Plan, store: Store) -> tuple[pd.DataFrame, bool]:
+    """The results of a plan, as far as it got before an interrupt."""
+    interrupted = False
+    with tqdm(total=len(plan.cells), unit="cell", dynamic_ncols=True) as progress:
+        try:
+            for cell, rows, cached in run.run(plan, store, Inline()):
+                progress.set_postfix_str("kept" if cached else str(cell)[:60])
+                progress.update()
+                for error in rows.loc[rows["status"] == "failed", "error"].unique():
+                    progress.write(f"failed: {cell}: {error}", file=sys.stderr)
+        except KeyboardInterrupt:
+            interrupted = True
+    return store.collect(plan.key(cell) for cell in plan.cells), interrupted
+
+
+def _write(results: pd.DataFrame, about: dict[str, Any], folder: Path) -> None:
+    write_atomically(folder / "results.parquet", results.to_parquet(index=False))
+    write_atomically(folder / "results.csv", results.to_csv(index=False).encode())
+    write_atomically(folder / "environment.json", (json.dumps(about, indent=2) + "\n").encode())
+    report.write(results, about, folder)
+
+
+def _close(results: pd.DataFrame, out: Path, console: Console) -> None:
+    """The last lines on the screen."""
+    for status in ("not applicable", "failed"):
+        some = results[(results["status"] == status) & (results["metric"] == "")]
+        count = len(some.drop_duplicates(["task", "estimator", "params", "measure", "seed"]))
+        if count:
+            console.print(f"{count} cells {status}; the reasons are in the report.")
+    console.print(f"Report: {escape(str(out / 'index.html'))}")

@@ -1,0 +1,198 @@
+"""The first two moments of a gradient estimate, streamed over replicates in vectorised chunks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import vmap
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from estbench.stats import Floats, Interval, jackknife
+
+Gradients: TypeAlias = dict[str, Tensor]
+
+BATCHES = 32
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments of one group of gradient entries.
+
+    Args:
+        n: replicates behind them.
+        means: mean gradient of each batch of replicates, ``(batches, entries)``, float64.
+        variances: trace of the covariance of one estimate, from each batch, ``(batches,)``, float64.
+        eps: relative rounding error of the precision that the estimates were computed in.
+    """
+
+    n: int
+    means: Tensor
+    variances: Tensor
+    eps: float
+
+    @classmethod
+    def exact(cls, gradient: Tensor) -> "Moments":
+        """Moments of a gradient that is known."""
+        means = gradient.double().flatten().expand(BATCHES, -1)
+        return cls(0, means, means.new_zeros(BATCHES), torch.finfo(gradient.dtype).eps)
+
+
+def moments(gradient: Callable[[], Gradients], replicates: int, chunk: int) -> dict[str, Moments]:
+    """Moments of independent replicates of a gradient estimate.
+
+    Args:
+        gradient: one estimate by group; runs under vmap.
+        replicates: how many, rounded up to a multiple of the number of batches.
+        chunk: how many replicates are in memory at once.
+    """
+    per_batch = max(2, -(-replicates // BATCHES))
+    batches: list[dict[str, tuple[Tensor, Tensor]]] = []
+    eps = {}
+    for _ in range(BATCHES):
+        running: dict[str, _Running] = {}
+        for start in range(0, per_batch, chunk):
+            count = min(chunk, per_batch - start)
+            many = vmap(lambda _: gradient(), randomness="different")(torch.empty(count))
+            for group, values in many.items():
+                running.setdefault(group, _Running()).add(values.detach().flatten(1))
+                eps[group] = torch.finfo(values.dtype).eps
+        batches.append({group: (r.mean, r.spread / (r.n - 1)) for group, r in running.items()})
+    return {
+        group: Moments(
+            per_batch * BATCHES,
+            torch.stack([batch[group][0] for batch in batches]),
+            torch.stack([batch[group][1] for batch in batches]),
+            eps[group],
+        )
+        for group in batches[0]
+    }
+
+
+class _Running:
+    """Mean and sum of squared deviations, merged chunk by chunk (Chan, Golub & LeVeque 1983)."""
+
+    n: int = 0
+    mean: Tensor
+    spread: Tensor
+
+    def add(self, values: Tensor) -> None:
+        count = len(values)
+        mean = values.mean(0, dtype=torch.float64)
+        spread = (values - mean.to(values.dtype)).square().sum(dtype=torch.float64)
+        if self.n == 0:
+            self.n, self.mean, self.spread = count, mean, spread
+            return
+        gap, total = mean - self.mean, self.n + count
+        self.mean = self.mean + gap * (count / total)
+        self.spread = self.spread + spread + gap.square().sum() * (self.n * count / total)
+        self.n = total
+
+
+class Comparison:
+    """What the moments of an estimate and of its reference say; every figure has its jackknife interval.
+
+    Inner products are averaged over pairs of *different* batches, whose noise is independent: so the noise of
+    neither the estimate nor the reference inflates them, and both enter the intervals.
+
+    Args:
+        estimate: moments of the estimator.
+        reference: moments of the reference; None where there is none.
+    """
+
+    def __init__(self, estimate: Moments, reference: Moments | None) -> None:
+        own = estimate.means
+        self._own = _gram(own, own)
+        self._trace = estimate.variances.cpu().numpy()
+        if reference is not None:
+            error = own - reference.means
+            self._error = _gram(error, error)
+            self._across = _gram(own, reference.means)
+            self._norm = _gram(reference.means, reference.means)
+            self._rounding = (100 * max(estimate.eps, reference.eps)) ** 2
+
+    def variance(self) -> Interval:
+        """Trace of the covariance of one estimate."""
+        return self._interval(lambda w: _mean(self._trace, w))
+
+    def squared_bias(self) -> Interval:
+        """Squared norm of the bias; may come out negative."""
+        return self._interval(self._squared_bias)
+
+    def bias(self) -> Interval:
+        """Norm of the bias; its lower end is 0 where the bias is below the resolution of the replicates."""
+        return Interval(*(max(x, 0.0) ** 0.5 for x in self.squared_bias()))
+
+    def relative_bias(self) -> Interval:
+        """Norm of the bias over the norm of the reference."""
+        squared = self._interval(lambda w: _ratio(self._squared_bias(w), _pairs(self._norm, w)))
+        return Interval(*(max(x, 0.0) ** 0.5 if x == x else x for x in squared))
+
+    def mse(self) -> Interval:
+        """Mean squared error of one estimate: variance and squared bias."""
+        return self._interval(lambda w: _mean(self._trace, w) + self._squared_bias(w))
+
+    def snr(self) -> Interval:
+        """Norm of the mean over the root of the variance."""
+        return self._interval(lambda w: _ratio(max(_pairs(self._own, w), 0), _mean(self._trace, w)) ** 0.5)
+
+    def cosine(self) -> Interval:
+        """Cosine between the mean of the estimate and the reference."""
+        return Interval(*(min(max(x, -1.0), 1.0) if x == x else x for x in self._interval(self._cosine)))
+
+    def _squared_bias(self, weights: Floats) -> float:
+        squared = _pairs(self._error, weights)
+        # what rounding alone can make of two equal gradients is no bias
+        return 0.0 if abs(squared) < self._rounding * _pairs(self._norm, weights) else squared
+
+    def _cosine(self, weights: Floats) -> float:
+        norms = max(_pairs(self._own, weights), 0) * max(_pairs(self._norm, weights), 0)
+        return _ratio(_pairs(self._across, weights), norms**0.5)
+
+    def _interval(self, statistic: Callable[[Floats], float]) -> Interval:
+        return jackknife(statistic, len(self._trace))
+
+
+def _gram(left: Tensor, right: Tensor) -> Floats:
+    return (left @ right.T).cpu().numpy()
+
+
+def _mean(values: Floats, weights: Floats) -> float:
+    return float(weights @ values / weights.sum())
+
+
+def _pairs(gram: Floats, weights: Floats) -> float:
+    """Mean of the entries off the diagonal, among the batches that are used."""
+    used = weights.sum()
+    total = weights @ gram @ weights - (weights**2) @ np.diag(gram)
+    return float(total / (used * (used - 1)))
+
+
+def _ratio(above: float, below: float) -> float:
+    return above / below if below > 0 else float("nan")
+
+
+def chunk_size(working_set: int, budget: int) -> int:
+    """How many replicates of this many bytes fit into the budget; at least one."""
+    return max(1, budget // max(working_set, 1))
+
+
+class _Tally(TorchDispatchMode):
+    """Adds up the bytes of everything that is computed."""
+
+    computed = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204, ARG002
+        result = function(*args, **(kwargs or {}))
+        outputs = result if isinstance(result, (tuple, list)) else (result,)
+        self.computed += sum(t.numel() * t.element_size() for t in outputs if isinstance(t, Tensor))
+        return result
+
+
+def working_set(gradient: Callable[[], Gradients]) -> int:
+    """Bytes that one estimate computes along its way: what one more replicate in flight costs at most."""
+    with _Tally() as tally:
+        gradient()
+    return tally.computed

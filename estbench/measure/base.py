@@ -1,0 +1,123 @@
+"""What a measure implements, and what it is given."""
+
+import abc
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+
+from estbench.estimator import Estimator
+from estbench.task import Batch, Splits, Task
+
+T = TypeVar("T")
+Maker: TypeAlias = Callable[[], Estimator]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured quantity.
+
+    Args:
+        metric: its name, as in docs/results.md.
+        value: the figure; low and high its 95 % interval.
+        unit: ``nats``, ``s``, ``B`` or empty.
+        n: replicates, blocks or examples behind it.
+        step: training steps behind the parameters.
+        seconds: training time to that step.
+        status: ``ok``, ``not applicable`` or ``failed``.
+        error: the reason where it is not ``ok``.
+    """
+
+    metric: str = ""
+    value: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    unit: str = ""
+    n: int = 0
+    step: int = 0
+    seconds: float = float("nan")
+    status: str = "ok"
+    error: str = ""
+
+
+class MeasurementError(RuntimeError):
+    """A measurement failed for a reason that needs no traceback."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a measurement takes place: a task, on a device, at a precision, with a seed.
+
+    Args:
+        task: the task.
+        seed: the run's seed.
+        device: torch device.
+        dtype: of parameters and data.
+        baseline: makes the task's baseline estimator.
+        oracle: makes the task's oracle for an m-sample bound; None where the task names none.
+        memory: what measurements of several estimators share.
+    """
+
+    task: Task
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
+    baseline: Maker
+    oracle: Callable[[int], Estimator] | None
+    memory: dict[Hashable, Any] = field(default_factory=dict)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` returns, made at the first call with this key."""
+        if key not in self.memory:
+            self.memory[key] = make()
+        return self.memory[key]
+
+    def sow(self, *stream: int | str) -> int:
+        """Seeds torch for a stream of random numbers named by numbers and words; returns the seed."""
+        words = [part if isinstance(part, int) else int.from_bytes(part.encode(), "little") for part in stream]
+        seed = int(np.random.SeedSequence([self.seed, *words]).generate_state(1, np.uint64)[0] >> 1)
+        torch.manual_seed(seed)
+        return seed
+
+    def generator(self, *stream: int | str) -> torch.Generator:
+        """A generator of its own, on the device, for a stream."""
+        state = torch.random.get_rng_state()
+        seed = self.sow(*stream)
+        torch.random.set_rng_state(state)
+        return torch.Generator(self.device).manual_seed(seed)
+
+    def model(self) -> torch.nn.Module:
+        """The model as initialised by the seed: the same for every estimator."""
+        self.sow("model")
+        return self.task.model().to(self.device, self.dtype)
+
+    def splits(self) -> Splits:
+        """The data on the device; floating-point tensors in the bench's precision."""
+        return Splits(*(self._move(split) for split in self.task.splits()))
+
+    def minibatches(self, train: Batch) -> Iterator[Batch]:
+        """Training minibatches in the order set by the seed: the same for every estimator."""
+        return self.task.minibatches(train, self.generator("minibatches"))
+
+    def _move(self, batch: Batch) -> Batch:
+        return tuple(
+            x.to(self.device, self.dtype) if x.is_floating_point() else x.to(self.device) for x in batch
+        )
+
+
+class Measure(abc.ABC):
+    """A measure of estimators on a task; its constructor's parameters are its options.
+
+    Attributes:
+        joint: whether all estimators of a task are measured together (interleaved in time), rather than each alone.
+        repeated: whether it is done for every seed; a measure that repeats within itself takes the first.
+    """
+
+    joint: ClassVar[bool] = False
+    repeated: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
+        """Measures the estimators that ``makers`` make; yields rows with the key of their estimator."""

@@ -1,0 +1,112 @@
+"""Training: the objective against steps and seconds.
+
+Evaluation always takes hard samples, whatever an estimator trains with.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from estbench.estimator import Estimator
+from estbench.measure.base import Bench, Maker, Measure, MeasurementError, Row
+from estbench.program import draw, mean, repeat, run
+from estbench.stats import Interval
+from estbench.task import Batch
+
+ROWS_AT_ONCE = 2**15
+
+
+class Training(Measure):
+    """Trains a model from the same start on the same minibatches with each estimator.
+
+    Args:
+        steps: training steps.
+        evaluations: how often the objective is evaluated along the way, evenly spaced.
+        samples: size of the multi-sample bound of an ELBO or NLL at the end; 0 leaves it out.
+        examples: evaluate the training objective on that many examples.
+    """
+
+    repeated = True
+
+    def __init__(
+        self, steps: int = 1000, evaluations: int = 10, samples: int = 100, examples: int = 1000
+    ) -> None:
+        if steps < 1 or evaluations < 1 or samples < 0 or examples < 1:
+            raise ValueError(
+                f"training needs steps, evaluations and examples of at least 1; got {steps=}, {evaluations=}, "
+                f"{samples=}, {examples=}"
+            )
+        self.steps, self.evaluations = steps, min(evaluations, steps)
+        self.samples, self.examples = samples, examples
+
+    def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
+        for key, maker in makers.items():
+            for row in self._train(bench, maker().to(bench.device)):
+                yield key, row
+
+    def _train(self, bench: Bench, estimator: Estimator) -> Iterator[Row]:
+        model, splits = bench.model(), bench.splits()
+        minibatches = bench.minibatches(splits.train)
+        bench.sow("prepare")
+        estimator.prepare(model(*next(bench.minibatches(splits.train))))
+        optimizer = bench.task.optimizer(model, estimator)
+        bench.sow("training", str(type(estimator)))
+        step, seconds = 0, 0.0
+        yield from self._evaluate(bench, model, step, seconds)
+        for stop in (round(self.steps * (k + 1) / self.evaluations) for k in range(self.evaluations)):
+            start = time.perf_counter()
+            for _ in range(step, stop):
+                optimizer.zero_grad()
+                loss = estimator(model(*next(minibatches)))
+                loss.backward()
+                optimizer.step()
+            seconds += time.perf_counter() - start
+            step = stop
+            if not math.isfinite(loss.item()):
+                raise MeasurementError(f"the objective is {loss.item()} after {step} training steps")
+            yield from self._evaluate(bench, model, step, seconds)
+
+    def _evaluate(self, bench: Bench, model: nn.Module, step: int, seconds: float) -> Iterator[Row]:
+        state = torch.random.get_rng_state()
+        bench.sow("evaluation", step)
+        objective, splits = bench.task.objective, bench.splits()
+        few = tuple(x[: self.examples] for x in bench.task.view(splits.train, bench.generator("view")))
+        named: dict[str, Batch] = {"train": few, "valid": splits.valid, "test": splits.test}
+        for split, data in named.items():
+            costs = self._costs(bench, model, data)
+            yield _row(objective, f"{objective}_{split}", costs, step, seconds)
+            if self.samples and step == self.steps and split != "train" and objective != "loss":
+                bound = _in_chunks(model, data, self.samples)
+                name = "bound" if objective == "elbo" else objective
+                yield _row(objective, f"{name}{self.samples}_{split}", bound, step, seconds)
+        torch.random.set_rng_state(state)
+
+    def _costs(self, bench: Bench, model: nn.Module, data: Batch) -> Tensor:
+        """The cost of each example: exact where the task knows it, else at one hard sample."""
+        with torch.no_grad():
+            exact = bench.task.closed_form(model, data)
+            return run(exact, mean)[0] if exact else _in_chunks(model, data, 1)
+
+
+def _in_chunks(model: nn.Module, data: Batch, samples: int) -> Tensor:
+    """The negative multi-sample bound of each example; with one sample, its cost."""
+    size = max(1, ROWS_AT_ONCE // samples)
+    with torch.no_grad():
+        parts = []
+        for start in range(0, len(data[0]), size):
+            program = model(*(x[start : start + size] for x in data))
+            cost, _ = run(program, repeat(draw, samples))
+            parts.append(math.log(samples) - (-cost).logsumexp(0))
+    return torch.cat(parts)
+
+
+def _row(objective: str, metric: str, costs: Tensor, step: int, seconds: float) -> Row:
+    values = costs.double() * (-1 if objective == "elbo" else 1)
+    error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else math.nan
+    value = values.mean().item()
+    interval = Interval(value, value - 1.96 * error, value + 1.96 * error)
+    unit = "" if objective == "loss" else "nats"
+    return Row(metric, *interval, unit=unit, n=len(values), step=step, seconds=seconds)

@@ -1,0 +1,82 @@
+"""Suites: what to compare, as a TOML file or by command-line options."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from estbench.spec import UserError, nearest
+
+FOLDER = Path(__file__).parent / "suites"
+
+
+class Suite(BaseModel):
+    """What to compare.
+
+    Attributes:
+        tasks: patterns of tasks, ``vae[dataset=mnist]``; globs and grids allowed.
+        estimators: patterns of estimators.
+        measures: patterns of measures.
+        seeds: how many, counted from 0, or which.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        dtype: precision of parameters and data.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    tasks: Annotated[list[str], Field(min_length=1)] = ["*"]
+    estimators: Annotated[list[str], Field(min_length=1)] = ["*"]
+    measures: Annotated[list[str], Field(min_length=1)] = ["gradient", "speed", "training"]
+    seeds: list[int] = [0]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    dtype: Literal["float32", "float64"] = "float32"
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _counted(cls, seeds: object) -> object:
+        if isinstance(seeds, int) and not isinstance(seeds, bool):
+            seeds = list(range(seeds))
+        if isinstance(seeds, list) and (not seeds or any(isinstance(s, int) and s < 0 for s in seeds)):
+            raise ValueError("at least one seed, none of them negative")
+        return seeds
+
+
+def load(name: str, overrides: dict[str, Any]) -> Suite:
+    """A suite by the path of its file, or the name of one that is shipped, with some values replaced.
+
+    Raises:
+        UserError: there is no such suite, or it is not valid.
+    """
+    path = Path(name)
+    if not path.suffix:
+        shipped = {file.stem: file for file in FOLDER.glob("*.toml")}
+        if name not in shipped:
+            raise UserError(f"unknown suite {name!r}; {nearest(name, shipped)}, or the path of a .toml file")
+        path = shipped[name]
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"suite {name}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"suite {name} is not valid TOML: {error}") from error
+    return validate({**values, **overrides}, f"suite {name}")
+
+
+def validate(values: dict[str, Any], source: str) -> Suite:
+    """A suite from values.
+
+    Raises:
+        UserError: a key is unknown or a value is not what it must be; one line for each.
+    """
+    try:
+        return Suite.model_validate(values)
+    except ValidationError as error:
+        raise UserError("\n".join(f"{source}: {_line(e)}" for e in error.errors())) from error
+
+
+def _line(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {where!r}; {nearest(where, Suite.model_fields)}"
+    return f"{where}: {error['msg'].lower()}; got {error['input']!r}"

@@ -1,0 +1,95 @@
+r"""Structured prediction: the lower half of an image from its upper half, through two stochastic layers.
+
+.. math:: -\log p(y \mid x) = -\log \mathbb E_{p(h_1|x)\,p(h_2|h_1)} \, p(y \mid h_2)
+
+392-200-200-392 Bernoulli or 392-(20x10)-(20x10)-392 categorical on MNIST; the same shape on smaller images.
+One sample is drawn in training; evaluation takes the logarithm of the mean of the likelihoods (the objective as
+printed in Jang, Gu & Poole has the mean of the logarithms, which is only a bound).
+
+Reference: Raiko, Berglund, Alain & Dinh (2015), https://arxiv.org/abs/1406.2989; Jang, Gu & Poole (2017),
+https://arxiv.org/abs/1611.01144
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from estbench import data
+from estbench.node import Bernoulli, Categorical, Node
+from estbench.program import Program, Sample
+from estbench.task import Batch, Splits, Task
+
+
+class StructuredPrediction(Task):
+    """Predicts the lower half of an image from its upper half.
+
+    Args:
+        dataset: ``digits`` or ``mnist``.
+        latents: ``bernoulli`` or ``categorical``.
+        units: variables per layer; 0 for 200 Bernoulli or 20 categorical ones.
+        classes: of a categorical variable.
+        binarisation: ``fixed``, ``dynamic`` or ``threshold``.
+        batch_size: examples per minibatch.
+        learning_rate: of Adam.
+    """
+
+    objective = "nll"
+    baseline = "rloo"
+    oracle = "exact"
+
+    def __init__(
+        self,
+        dataset: Literal["digits", "mnist"] = "digits",
+        latents: Literal["bernoulli", "categorical"] = "bernoulli",
+        units: int = 0,
+        classes: int = 10,
+        binarisation: Literal["dynamic", "fixed", "threshold"] = "fixed",
+        batch_size: int = 100,
+        learning_rate: float = 1e-3,
+    ) -> None:
+        if units < 0 or classes < 2 or batch_size < 1:
+            raise ValueError(
+                f"structured prediction needs units >= 0, classes >= 2 and batch_size >= 1; got {units=}, "
+                f"{classes=}, {batch_size=}"
+            )
+        self.dataset, self.binarisation = dataset, binarisation
+        self.batch_size, self.learning_rate = batch_size, learning_rate
+        self.shape = (units or 20, classes) if latents == "categorical" else (units or 200,)
+
+    def model(self) -> nn.Module:
+        return _Halves(data.images(self.dataset).train[0].mean(0), self.shape)
+
+    def splits(self) -> Splits:
+        return data.binarised(self.dataset, self.binarisation)
+
+    def view(self, batch: Batch, generator: torch.Generator) -> Batch:
+        return (data.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
+
+
+class _Halves(nn.Module):
+    mean: Tensor
+
+    def __init__(self, mean: Tensor, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape, width, half = shape, int(torch.tensor(shape).prod()), len(mean) // 2
+        self.register_buffer("mean", mean[:half])
+        self.encoder = nn.ModuleList([nn.Linear(half, width), nn.Linear(width, width)])
+        self.decoder = nn.Linear(width, half)
+        with torch.no_grad():
+            self.decoder.bias.copy_(mean[half:].clamp(0.01, 0.99).logit())
+
+    def layer(self, index: int, below: Tensor) -> Node:
+        logits = self.encoder[index](below).unflatten(-1, self.shape)
+        return Categorical(logits, below) if len(self.shape) == 2 else Bernoulli(logits, below)
+
+    def forward(self, x: Tensor) -> Program:
+        upper, lower = x.chunk(2, -1)
+        first = self.layer(0, upper - self.mean)
+
+        def program(sample: Sample) -> Tensor:
+            h1, _ = sample("h1", first)
+            h2, _ = sample("h2", self.layer(1, h1.flatten(-len(self.shape))))
+            return -Bernoulli(self.decoder(h2.flatten(-len(self.shape)))).log_prob(lower)
+
+        return program

@@ -1,0 +1,107 @@
+r"""Toy: a quadratic of independent bits, or a table of costs per class, with the exact gradient known.
+
+Bernoulli: :math:`\mathbb E \, \tfrac1D \sum_i (b_i - t)^2` with :math:`b_i \sim \mathrm{Bernoulli}(\sigma(\ell_i))`;
+at :math:`t = .45` it is the toy of REBAR, at :math:`t = .499` that of RELAX, and with 200 units that of
+double control variates. Categorical: :math:`\mathbb E \, \tfrac1D \sum_i \sum_c D_{ic} \, \mathrm{cost}_c`.
+
+Reference: Tucker et al. (2017), https://arxiv.org/abs/1703.07370; Grathwohl et al. (2018),
+https://arxiv.org/abs/1711.00123; Titsias & Shi (2022), https://arxiv.org/abs/2111.05300
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from estbench.node import Bernoulli, Categorical
+from estbench.program import Program, Sample
+from estbench.task import Batch, Splits, Task
+
+
+class Toy(Task):
+    """The toy problem; it has no data.
+
+    Args:
+        latents: ``bernoulli`` or ``categorical``.
+        target: :math:`t` of the quadratic.
+        units: number of variables.
+        costs: cost per class of the categorical toy, separated by spaces.
+        initial_logits: where the Bernoulli logits start; categorical ones start at this times the class index.
+        learning_rate: of Adam.
+    """
+
+    objective = "loss"
+    baseline = "rloo"
+    batch_size = 1
+
+    def __init__(
+        self,
+        latents: Literal["bernoulli", "categorical"] = "bernoulli",
+        target: float = 0.45,
+        units: int = 1,
+        costs: str = "0.3 0.5 0.1",
+        initial_logits: float = 0.0,
+        learning_rate: float = 0.01,
+    ) -> None:
+        if units < 1:
+            raise ValueError(f"the toy needs at least 1 unit; got {units}")
+        self.latents, self.target, self.units = latents, target, units
+        self.costs = tuple(float(cost) for cost in costs.split())
+        self.initial_logits, self.learning_rate = initial_logits, learning_rate
+
+    def model(self) -> nn.Module:
+        if self.latents == "bernoulli":
+            return _Quadratic(self.units, self.target, self.initial_logits)
+        return _Table(self.units, self.costs, self.initial_logits)
+
+    def splits(self) -> Splits:
+        nothing = (torch.zeros(1, 0),)
+        return Splits(nothing, nothing, nothing)
+
+    def closed_form(self, model: nn.Module, batch: Batch) -> Program:
+        return model.expected(*batch) if isinstance(model, _Quadratic) else model(*batch)
+
+
+class _Quadratic(nn.Module):
+    def __init__(self, units: int, target: float, initial: float) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.full((units,), initial))
+        self.target = target
+
+    def node(self, x: Tensor) -> Bernoulli:
+        return Bernoulli(self.logits.expand(len(x), -1))
+
+    def forward(self, x: Tensor) -> Program:
+        def program(sample: Sample) -> Tensor:
+            b, _ = sample("b", self.node(x))
+            return (b - self.target).square().mean(-1)
+
+        return program
+
+    def expected(self, x: Tensor) -> Program:
+        """The same on bits, and linear between them: so its value at the mean is the expected cost."""
+
+        def program(sample: Sample) -> Tensor:
+            b, _ = sample("b", self.node(x))
+            return (b * (1 - self.target) ** 2 + (1 - b) * self.target**2).mean(-1)
+
+        return program
+
+
+class _Table(nn.Module):
+    costs: Tensor
+
+    def __init__(self, units: int, costs: tuple[float, ...], initial: float) -> None:
+        super().__init__()
+        if len(costs) < 2:
+            raise ValueError(f"the categorical toy needs the costs of at least 2 classes; got {costs}")
+        start = initial * torch.arange(len(costs), dtype=torch.get_default_dtype())
+        self.logits = nn.Parameter(start.repeat(units, 1))
+        self.register_buffer("costs", torch.tensor(costs))
+
+    def forward(self, x: Tensor) -> Program:
+        def program(sample: Sample) -> Tensor:
+            hot, _ = sample("d", Categorical(self.logits.expand(len(x), -1, -1)))
+            return (hot * self.costs).sum(-1).mean(-1)
+
+        return program
