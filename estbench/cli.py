@@ -27,9 +27,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Data sets: which are here, and fetching them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-Files = Annotated[
-    list[Path] | None, typer.Option("-e", "--plugin", help="A plugin file; may be given several times.")
-]
+Files = Annotated[list[Path] | None, typer.Option("-e", "--plugin", help="A plugin file; may be given several times.")]
 
 
 def main() -> None:
@@ -50,7 +48,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[  # noqa: ARG001
+    version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
@@ -89,7 +87,7 @@ def list_(
         if foreign:
             table.add_column("from", overflow="fold")
         for found in catalogue.plugins.values():
-            declared = {True: "yes", False: "no"}.get(found.declared.get("unbiased"), "?")
+            declared = {True: "yes", False: "no", None: "?"}[found.declared.get("unbiased")]
             row = [escape(found.name), escape(found.summary), *([declared] if unbiased else [])]
             table.add_row(*row, *([escape(found.origin)] if foreign else []))
         console.print(table, "")
@@ -147,9 +145,9 @@ def compare(
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
     suite: Annotated[str, typer.Option(help="A .toml file, or the name of a suite shipped with estbench.")] = "quick",
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")] = None,
-    store: Annotated[
-        Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")
-    ] = Path(".estbench"),
+    store: Annotated[Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")] = Path(
+        ".estbench"
+    ),
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch; by default its own choice.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be measured.")] = False,
     plugin: Files = None,
@@ -161,7 +159,7 @@ def compare(
     """
     from estbench import compare as comparison  # noqa: PLC0415  (imports torch)
 
-    overrides = {
+    overrides: dict[str, Any] = {
         key: [part for text in texts for part in split(text)]
         for key, texts in (("tasks", tasks), ("estimators", estimators), ("measures", measures))
         if texts
@@ -179,6 +177,27 @@ def _seeds(text: str) -> int | list[int]:
     except ValueError as error:
         raise UserError(f"--seeds takes a number, or numbers separated by commas; got {text!r}") from error
     return numbers[0] if len(numbers) == 1 and "," not in text else numbers
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run: the --out of compare.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write; by default the run's own folder.")] = None,
+) -> None:
+    """Writes the report of a run again from its results."""
+    import json  # noqa: PLC0415  (only here)
+
+    import pandas as pd  # noqa: PLC0415  (slow)
+
+    from estbench.report import write  # noqa: PLC0415  (slow)
+
+    try:
+        results = pd.read_parquet(run / "results.parquet")
+        environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{run} holds no results of a comparison: {error}") from error
+    (out or run).mkdir(parents=True, exist_ok=True)
+    _console().print(f"Report: {escape(str(write(results, environment, out or run)))}")
 
 
 @data_app.command("list")

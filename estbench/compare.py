@@ -1,6 +1,6 @@
 """The main job: from a suite to a report."""
 
-import datetime
+import datetime as dt
 import json
 import shlex
 import sys
@@ -51,7 +51,7 @@ def compare(request: Request, console: Console, *, dry_run: bool = False) -> int
     Raises:
         UserError: the request cannot be met.
     """
-    started = datetime.datetime.now(datetime.UTC).astimezone()
+    started = dt.datetime.now(dt.UTC).astimezone()
     for problem in (problem for kind in KINDS for problem in discover(kind, request.files).problems):
         print(f"estbench: {problem}", file=sys.stderr)  # noqa: T201
     wanted = suite.load(request.suite, request.overrides)

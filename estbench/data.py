@@ -83,7 +83,7 @@ class Source:
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{path} is damaged ({error}); remove it and fetch again") from error
         if hashlib.sha256(content).hexdigest() != file.content:
-            raise UserError(f"{path} is not the file it should be: its checksum differs; remove it and fetch again")
+            raise UserError(f"{path} is damaged: wrong checksum; remove it and fetch again")
         return content
 
     def _download(self, file: File) -> None:
@@ -99,8 +99,8 @@ class Source:
                 return
         raise UserError(
             f"{self.name} is not on this machine and could not be downloaded ({'; '.join(failures)}); put "
-            f"{', '.join(each.name for each in self.files)} into a folder {self.name}/ and name its parent in "
-            f"ESTBENCH_DATA"
+            f"{', '.join(each.name for each in self.files)} into a folder {self.name}/ and name its parent "
+            "in ESTBENCH_DATA"
         )
 
 

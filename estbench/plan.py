@@ -81,9 +81,8 @@ def make(suite: Suite, files: tuple[str, ...] = ()) -> Plan:
     cells = []
     for measure in resolved["measure"]:
         kind = catalogues["measure"][measure.name].load()
-        groups = [(spec,) for spec in resolved["estimator"]]
-        if kind.joint:
-            groups = [tuple(resolved["estimator"])]
+        together = tuple(resolved["estimator"])
+        groups = [together] if kind.joint else [(spec,) for spec in together]
         for task in resolved["task"]:
             for seed in suite.seeds if kind.repeated else suite.seeds[:1]:
                 for group in groups:

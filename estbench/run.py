@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from estbench.estimator import Estimator, NotApplicableError
+from estbench.estimator import Estimator
 from estbench.executors import Executor
-from estbench.measure.base import Bench, MeasurementError, Row
+from estbench.measure.base import Bench, Row, verdict
 from estbench.plan import Cell, Plan
 from estbench.plugins import Catalogue, discover
 from estbench.spec import Spec
@@ -47,16 +47,8 @@ def measure(cell: Cell) -> pd.DataFrame:
             if label in by_label:
                 rows.append(_record(cell, by_label[label], row))
     except Exception as error:  # noqa: BLE001  (a plugin may raise anything; its cell fails, the others go on)
-        rows = [_record(cell, spec, _verdict(error)) for spec in cell.estimators]
+        rows = [_record(cell, spec, verdict(error)) for spec in cell.estimators]
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _verdict(error: Exception) -> Row:
-    if isinstance(error, NotApplicableError):
-        return Row(status="not applicable", error=str(error))
-    known = isinstance(error, MeasurementError)
-    text = str(error) if known else f"{type(error).__name__}: {error}"
-    return Row(status="failed", error=" ".join(text.split()))
 
 
 def _record(cell: Cell, spec: Spec, row: Row) -> dict[str, Any]:

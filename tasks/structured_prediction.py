@@ -3,8 +3,8 @@ r"""Structured prediction: the lower half of an image from its upper half, throu
 .. math:: -\log p(y \mid x) = -\log \mathbb E_{p(h_1|x)\,p(h_2|h_1)} \, p(y \mid h_2)
 
 392-200-200-392 Bernoulli or 392-(20x10)-(20x10)-392 categorical on MNIST; the same shape on smaller images.
-One sample is drawn in training; evaluation takes the logarithm of the mean of the likelihoods (the objective as
-printed in Jang, Gu & Poole has the mean of the logarithms, which is only a bound).
+One sample is drawn in training; evaluation takes the logarithm of the mean of the likelihoods (the objective
+as printed in Jang, Gu & Poole has the mean of the logarithms, which is only a bound).
 
 Reference: Raiko, Berglund, Alain & Dinh (2015), https://arxiv.org/abs/1406.2989; Jang, Gu & Poole (2017),
 https://arxiv.org/abs/1611.01144

@@ -1,6 +1,6 @@
 r"""Toy: a quadratic of independent bits, or a table of costs per class, with the exact gradient known.
 
-Bernoulli: :math:`\mathbb E \, \tfrac1D \sum_i (b_i - t)^2` with :math:`b_i \sim \mathrm{Bernoulli}(\sigma(\ell_i))`;
+Bernoulli: :math:`\mathbb E \, \tfrac1D \sum_i (b_i - t)^2`, with probabilities :math:`\sigma(\ell_i)` of 1;
 at :math:`t = .45` it is the toy of REBAR, at :math:`t = .499` that of RELAX, and with 200 units that of
 double control variates. Categorical: :math:`\mathbb E \, \tfrac1D \sum_i \sum_c D_{ic} \, \mathrm{cost}_c`.
 
@@ -26,7 +26,7 @@ class Toy(Task):
         target: :math:`t` of the quadratic.
         units: number of variables.
         costs: cost per class of the categorical toy, separated by spaces.
-        initial_logits: where the Bernoulli logits start; categorical ones start at this times the class index.
+        initial_logits: where Bernoulli logits start; categorical ones start at this times the class index.
         learning_rate: of Adam.
     """
 

@@ -54,8 +54,8 @@ class VAE(Task):
     ) -> None:
         if units < 0 or hidden < 1 or classes < 2 or batch_size < 1:
             raise ValueError(
-                f"a VAE needs units >= 0, hidden >= 1, classes >= 2 and batch_size >= 1; got {units=}, {hidden=}, "
-                f"{classes=}, {batch_size=}"
+                f"a VAE needs units >= 0, hidden >= 1, classes >= 2 and batch_size >= 1; got {units=}, "
+                f"{hidden=}, {classes=}, {batch_size=}"
             )
         self.dataset, self.network, self.hidden, self.prior = dataset, network, hidden, prior
         self.binarisation, self.batch_size, self.learning_rate = binarisation, batch_size, learning_rate
@@ -91,9 +91,7 @@ class _Prior(nn.Module):
 class _VAE(nn.Module):
     mean: Tensor
 
-    def __init__(
-        self, mean: Tensor, shape: tuple[int, ...], hidden: tuple[int, ...], *, learned: bool
-    ) -> None:
+    def __init__(self, mean: Tensor, shape: tuple[int, ...], hidden: tuple[int, ...], *, learned: bool) -> None:
         super().__init__()
         self.shape, width = shape, int(torch.tensor(shape).prod())
         self.register_buffer("mean", mean)

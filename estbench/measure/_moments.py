@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -123,12 +123,12 @@ class Comparison:
 
     def bias(self) -> Interval:
         """Norm of the bias; its lower end is 0 where the bias is below the resolution of the replicates."""
-        return Interval(*(max(x, 0.0) ** 0.5 for x in self.squared_bias()))
+        return Interval(*np.sqrt(np.maximum(self.squared_bias(), 0.0)).tolist())
 
     def relative_bias(self) -> Interval:
         """Norm of the bias over the norm of the reference."""
         squared = self._interval(lambda w: _ratio(self._squared_bias(w), _pairs(self._norm, w)))
-        return Interval(*(max(x, 0.0) ** 0.5 if x == x else x for x in squared))
+        return Interval(*np.sqrt(np.maximum(squared, 0.0)).tolist())
 
     def mse(self) -> Interval:
         """Mean squared error of one estimate: variance and squared bias."""
@@ -140,7 +140,7 @@ class Comparison:
 
     def cosine(self) -> Interval:
         """Cosine between the mean of the estimate and the reference."""
-        return Interval(*(min(max(x, -1.0), 1.0) if x == x else x for x in self._interval(self._cosine)))
+        return Interval(*np.clip(self._interval(self._cosine), -1.0, 1.0).tolist())
 
     def _squared_bias(self, weights: Floats) -> float:
         squared = _pairs(self._error, weights)
@@ -184,7 +184,13 @@ class _Tally(TorchDispatchMode):
 
     computed = 0
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204, ARG002
+    def __torch_dispatch__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         result = function(*args, **(kwargs or {}))
         outputs = result if isinstance(result, (tuple, list)) else (result,)
         self.computed += sum(t.numel() * t.element_size() for t in outputs if isinstance(t, Tensor))
@@ -193,6 +199,6 @@ class _Tally(TorchDispatchMode):
 
 def working_set(gradient: Callable[[], Gradients]) -> int:
     """Bytes that one estimate computes along its way: what one more replicate in flight costs at most."""
-    with _Tally() as tally:
+    with _Tally() as tally:  # type: ignore[no-untyped-call]
         gradient()
     return tally.computed

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import numpy as np
 import torch
 
-from estbench.estimator import Estimator
+from estbench.estimator import Estimator, NotApplicableError
 from estbench.task import Batch, Splits, Task
 
 T = TypeVar("T")
@@ -43,7 +43,15 @@ class Row:
 
 
 class MeasurementError(RuntimeError):
-    """A measurement failed for a reason that needs no traceback."""
+    """A measurement failed for a reason that its message says in full."""
+
+
+def verdict(error: Exception) -> Row:
+    """The row of an estimator that could not be measured, with the reason in one line."""
+    if isinstance(error, NotApplicableError):
+        return Row(status="not applicable", error=" ".join(str(error).split()))
+    text = str(error) if isinstance(error, MeasurementError) else f"{type(error).__name__}: {error}"
+    return Row(status="failed", error=" ".join(text.split()))
 
 
 @dataclass(frozen=True)
@@ -102,16 +110,14 @@ class Bench:
         return self.task.minibatches(train, self.generator("minibatches"))
 
     def _move(self, batch: Batch) -> Batch:
-        return tuple(
-            x.to(self.device, self.dtype) if x.is_floating_point() else x.to(self.device) for x in batch
-        )
+        return tuple(x.to(self.device, self.dtype) if x.is_floating_point() else x.to(self.device) for x in batch)
 
 
 class Measure(abc.ABC):
     """A measure of estimators on a task; its constructor's parameters are its options.
 
     Attributes:
-        joint: whether all estimators of a task are measured together (interleaved in time), rather than each alone.
+        joint: whether all estimators of a task are measured together, interleaved in time, or each alone.
         repeated: whether it is done for every seed; a measure that repeats within itself takes the first.
     """
 

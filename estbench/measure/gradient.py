@@ -1,8 +1,8 @@
 """Gradient: bias, variance, signal-to-noise ratio and evaluations of the cost.
 
-All estimators are measured at the same points: the initial parameters, and those after training with the task's
-baseline estimator, on one fixed minibatch each. What an estimator learns (baselines, temperatures) it learns
-alongside that training.
+All estimators are measured at the same points: the initial parameters, and those after training with the
+task's baseline estimator, on one fixed minibatch. What an estimator learns (baselines, temperatures) it
+learns alongside that training.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -41,9 +41,7 @@ class Gradient(Measure):
         budget: int = 2**24,
     ) -> None:
         if replicates < 64 or reference_replicates < 64:
-            raise ValueError(
-                f"an interval needs at least 64 replicates; got {replicates=}, {reference_replicates=}"
-            )
+            raise ValueError(f"an interval needs at least 64 replicates; got {replicates=}, {reference_replicates=}")
         if after < 0:
             raise ValueError(f"steps of training cannot be negative; got {after=}")
         self.replicates, self.reference_replicates = replicates, reference_replicates
@@ -68,7 +66,7 @@ class Gradient(Measure):
     def _points(self, bench: Bench, estimator: Estimator) -> Iterator["_Point"]:
         """The points of measurement, the estimator having learned alongside."""
         start = bench.model()
-        *_, batch = (minibatch for minibatch, _ in zip(bench.minibatches(bench.splits().train), "1", strict=False))
+        batch = next(bench.minibatches(bench.splits().train))
         bench.sow("prepare")
         estimator.prepare(start(*batch))
         yield _Point(0, start, batch)
@@ -111,7 +109,7 @@ class Gradient(Measure):
 
 
 def train_along(bench: Bench, steps: int, follower: Estimator | None) -> nn.Module:
-    """The model after training with the baseline; a follower learns what it learns on the same minibatches."""
+    """The model after training with the baseline; a follower learns on the same minibatches."""
     model, leader = bench.model(), bench.baseline().to(bench.device)
     minibatches = bench.minibatches(bench.splits().train)
     leader.prepare(model(*next(bench.minibatches(bench.splits().train))))

@@ -1,7 +1,7 @@
 """Speed: time of one gradient and of one training step, and peak memory.
 
-Estimators are timed in blocks, one after another in random order, so that whatever else the machine does meets
-all of them alike; ratios to the baseline are taken block by block.
+Estimators are timed in blocks, one after another in random order, so that whatever else the machine does
+meets all of them alike; ratios to the baseline are taken block by block.
 """
 
 import time
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from estbench.estimator import Estimator, NotApplicableError
-from estbench.measure.base import Bench, Maker, Measure, Row
+from estbench.estimator import Estimator
+from estbench.measure.base import Bench, Maker, Measure, Row, verdict
 from estbench.stats import Floats, median_interval
 
 BASELINE = "the task's baseline"
@@ -39,10 +39,8 @@ class Speed(Measure):
         for key, maker in {**makers, BASELINE: bench.baseline}.items():
             try:
                 runners[key] = _Runner.start(bench, maker())
-            except NotApplicableError as error:
-                yield key, Row(status="not applicable", error=str(error))
             except Exception as error:  # noqa: BLE001  (one estimator's failure must not cost the others)
-                yield key, Row(status="failed", error=f"{type(error).__name__}: {error}")
+                yield key, verdict(error)
         times = {
             "gradient_time": self._times(bench, {key: runner.gradient for key, runner in runners.items()}),
             "step_time": self._times(bench, {key: runner.step for key, runner in runners.items()}),

@@ -31,12 +31,10 @@ class Training(Measure):
 
     repeated = True
 
-    def __init__(
-        self, steps: int = 1000, evaluations: int = 10, samples: int = 100, examples: int = 1000
-    ) -> None:
+    def __init__(self, steps: int = 1000, evaluations: int = 10, samples: int = 100, examples: int = 1000) -> None:
         if steps < 1 or evaluations < 1 or samples < 0 or examples < 1:
             raise ValueError(
-                f"training needs steps, evaluations and examples of at least 1; got {steps=}, {evaluations=}, "
+                f"training needs at least 1 step, evaluation and example; got {steps=}, {evaluations=}, "
                 f"{samples=}, {examples=}"
             )
         self.steps, self.evaluations = steps, min(evaluations, steps)

@@ -1,0 +1,116 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.func import grad, vmap
+
+from estbench import load_estimator, load_task
+from estbench.measure.gradient import shifted
+from estbench.program import draw, mean, repeat, run
+
+EXACT = Path(__file__).parents[2] / "shared" / "published" / "exact_values.json"
+TASKS = [
+    "toy",
+    "toy[latents=categorical,units=2,initial_logits=0.3]",
+    "sigmoid_belief_net",
+    "sigmoid_belief_net[latents=categorical,units=2]",
+    "vae[units=3]",
+    "vae[latents=categorical,units=2,classes=3,network=nonlinear,prior=fixed,binarisation=fixed]",
+    "structured_prediction[units=3]",
+    "structured_prediction[latents=categorical,units=2,classes=3,binarisation=dynamic]",
+]
+
+
+def start(name):
+    """A task with a model and a minibatch of four examples."""
+    torch.manual_seed(0)
+    task = load_task(name)
+    task.batch_size = 4
+    model = task.model()
+    return task, model, next(task.minibatches(task.splits().train, torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_costs_broadcast_over_samples(name):
+    """Every program returns one cost per example, for one sample and for several."""
+    _, model, batch = start(name)
+    cost, _ = run(model(*batch), draw)
+    many, _ = run(model(*batch), repeat(draw, 3))
+    assert cost.shape == (len(batch[0]),)
+    assert many.shape == (3, len(batch[0]))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_samples_of_several_estimate_the_enumerated_cost(name):
+    """The mean cost of 4,000 samples is within 5 standard errors of the enumerated one."""
+    _, model, batch = start(name)
+    with torch.no_grad():
+        exact = load_estimator("exact")(model(*batch)).item()
+        cost = run(model(*batch), repeat(draw, 4000))[0].mean(1)
+    assert abs(cost.mean().item() - exact) <= 5 * cost.std().item() / 4000**0.5 + 1e-6
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_minibatches_are_set_by_their_generator(name):
+    """The same generator gives the same minibatches, and the next minibatch is another."""
+    task = load_task(name)
+    train = task.splits().train
+    first, again = (task.minibatches(train, torch.Generator().manual_seed(3)) for _ in range(2))
+    batch = next(first)
+    assert torch.equal(batch[0], next(again)[0])
+    assert name.startswith("toy") or not torch.equal(batch[0], next(first)[0])
+
+
+@pytest.mark.parametrize("name", TASKS[:2])
+def test_the_closed_form_of_the_toy_is_the_enumerated_one(name):
+    """Cost and gradient at the means equal those by enumeration."""
+    task, model, batch = start(name)
+    exact = load_estimator("exact")
+    program, closed = model(*batch), task.closed_form(model, batch)
+    zeros = {key: torch.zeros_like(site.node.logits) for key, site in run(program, draw)[1].items()}
+    expected = grad(lambda s: exact(shifted(program, s)))(zeros)
+    found = grad(lambda s: run(shifted(closed, s), mean)[0].mean())(zeros)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(run(closed, mean)[0].mean(), exact(program))
+
+
+@pytest.mark.skipif(not EXACT.is_file(), reason="no published values here")
+@pytest.mark.parametrize("target", ["0.45", "0.49", "0.499"])
+def test_the_scalar_toy_has_its_published_gradient_and_variances(target):
+    """Gradient and variances of REINFORCE, RLOO, ARM and DisARM are the exact ones (5 standard errors)."""
+    expected = json.loads(EXACT.read_text())[f"scalar_t{target}"]
+    torch.manual_seed(0)
+    model = load_task("toy", target=float(target)).model().double()
+    x = torch.zeros(1, 0, dtype=torch.float64)
+    (slope,) = torch.autograd.grad(load_estimator("exact")(model(x)), model.parameters())
+    assert slope.item() == pytest.approx(expected["true_grad"], rel=1e-9)
+    for name, key in [
+        ("reinforce", "reinforce_var"),
+        ("rloo", "rloo2_var"),
+        ("arm", "arm_var"),
+        ("disarm", "disarm_var"),
+    ]:
+        estimator = load_estimator(name).eval()
+
+        def gradient(_, estimator=estimator):
+            return grad(lambda s: estimator(shifted(model(x), {"b": s})))(
+                torch.zeros(1, 1, dtype=torch.float64)
+            )
+
+        with torch.no_grad():
+            g = vmap(gradient, randomness="different")(torch.empty(100_000)).flatten()
+        error = (g - g.mean()).square().std().item() / len(g) ** 0.5
+        assert abs(g.var().item() - expected[key]) <= 5 * error + 1e-15
+
+
+def test_wrong_options_say_what_was_received():
+    """A task refuses sizes it cannot have."""
+    for name in (
+        "toy[units=0]",
+        "vae[classes=1]",
+        "structured_prediction[batch_size=0]",
+        "vae[dataset=cifar]",
+    ):
+        with pytest.raises(ValueError, match="got"):
+            load_task(name)
