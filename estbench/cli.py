@@ -1,5 +1,6 @@
 """The command line."""
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from estbench import __version__, plugins
-from estbench.spec import UserError, nearest, split
+from estbench.spec import UserError, nearest, select, split
 
 # the profiler that counts memory announces itself on stderr otherwise
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")
@@ -177,6 +178,44 @@ def _seeds(text: str) -> int | list[int]:
     except ValueError as error:
         raise UserError(f"--seeds takes a number, or numbers separated by commas; got {text!r}") from error
     return numbers[0] if len(numbers) == 1 and "," not in text else numbers
+
+
+@app.command()
+def check(
+    names: Annotated[list[str] | None, typer.Argument(help="Estimators; by default those of the plugin files.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the statistical checks.")] = 0,
+    plugin: Files = None,
+) -> None:
+    """Checks that estimators are what they declare; exits with 1 if one is not."""
+    from estbench.testing import run_checks  # noqa: PLC0415  (imports torch)
+
+    catalogue = plugins.discover("estimator", plugin or ())
+    _warn(catalogue.problems)
+    wanted = names or [path.stem for path in plugin or ()]
+    if not wanted:
+        raise UserError("name the estimators to check, or a plugin file with -e")
+    console, failed = _console(), False
+    for spec in select(wanted, catalogue.plugins, "estimator"):
+        made = catalogue[spec.name].load()
+        plugins.check(made, spec)
+        console.print(f"[bold cyan]{escape(str(spec))}[/]")
+        for verdict in run_checks(functools.partial(plugins.make, made, spec), seed=seed):
+            mark = {"passed": "[green]passed[/]", "failed": "[red]FAILED[/]"}.get(verdict.verdict, verdict.verdict)
+            detail = verdict.reason if verdict.verdict != "passed" else verdict.figure
+            console.print(f"  {escape(verdict.name):<32} {mark}  {escape(detail)}")
+            failed |= verdict.verdict == "failed"
+    raise typer.Exit(int(failed))
+
+
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="estimator or task.")],
+    name: Annotated[str, typer.Argument(help="Its name, as a Python module would be called.")],
+) -> None:
+    """Writes a small installable package for a plugin of yours."""
+    from estbench import scaffold  # noqa: PLC0415  (only here)
+
+    _console().print(f"Wrote {escape(str(scaffold.new(kind, name)))}; its README says what to do next.")
 
 
 @app.command()

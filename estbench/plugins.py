@@ -90,12 +90,31 @@ class Plugin:
         """
         try:
             module = importlib.import_module(self.module) if self.module else _import_file(self.path)
-        except Exception as error:
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise UserError(f"{self.kind} {self.name!r} ({self.origin}) fails to import: {reason}") from error
         if self.attribute:
-            return getattr(module, self.attribute)
+            return self._named(module)
         return _only_class(module, self.kind, self.origin)
+
+    def _named(self, module: ModuleType) -> type[Any]:
+        """The class that an entry point names.
+
+        Raises:
+            UserError: it does not exist, or is no concrete class of its kind.
+        """
+        cls: Any = module
+        for part in self.attribute.split("."):
+            cls = getattr(cls, part, None)
+        wanted = base(self.kind)
+        if not (isinstance(cls, type) and issubclass(cls, wanted)) or inspect.isabstract(cls):
+            raise UserError(
+                f"{self.kind} {self.name!r} ({self.origin}) must be a concrete {wanted.__name__}; "
+                f"{self.module}:{self.attribute} is {'nothing' if cls is None else repr(cls)}"
+            )
+        return cls
 
 
 @dataclass(frozen=True)
@@ -223,7 +242,8 @@ def kind_of(path: Path | str) -> str:
     module = _import_file(Path(path))
     kinds = [kind for kind in KINDS if _concrete(module, kind)]
     if len(kinds) != 1:
-        raise UserError(f"{path} must define one class that extends Estimator, Task or Measure; got {len(kinds)}")
+        got = f"classes of {len(kinds)} kinds" if kinds else "none"
+        raise UserError(f"{path} must define one class that extends Estimator, Task or Measure; got {got}")
     return kinds[0]
 
 
@@ -233,9 +253,7 @@ def _built_in(kind: str) -> list[Plugin]:
     folders = list(spec.submodule_search_locations or ()) if spec else []
     paths = sorted(path for folder in folders for path in Path(folder).glob("[a-z]*.py"))
     return [
-        Plugin(path.stem, kind, f"{package}.{path.stem}", "", path, "built-in")
-        for path in paths
-        if path.stem != "base"
+        Plugin(path.stem, kind, f"{package}.{path.stem}", "", path, "built-in") for path in paths if path.stem != "base"
     ]
 
 
@@ -283,7 +301,7 @@ def _import_file(path: Path | None) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(f"plugin file {path} fails to import: {reason}") from error

@@ -1,5 +1,6 @@
 """Intervals and tests. Intervals are of 95 % unless ``level`` says otherwise."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -54,6 +55,55 @@ def jackknife(statistic: Callable[[Floats], float], batches: int, level: float =
     without = np.array([statistic(everything - unit) for unit in np.eye(batches)])
     error = ((batches - 1) / batches * np.sum((without - without.mean()) ** 2)) ** 0.5
     return _student(value, float(error), batches - 1, level)
+
+
+class SquaredNorm(NamedTuple):
+    r"""The squared norm of a mean vector, from the Gram matrix of independent batches of noisy vectors.
+
+    The figure is the U-statistic of degree two, whose pairs of different batches carry no squared noise. With
+    :math:`\theta` the true squared norm its variance is :math:`v_0 + \kappa \theta`: noise times noise, and noise
+    along the mean.
+
+    Attributes:
+        value: unbiased, so that it may come out negative.
+        base: :math:`v_0`.
+        slope: :math:`\kappa`.
+        batches: how many there are.
+    """
+
+    value: float
+    base: float
+    slope: float
+    batches: int
+
+    @classmethod
+    def of(cls, gram: Floats) -> "SquaredNorm":
+        """From inner products ``(batches, batches)``."""
+        batches = len(gram)
+        pairs = ~np.eye(batches, dtype=bool)
+        centred = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
+        total = float(gram.mean())
+        along = float(np.var(gram.mean(1), ddof=1)) / total if total > 0 else 0.0
+        base = 2 / (batches * (batches - 1)) * float(np.var(centred[pairs]))
+        return cls(float(gram[pairs].mean()), base, 4 * along / batches, batches)
+
+    def interval(self, per: "SquaredNorm | None" = None, level: float = LEVEL) -> Interval:
+        """The values that a score test does not reject; of the ratio to another squared norm, if one is given.
+
+        An interval of the figure plus and minus its error would miss small values in few dimensions.
+        """
+        unit = per.value if per else 1.0
+        if not unit > 0:
+            return Interval(math.nan, math.nan, math.nan)
+        quantile = float(special.stdtrit(self.batches - 1, (1 + level) / 2)) ** 2
+        relative = (per.base + per.slope * unit) / unit**2 if per else 0.0
+        # (value - x)^2 <= quantile (base + slope x + relative x^2), solved for x
+        a = 1 - quantile * relative
+        if a <= 0:
+            return Interval(self.value / unit, -math.inf, math.inf)
+        b = self.value + quantile * self.slope / 2
+        root = max(b * b - a * (self.value**2 - quantile * self.base), 0.0) ** 0.5
+        return Interval(self.value / unit, (b - root) / a / unit, (b + root) / a / unit)
 
 
 def _student(value: float, error: float, freedom: int, level: float) -> Interval:

@@ -197,6 +197,27 @@ def test_info_shows_options_with_types_and_defaults(tmp_path):
     assert "unbiased" in done.stdout
 
 
+def test_check_prints_verdicts_and_fails_on_a_wrong_estimator(tmp_path):
+    """A correct estimator exits with 0; one with the wrong sign with 1, and the check meant for it says so."""
+    wrong = Path(__file__).parent / "wrong" / "flipped_sign.py"
+    done = call("check", "arm", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "FAILED" not in done.stdout
+    done = call("check", "-e", wrong, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "declared unbiased, it is biased" in done.stdout
+    assert call("check", cwd=tmp_path).returncode == 2
+
+
+def test_new_writes_a_package_once(tmp_path):
+    """``new`` writes a package, and refuses to write over it."""
+    assert call("new", "estimator", "my_own", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "estbench-my-own" / "pyproject.toml").is_file()
+    done = call("new", "estimator", "my_own", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+
+
 def test_data_list_says_where_the_data_is(tmp_path):
     """Data in the folder of ESTBENCH_DATA is shown with its path, and missing data with what to do."""
     folder = tmp_path / "mnist"

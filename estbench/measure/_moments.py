@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from estbench.stats import Floats, Interval, jackknife
+from estbench.stats import Floats, Interval, SquaredNorm, jackknife, mean_interval
 
 Gradients: TypeAlias = dict[str, Tensor]
 
@@ -92,7 +92,7 @@ class _Running:
 
 
 class Comparison:
-    """What the moments of an estimate and of its reference say; every figure has its jackknife interval.
+    """What the moments of an estimate and of its reference say, with intervals.
 
     Inner products are averaged over pairs of *different* batches, whose noise is independent: so the noise of
     neither the estimate nor the reference inflates them, and both enter the intervals.
@@ -108,51 +108,52 @@ class Comparison:
         self._trace = estimate.variances.cpu().numpy()
         if reference is not None:
             error = own - reference.means
-            self._error = _gram(error, error)
             self._across = _gram(own, reference.means)
             self._norm = _gram(reference.means, reference.means)
-            self._rounding = (100 * max(estimate.eps, reference.eps)) ** 2
+            self._error = _gram(error, error)
+            # what rounding alone can make of two equal gradients is no bias
+            rounding = (100 * max(estimate.eps, reference.eps)) ** 2
+            if np.abs(self._error).max() <= rounding * np.abs(self._norm).max():
+                self._error = np.zeros_like(self._error)
 
     def variance(self) -> Interval:
         """Trace of the covariance of one estimate."""
-        return self._interval(lambda w: _mean(self._trace, w))
+        return mean_interval(self._trace)
 
     def squared_bias(self) -> Interval:
         """Squared norm of the bias; may come out negative."""
-        return self._interval(self._squared_bias)
+        return SquaredNorm.of(self._error).interval()
 
     def bias(self) -> Interval:
         """Norm of the bias; its lower end is 0 where the bias is below the resolution of the replicates."""
-        return Interval(*np.sqrt(np.maximum(self.squared_bias(), 0.0)).tolist())
+        return _root(self.squared_bias())
 
     def relative_bias(self) -> Interval:
         """Norm of the bias over the norm of the reference."""
-        squared = self._interval(lambda w: _ratio(self._squared_bias(w), _pairs(self._norm, w)))
-        return Interval(*np.sqrt(np.maximum(squared, 0.0)).tolist())
+        return _root(SquaredNorm.of(self._error).interval(per=SquaredNorm.of(self._norm)))
 
     def mse(self) -> Interval:
         """Mean squared error of one estimate: variance and squared bias."""
-        return self._interval(lambda w: _mean(self._trace, w) + self._squared_bias(w))
+        return self._jackknife(lambda w: _mean(self._trace, w) + _pairs(self._error, w))
 
     def snr(self) -> Interval:
         """Norm of the mean over the root of the variance."""
-        return self._interval(lambda w: _ratio(max(_pairs(self._own, w), 0), _mean(self._trace, w)) ** 0.5)
+        return self._jackknife(lambda w: _ratio(max(_pairs(self._own, w), 0), _mean(self._trace, w)) ** 0.5)
 
     def cosine(self) -> Interval:
         """Cosine between the mean of the estimate and the reference."""
-        return Interval(*np.clip(self._interval(self._cosine), -1.0, 1.0).tolist())
-
-    def _squared_bias(self, weights: Floats) -> float:
-        squared = _pairs(self._error, weights)
-        # what rounding alone can make of two equal gradients is no bias
-        return 0.0 if abs(squared) < self._rounding * _pairs(self._norm, weights) else squared
+        return Interval(*np.clip(self._jackknife(self._cosine), -1.0, 1.0).tolist())
 
     def _cosine(self, weights: Floats) -> float:
         norms = max(_pairs(self._own, weights), 0) * max(_pairs(self._norm, weights), 0)
         return _ratio(_pairs(self._across, weights), norms**0.5)
 
-    def _interval(self, statistic: Callable[[Floats], float]) -> Interval:
+    def _jackknife(self, statistic: Callable[[Floats], float]) -> Interval:
         return jackknife(statistic, len(self._trace))
+
+
+def _root(squared: Interval) -> Interval:
+    return Interval(*np.sqrt(np.maximum(squared, 0.0)).tolist())
 
 
 def _gram(left: Tensor, right: Tensor) -> Floats:

@@ -16,7 +16,7 @@ from estbench.program import draw, mean, repeat, run
 from estbench.stats import Interval
 from estbench.task import Batch
 
-ROWS_AT_ONCE = 2**15
+ROWS_AT_ONCE = 2**11
 
 
 class Training(Measure):

@@ -1,0 +1,155 @@
+"""The list of checks, and the ways to run it."""
+
+import inspect
+import unittest
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import torch
+
+from estbench.estimator import NotApplicableError
+from estbench.plugins import discover, load_estimator
+from estbench.spec import Spec, UserError, nearest
+from estbench.testing import contract, state, statistical
+from estbench.testing.programs import RECIPES
+from estbench.testing.subject import Maker, Subject
+from estbench.testing.verdict import Fault, Inapplicable, Verdict, one_line
+
+Candidate: TypeAlias = str | Maker | Subject
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of an estimator.
+
+    Args:
+        name: of the check.
+        function: raises ``Fault`` or ``Inapplicable``, or returns what it measured.
+    """
+
+    name: str
+    function: Callable[[Subject], str]
+
+    def verdict(self, subject: Subject) -> Verdict:
+        """What it finds; whatever a plugin raises is a finding, too."""
+        try:
+            with _one_thread():
+                figure = self.function(subject)
+        except (Inapplicable, NotApplicableError) as error:
+            return Verdict(self.name, "not applicable", reason=str(error))
+        except Fault as error:
+            return Verdict(self.name, "failed", error.figure, str(error))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+            return Verdict(self.name, "failed", reason=one_line(error))
+        return Verdict(self.name, "passed", figure)
+
+    def __call__(self, subject: Candidate) -> None:
+        """Runs the check as a test.
+
+        Raises:
+            AssertionError: it failed.
+            unittest.SkipTest: it does not apply.
+        """
+        found = self.verdict(as_subject(subject))
+        if found.verdict == "not applicable":
+            raise unittest.SkipTest(found.reason)
+        if found.verdict == "failed":
+            raise AssertionError(str(found))
+
+    @property
+    def group(self) -> str:
+        """Its name without the program: ``unbiased`` of ``unbiased[bernoulli, 1 layer]``."""
+        return self.name.partition("[")[0]
+
+    @property
+    def doc(self) -> str:
+        """What it checks, in a sentence."""
+        function = self.function.func if isinstance(self.function, partial) else self.function
+        return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keeps torch to one thread: the programs are so small that more of them only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _checks() -> Iterator[Check]:
+    for function in (*contract.CHECKS, *state.CHECKS, statistical.broadcast, statistical.devices):
+        yield Check(function.__name__, function)
+    for recipe in RECIPES:
+        for of_recipe in (statistical.unbiased, statistical.value):
+            yield Check(f"{of_recipe.__name__}[{recipe.name}]", partial(of_recipe, recipe=recipe))
+    for function in (statistical.target, statistical.biased):
+        yield Check(function.__name__, function)
+
+
+CHECKS = tuple(_checks())
+
+
+def as_subject(candidate: Candidate, seed: int = 0) -> Subject:
+    """A subject from an estimator's name with options, from what makes it, or as it is."""
+    if isinstance(candidate, Subject):
+        return candidate
+    return Subject(partial(load_estimator, candidate) if isinstance(candidate, str) else candidate, seed)
+
+
+def run_checks(estimator: str | Maker, *, seed: int = 0, only: Iterable[str] = ()) -> Iterator[Verdict]:
+    """Checks an estimator: one verdict per check, as soon as there is one.
+
+    Args:
+        estimator: its name with options, ``"rloo[samples=4]"``, or what makes it: a class, a function.
+        seed: of all randomness in the checks.
+        only: names of checks to run, ``"unbiased"`` for all of ``"unbiased[...]"``; by default all.
+
+    Raises:
+        UserError: there is no plugin or check of this name, or the plugin fails to import.
+
+    Example:
+        >>> [str(verdict) for verdict in run_checks("exact", only=["refuses"])]
+        ['refuses: not applicable: it accepts every kind of node']
+    """
+    if isinstance(estimator, str):
+        discover("estimator")[Spec.one(estimator).name].load()
+    names = {name for check in CHECKS for name in (check.name, check.group)}
+    chosen = set(only)
+    for name in sorted(chosen - names):
+        raise UserError(f"unknown check {name!r}; {nearest(name, names)}")
+    subject = as_subject(estimator, seed)
+    wanted = [check for check in CHECKS if not chosen or {check.name, check.group} & chosen]
+    return (check.verdict(subject) for check in wanted)
+
+
+def parametrize_with_checks(estimators: Iterable[str | Maker], *, seed: int = 0) -> Any:
+    """A pytest decorator that runs a test for every estimator and every check.
+
+    Args:
+        estimators: names with options, or what makes them.
+        seed: of all randomness in the checks.
+
+    Example:
+        >>> @parametrize_with_checks(["rloo", "rloo[samples=4]"])
+        ... def test_conformance(estimator, check):
+        ...     check(estimator)
+    """
+    import pytest  # noqa: PLC0415  (only who writes tests needs it)
+
+    subjects = [(_title(estimator), as_subject(estimator, seed)) for estimator in estimators]
+    return pytest.mark.parametrize(
+        ("estimator", "check"),
+        [pytest.param(s, check, id=f"{title}-{check.name}") for title, s in subjects for check in CHECKS],
+    )
+
+
+def _title(estimator: str | Maker) -> str:
+    if isinstance(estimator, str):
+        return estimator
+    return str(getattr(estimator, "__name__", type(estimator).__name__))

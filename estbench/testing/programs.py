@@ -1,0 +1,145 @@
+"""The programs that the checks run: small nets whose expectations can be enumerated.
+
+Their weights were searched for a strong gradient under little noise, so that a bias of 1 % shows in less
+than a million replicates.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from estbench.estimator import Estimator
+from estbench.node import Bernoulli, Categorical, Node
+from estbench.program import Program, Sample
+
+Kind: TypeAlias = type[Bernoulli] | type[Categorical]
+
+GROUPS = ("logits", "encoder", "decoder", "prior")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make a net: its name, the kinds of its layers, and the numbers that fix its weights.
+
+    Args:
+        name: for people.
+        layers: the kind of node and the shape of its event, for each layer.
+        seed: of the weights.
+        prior: standard deviation of the prior's logits.
+        offset: subtracted from the cost, to bring its mean near zero.
+    """
+
+    name: str
+    layers: tuple[tuple[Kind, tuple[int, ...]], ...]
+    seed: int
+    prior: float
+    offset: float
+
+    def net(self, batch: tuple[int, ...] = (2,)) -> "Net":
+        """A freshly made net, always with the same weights."""
+        return Net(self, batch)
+
+    def accepted(self, accepts: tuple[type[Node], ...]) -> bool:
+        """Whether an estimator that accepts these nodes takes this net."""
+        return all(issubclass(kind, accepts) for kind, _ in self.layers)
+
+
+class Net(nn.Module):
+    """A net of discrete layers with an encoder, a decoder and a prior, and a free shift of every logit.
+
+    Args:
+        recipe: what to make.
+        batch: shape of the batch.
+    """
+
+    inputs: Tensor
+    readout: Tensor
+
+    def __init__(self, recipe: Recipe, batch: tuple[int, ...]) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(recipe.seed)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+        self.kinds, self.events = zip(*recipe.layers, strict=True)
+        self.offset = recipe.offset
+        sizes = [2, *(math.prod(event) for event in self.events)]
+        links = [0.7 * normal(*link) / math.sqrt(2) for link in itertools.pairwise(sizes)]
+        shifts = [torch.zeros(*batch, *event, dtype=torch.float64) for event in self.events]
+        self.logits, self.encoder = nn.ParameterList(shifts), nn.ParameterList(links)
+        self.decoder = nn.ParameterList(normal(size, 3) for size in sizes[1:])
+        self.prior = nn.ParameterList(recipe.prior * normal(*event) for event in self.events)
+        self.register_buffer("inputs", normal(math.prod(batch), 2).reshape(*batch, 2))
+        self.register_buffer("readout", torch.tensor([2.0, -1.5, 1.0], dtype=torch.float64))
+
+    def forward(self) -> Program:
+        """The net's program: nonlinear in the samples, with log q and log p as in an ELBO."""
+
+        def program(sample: Sample) -> Tensor:
+            below, hidden = self.inputs, self.inputs[..., :1]
+            divergence = torch.zeros_like(self.inputs[..., 0])
+            for layer, kind in enumerate(self.kinds):
+                value, log_q = sample(f"z{layer}", self._node(layer, kind, below))
+                divergence = divergence + log_q - kind(self.prior[layer]).log_prob(value)
+                below = value.flatten(-len(self.events[layer]))
+                hidden = hidden + (below - 0.5) @ self.decoder[layer]
+            return divergence + hidden.tanh() @ self.readout - self.offset
+
+        return program
+
+    def _node(self, layer: int, kind: Kind, below: Tensor) -> Node:
+        flat = below @ self.encoder[layer]
+        logits = flat.unflatten(-1, self.events[layer]) + self.logits[layer]
+        # one kind states what its logits came from and the other does not: a baseline meets both
+        return kind(logits, given=below if kind is Bernoulli else None)
+
+
+_BITS = (Bernoulli, (3,))
+RECIPES = (
+    Recipe("bernoulli, 1 layer", (_BITS,), 113, 1.2, -0.8),
+    Recipe("bernoulli, 2 layers", (_BITS, _BITS), 20, 0.5, 0.5),
+    Recipe("categorical, 1 layer", ((Categorical, (2, 3)),), 78, 1.2, 0.8),
+    Recipe("categorical, 2 layers", ((Categorical, (2, 3)), (Categorical, (1, 3))), 58, 0.5, 0.1),
+)
+
+
+class Bench(nn.Module):
+    """A model and an estimator in one module, whose output is the estimator's scalar."""
+
+    def __init__(self, model: nn.Module, estimator: Estimator) -> None:
+        super().__init__()
+        self.model, self.estimator = model, estimator
+
+    def forward(self, around: Callable[[Program], Program] = lambda program: program) -> Tensor:
+        """The estimator's scalar for the model's program, which ``around`` may wrap."""
+        return self.estimator(around(self.model()))
+
+
+def counted(program: Program, rows: list[int]) -> Program:
+    """The same program; it notes how many costs each of its evaluations returned."""
+
+    def counting(sample: Sample) -> Tensor:
+        cost = program(sample)
+        rows.append(cost.numel())
+        return cost
+
+    return counting
+
+
+def unscored(program: Program, *, detached: bool) -> Program:
+    """The program without log q, which its samples reach attached, or detached from all derivatives."""
+
+    def quiet(sample: Sample) -> Tensor:
+        def cut(name: str, node: Node) -> tuple[Tensor, Tensor]:
+            value, log_q = sample(name, node)
+            return (value.detach() if detached else value), torch.zeros_like(log_q)
+
+        return program(cut)
+
+    return quiet

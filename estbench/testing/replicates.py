@@ -1,0 +1,49 @@
+"""Replicates of a gradient, by vmap: no Python loop over them."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad_and_value, vmap
+
+from estbench.testing.programs import Bench
+
+CHUNK = 8192
+
+
+class NotFiniteError(ArithmeticError):
+    """An estimate is infinite or not a number."""
+
+
+def one_gradient(bench: Bench, **call: object) -> tuple[Tensor, dict[str, Tensor]]:
+    """One call: the scalar and its gradient by parameter of model and estimator, zero where there is none."""
+    named = dict(bench.named_parameters())
+    value = bench(**call)
+    if value.shape != ():
+        raise ValueError(f"an estimator returns a scalar; got shape {tuple(value.shape)}")
+    found = torch.autograd.grad(value, list(named.values()), allow_unused=True, materialize_grads=True)
+    return value.detach(), dict(zip(named, found, strict=True))
+
+
+def replicates(bench: Bench, n: int, chunk: int = CHUNK) -> Iterator[tuple[Tensor, Tensor]]:
+    """Values ``(chunk,)`` and gradients for the model ``(chunk, size)``, in chunks until there are ``n``.
+
+    Raises:
+        NotFiniteError: an estimate is infinite or not a number.
+    """
+    own = {name: p.detach() for name, p in bench.named_parameters() if name.startswith("model.")}
+    rest = {name: t.detach() for name, t in [*bench.named_parameters(), *bench.named_buffers()] if name not in own}
+
+    def once(_: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        return grad_and_value(lambda own: functional_call(bench, {**own, **rest}, ()))(own)
+
+    many = vmap(once, randomness="different")
+    device = next(iter(own.values())).device
+    for start in range(0, n, chunk):
+        size = min(chunk, n - start)
+        gradients, values = many(torch.zeros(size, device=device))
+        flat = torch.cat([g.flatten(1) for g in gradients.values()], 1).cpu()
+        bad = int((~(flat.isfinite().all(1) & values.cpu().isfinite())).sum())
+        if bad:
+            raise NotFiniteError(f"{bad} of {size} estimates are infinite or not a number")
+        yield values.cpu(), flat

@@ -1,0 +1,177 @@
+"""Checks of how an estimator keeps its state: seeds, leaks, tuning, pickling, and numbers at their limits."""
+
+import pickle
+
+import torch
+
+from estbench.testing.compare import difference, modes, seeded
+from estbench.testing.programs import Bench
+from estbench.testing.replicates import one_gradient, replicates
+from estbench.testing.subject import Subject
+from estbench.testing.verdict import Fault, Inapplicable
+
+EXTREME = 60.0
+TUNING_STEPS = 40
+
+
+def seed(subject: Subject) -> str:
+    """The same seed gives the same estimate, from one instance and from another."""
+    for recipe in subject.applicable():
+        bench, other = subject.bench(recipe), subject.bench(recipe)
+        first, again, elsewhere = (seeded(subject, mine) for mine in (bench, bench, other))
+        if difference(first, again) > 0:
+            raise Fault(f"two calls with one seed differ ({recipe.name})")
+        if difference(first, elsewhere) > 0:
+            raise Fault(f"two instances with one seed differ ({recipe.name})")
+    return "equal"
+
+
+def leaks(subject: Subject) -> str:
+    """Tuning its parameters leaves the model's gradient alone, and the cost's gradient leaves them alone."""
+    for recipe in subject.applicable():
+        (still, _), (training, _) = modes(subject, recipe)
+        with_none, with_tuning = seeded(subject, still), seeded(subject, training)
+        for name, gradient in with_none.items():
+            owner, _, parameter = name.partition(".")
+            if owner == "estimator" and gradient.abs().max() > 0:
+                raise Fault(f"in eval mode the cost's gradient reaches its own {parameter} ({recipe.name})")
+            if owner == "model" and difference({name: gradient}, {name: with_tuning[name]}) > 1e-9:
+                raise Fault(
+                    f"training mode changes the model's gradient ({parameter}, {recipe.name}): "
+                    f"what tunes it reaches the model, or draws randomness before the gradient does"
+                )
+    return "none"
+
+
+def tuning(subject: Subject) -> str:
+    """Training the estimator's parameters does not raise the variance of its gradient."""
+    if not list(subject.bench(next(subject.applicable())).estimator.parameters()):
+        raise Inapplicable("it has no parameters")
+    ratios = []
+    for recipe in subject.applicable():
+        bench = subject.bench(recipe, batch=(256,)).train()
+        before = _power(subject, bench)
+        with subject.seeded(7):
+            _tune(bench)
+        ratios.append(_power(subject, bench) / before)
+    figure = f"variance times {', '.join(f'{ratio:.2f}' for ratio in ratios)} in {TUNING_STEPS} steps"
+    if max(ratios) > 1.02:
+        raise Fault(f"training its parameters raises the variance of its gradient: {figure}", figure)
+    return figure
+
+
+def _tune(bench: Bench) -> None:
+    """Trains the estimator alone."""
+    optimizer = torch.optim.Adam(bench.estimator.parameters(), lr=0.02)
+    for _ in range(TUNING_STEPS):
+        optimizer.zero_grad()
+        bench().backward()
+        if all(p.grad is None for p in bench.estimator.parameters()):
+            raise Fault("its parameters have no gradient in training mode")
+        optimizer.step()
+
+
+def _power(subject: Subject, bench: Bench) -> float:
+    """The mean square of the gradient for the logits of one example, in eval mode."""
+    total = 0.0
+    bench.eval()
+    for stream in range(16):
+        with subject.seeded(8, stream):
+            gradients = one_gradient(bench)[1]
+        shifts = [g for name, g in gradients.items() if name.startswith("model.logits")]
+        total += sum(float(g.square().sum()) for g in shifts)
+    bench.train()
+    return total
+
+
+def untouched(subject: Subject) -> str:
+    """A call changes no parameter and stores no gradient, and in eval mode no running statistic either."""
+    for recipe in subject.applicable():
+        for bench, mode in modes(subject, recipe):
+            owner: torch.nn.Module = bench if mode == "eval mode" else bench.model
+            before = {name: tensor.clone() for name, tensor in owner.state_dict().items()}
+            with subject.seeded(9):
+                bench()
+            changed = [name for name, tensor in owner.state_dict().items() if not tensor.equal(before[name])]
+            if changed or any(p.grad is not None for p in bench.parameters()):
+                what = changed[0] if changed else "a parameter's .grad"
+                raise Fault(f"a call in {mode} changes {what} ({recipe.name})")
+    return "nothing changed"
+
+
+def state_dict(subject: Subject) -> str:
+    """All of its state is in its ``state_dict``, and comes back from it."""
+    entries = 0
+    for recipe in subject.applicable():
+        bench = subject.bench(recipe)
+        state = bench.estimator.state_dict()
+        fresh = subject.make().double().prepare(bench.model())
+        fresh.load_state_dict(state)
+        if difference(seeded(subject, bench), seeded(subject, Bench(bench.model, fresh.eval()))) > 0:
+            raise Fault(f"restored from its state_dict it gives another estimate ({recipe.name})")
+        entries = max(entries, len(state))
+    return f"{entries} entries"
+
+
+def pickles(subject: Subject) -> str:
+    """It survives pickling, as for a worker process."""
+    size = 0
+    for recipe in subject.applicable():
+        bench = subject.bench(recipe)
+        before = seeded(subject, bench)
+        try:
+            data = pickle.dumps(bench.estimator)
+            bench.estimator = pickle.loads(data)  # noqa: S301  (our own bytes)
+        except Exception as error:
+            raise Fault(f"it does not pickle: {type(error).__name__}: {error}") from error
+        if difference(before, seeded(subject, bench)) > 0:
+            raise Fault(f"pickled and restored it gives another estimate ({recipe.name})")
+        size = max(size, len(data))
+    return f"{size:,} bytes"
+
+
+def vmap(subject: Subject) -> str:
+    """Under ``torch.func.vmap`` it gives the estimates that it gives alone."""
+    for recipe in subject.applicable():
+        bench = subject.bench(recipe)
+        alone = seeded(subject, bench)
+        with subject.seeded(6):
+            value, gradient = next(replicates(bench, 1))
+        flat = torch.cat([alone["value"][None], *(g.flatten() for n, g in alone.items() if "model." in n)])
+        mapped = torch.cat([value, gradient[0]])
+        if difference({"": flat}, {"": mapped}) > 1e-9:
+            raise Fault(f"with one seed, vmap changes its estimate ({recipe.name})")
+        with subject.seeded(10):
+            next(replicates(bench, 64))
+    return "equal"
+
+
+def extremes(subject: Subject) -> str:
+    """In float32, value and gradients are finite at logits of magnitude 60."""
+    for recipe in subject.applicable():
+        for pattern in ((1, 1), (-1, -1), (1, -1), (0, 1), (-1, 0)):
+            bench = subject.bench(recipe, torch.float32)
+            saturate(bench, pattern)
+            with subject.seeded(11):
+                next(replicates(bench, 256))
+                for _ in range(4):
+                    gradients = one_gradient(bench.train())[1]
+                    broken = [name for name, g in gradients.items() if not g.isfinite().all()]
+                    if broken:
+                        raise Fault(f"in training, {broken[0]} is not finite ({recipe.name})")
+    return f"finite at {EXTREME:g}"
+
+
+def saturate(bench: Bench, pattern: tuple[int, ...]) -> None:
+    """Sets the logits to these numbers in turn, times 60; the encoder adds nothing."""
+    with torch.no_grad():
+        for name, parameter in bench.model.named_parameters():
+            if name.startswith("encoder."):
+                parameter.zero_()
+            if name.startswith("logits."):
+                turn = torch.arange(parameter.numel(), device=parameter.device) % len(pattern)
+                numbers = EXTREME * torch.tensor(pattern, device=parameter.device, dtype=parameter.dtype)
+                parameter.copy_(numbers[turn].reshape(parameter.shape))
+
+
+CHECKS = (seed, leaks, tuning, untouched, state_dict, pickles, vmap, extremes)

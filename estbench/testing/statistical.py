@@ -1,0 +1,161 @@
+"""Checks by statistics: that what is declared unbiased is, and that what is declared biased is not.
+
+At most ``FALSE_ALARMS`` of the runs of a correct estimator fail: the level is shared evenly among the checks
+here, and within a check among its looks and tests.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from scipy.stats import norm
+
+from estbench.testing.inference import FALSE_ALARMS, TOLERANCE, Moments, judge
+from estbench.testing.oracle import TooLargeError, objective, truth
+from estbench.testing.programs import RECIPES, Bench, Recipe
+from estbench.testing.replicates import replicates
+from estbench.testing.state import saturate
+from estbench.testing.subject import Study, Subject, scale_of
+from estbench.testing.verdict import Fault, Inapplicable
+
+# what two samples are compared by
+PAIR = 2**13
+# one of each for every net, and broadcast, target, devices
+ALPHA = FALSE_ALARMS / (2 * len(RECIPES) + 3)
+
+
+def _study(subject: Subject, recipe: Recipe) -> Study:
+    if recipe not in subject.recipes:
+        kinds = ", ".join(sorted({kind.__name__ for kind, _ in recipe.layers}))
+        raise Inapplicable(f"it does not accept {kinds} nodes")
+    try:
+        return subject.study(recipe, ALPHA)
+    except TooLargeError as error:
+        raise Inapplicable(str(error)) from error
+
+
+def _figure(study: Study) -> str:
+    return f"{study.judge()} (a bias of {study.resolution:.1%} shows)"
+
+
+def unbiased(subject: Subject, recipe: Recipe) -> str:
+    """Declared unbiased, its gradient's mean is the gradient of its objective."""
+    if not subject.declared.unbiased:
+        raise Inapplicable("it declares itself biased")
+    study = _study(subject, recipe)
+    if study.biased:
+        raise Fault(f"declared unbiased, it is biased: {study.bias}, {study.judge()}", _figure(study))
+    return _figure(study)
+
+
+def biased(subject: Subject) -> str:
+    """Declared biased, it is biased on at least one program."""
+    if subject.declared.unbiased:
+        raise Inapplicable("it declares itself unbiased")
+    shown = []
+    for recipe in subject.applicable():
+        study = _study(subject, recipe)
+        if study.biased:
+            return f"{study.bias}, {study.judge()} ({recipe.name})"
+        shown.append(study.resolution)
+    raise Fault(f"it declares itself biased, and no bias of {max(shown):.1%} shows on any program")
+
+
+def value(subject: Subject, recipe: Recipe) -> str:
+    """Its value's mean is its objective; of one declared biased, at least where the samples are certain."""
+    if not subject.declared.unbiased:
+        return _certain_value(subject, recipe)
+    drawn = _study(subject, recipe).values
+    error, spread = float(drawn.mean), float(drawn.covariance.clamp_min(0) / drawn.n) ** 0.5
+    z = abs(error) / (spread**2 + TOLERANCE**2) ** 0.5
+    figure = f"error {error:.2g} +- {spread:.1g}"
+    if 2 * norm.sf(z) < ALPHA:
+        raise Fault(f"its value does not estimate its objective, bound {subject.declared.bound}: {figure}", figure)
+    return figure
+
+
+def _certain_value(subject: Subject, recipe: Recipe) -> str:
+    if recipe not in subject.recipes:
+        raise Inapplicable("it does not accept these nodes")
+    bench = subject.bench(recipe)
+    saturate(bench, (1, -1, -1))
+    exact = float(objective(bench.model(), subject.declared.bound).detach())
+    with subject.seeded(12):
+        error = float(next(replicates(bench, 64))[0].mean()) - exact
+    if abs(error) > 1e-3 * max(1.0, abs(exact)):
+        raise Fault(f"where the samples are certain its value is off by {error:.2g}")
+    return f"error {error:.1g} where the samples are certain"
+
+
+def target(subject: Subject) -> str:
+    """Of several objectives, the nearest to its gradient is the one it declares."""
+    if not subject.declared.unbiased:
+        raise Inapplicable("it declares itself biased")
+    recipe = next(subject.applicable())
+    study, declared = _study(subject, recipe), subject.declared.bound
+    distances = {bound: _distance(study, recipe, bound) for bound in sorted({1, 2, 3, 4, declared})}
+    nearest = min(distances, key=lambda bound: distances[bound])
+    if distances[nearest] < distances[declared]:
+        raise Fault(f"it declares the objective of bound {declared}; its gradient is that of bound {nearest}")
+    others = min(distance for bound, distance in distances.items() if bound != declared)
+    return f"bound {declared}: {distances[declared]:.1g} away, others {others:.1g} or more"
+
+
+def _distance(study: Study, recipe: Recipe, bound: int) -> float:
+    """How far the mean gradient is from that of a bound, in relative units."""
+    exact = scale_of(truth(recipe, bound)[1]).truth
+    return float((study.gradients.mean - (exact - study.scale.truth) / study.scale.unit).norm())
+
+
+def broadcast(subject: Subject) -> str:
+    """With no batch dimension, or with two, the gradient has the mean that it has with one."""
+    trials = [
+        _Pair(recipe, flat, *(partial(subject.bench, recipe, torch.float32, batch) for batch in (nested, flat)))
+        for recipe in subject.applicable()
+        for nested, flat in (((), (1,)), ((2, 3), (6,)))
+    ]
+    return _compare(subject, trials, "the shape of the batch changes its gradient")
+
+
+def devices(subject: Subject) -> str:
+    """On a CUDA device its gradient has the mean that it has on the CPU."""
+    if not torch.cuda.is_available():
+        raise Inapplicable("there is no CUDA device here")
+    trials = [
+        _Pair(recipe, (2,), *(partial(subject.bench, recipe, torch.float32, device=d) for d in ("cpu", "cuda")))
+        for recipe in subject.applicable()
+    ]
+    return _compare(subject, trials, "CPU and CUDA have different gradients")
+
+
+class _Pair(NamedTuple):
+    """Two ways to make a bench that should have the same mean gradient."""
+
+    recipe: Recipe
+    batch: tuple[int, ...]
+    one: Callable[[], Bench]
+    other: Callable[[], Bench]
+
+    def p(self, subject: Subject) -> float:
+        """The p-value of the difference of their means."""
+        scale = scale_of(truth(self.recipe, 1, self.batch)[1])
+        moments = []
+        for stream, make in enumerate((self.one, self.other)):
+            moments.append(Moments(len(scale.truth)))
+            with subject.seeded(13, stream):
+                for _, gradients in replicates(make(), PAIR):
+                    moments[-1].add(gradients.double() / scale.unit)
+        one, other = moments
+        covariance = one.covariance / one.n + other.covariance / other.n
+        return judge(one.mean - other.mean, covariance, PAIR).p
+
+
+def _compare(subject: Subject, pairs: list[_Pair], complaint: str) -> str:
+    least = 1.0
+    for pair in pairs:
+        p = pair.p(subject)
+        if p < ALPHA / len(pairs):
+            raise Fault(f"{complaint}: p = {p:.1g} ({pair.recipe.name}, batch {pair.batch})")
+        least = min(least, p)
+    return f"least p = {least:.2g} of {len(pairs)}"

@@ -1,0 +1,195 @@
+"""An estimator under test: how it is made ready, and what several checks share of what was measured."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from estbench.estimator import Estimator, NotApplicableError
+from estbench.testing.inference import (
+    TOLERANCE,
+    Judgement,
+    Moments,
+    Scale,
+    judge,
+    needed,
+    resolution,
+)
+from estbench.testing.oracle import truth
+from estbench.testing.programs import GROUPS, RECIPES, Bench, Recipe
+from estbench.testing.replicates import CHUNK, replicates
+from estbench.testing.verdict import Fault, Inapplicable
+
+Maker: TypeAlias = Callable[[], Estimator]
+
+FIRST_LOOK = 2 * CHUNK
+LEAST = 8 * CHUNK
+# shares of a check's level: a first look, that stops early what is plainly wrong, and the last
+FIRST_SHARE = 0.1
+
+
+class Subject:
+    """An estimator under test.
+
+    Args:
+        make: makes it, with the options to be tested.
+        seed: of all randomness in the checks.
+        most: the largest number of replicates to draw for one program.
+    """
+
+    def __init__(self, make: Maker, seed: int = 0, most: int = 2**22) -> None:
+        self.make, self.seed, self.most = make, seed, most
+        self._studies: dict[str, Study | Exception] = {}
+
+    @cached_property
+    def declared(self) -> Estimator:
+        """An instance to read declarations from."""
+        return self.make()
+
+    @contextmanager
+    def seeded(self, *stream: int) -> Iterator[None]:
+        """Seeds torch for this block, and leaves its state as it was afterwards."""
+        with torch.random.fork_rng():
+            torch.manual_seed(hash((self.seed, *stream)) % 2**63)
+            yield
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """The nets whose nodes it declares that it accepts."""
+        return [recipe for recipe in RECIPES if recipe.accepted(self.declared.accepts)]
+
+    def applicable(self) -> Iterator[Recipe]:
+        """The nets that it accepts and does not refuse for another reason.
+
+        Raises:
+            Inapplicable: the checks have no program of the nodes that it accepts.
+            Fault: it refuses all of them.
+        """
+        if not self.recipes:
+            raise Inapplicable("the checks have no program of the nodes that it accepts")
+        refusals = []
+        for recipe in self.recipes:
+            try:
+                self.bench(recipe)
+            except NotApplicableError as error:
+                refusals.append(str(error))
+            else:
+                yield recipe
+        if len(refusals) == len(self.recipes):
+            raise Fault(f"it runs on no program: {refusals[0]}")
+
+    def bench(
+        self,
+        recipe: Recipe,
+        dtype: torch.dtype = torch.float64,
+        batch: tuple[int, ...] = (2,),
+        device: str = "cpu",
+    ) -> Bench:
+        """A net with a prepared estimator in eval mode, made anew.
+
+        The estimator has seen a few training steps, so that running statistics are not zero, and its
+        parameters are moved a little from where they started, so that networks that start at zero hide
+        nothing.
+        """
+        with self.seeded(1):
+            model = recipe.net(batch).to(device, dtype)
+            estimator = self.make().to(device, dtype).prepare(model())
+            for _ in range(3):
+                estimator.train()(model())
+            with torch.no_grad():
+                for parameter in estimator.parameters():
+                    parameter.add_(0.1 * torch.randn(parameter.shape, dtype=torch.float64).to(parameter))
+        return Bench(model, estimator.eval())
+
+    def study(self, recipe: Recipe, alpha: float) -> "Study":
+        """Replicates on a net, enough to catch a relative bias of 1 %; drawn once and kept."""
+        if recipe.name not in self._studies:
+            try:
+                with self.seeded(2, RECIPES.index(recipe)):
+                    self._studies[recipe.name] = Study(self, recipe, alpha)
+            except Exception as error:  # noqa: BLE001  (whatever a plugin raises, every check that asks is told)
+                self._studies[recipe.name] = error
+        found = self._studies[recipe.name]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class Study:
+    """The mean error of value and gradient over replicates on one net, in two looks.
+
+    The first look only stops early what is plainly wrong, and sets by the covariance how many replicates the
+    last one takes.
+
+    Args:
+        subject: the estimator.
+        recipe: the net.
+        alpha: level of the test of the gradient, for both looks together.
+    """
+
+    def __init__(self, subject: Subject, recipe: Recipe, alpha: float) -> None:
+        bench = subject.bench(recipe, torch.float32)
+        self.value, gradients = truth(recipe, subject.declared.bound)
+        self.scale = scale_of(gradients)
+        self.alpha = alpha
+        self._drawn = Moments(len(self.scale.truth)), Moments(1)
+        self._draw(bench, FIRST_LOOK)
+        self.biased = self.judge().p < alpha * FIRST_SHARE
+        if not self.biased:
+            wanted = needed(self._drawn[0], self.scale, self.level)
+            self._draw(bench, min(subject.most, max(wanted, LEAST if self.noisy else 0)) - FIRST_LOOK)
+            self.biased = self.judge().p < self.level
+
+    @property
+    def bias(self) -> str:
+        """The mean error of the group that is furthest off, in words."""
+        lengths = {
+            GROUPS[int(self.scale.groups[mine][0])]: float(self._drawn[0].mean[mine].norm())
+            for mine in self.scale.members()
+        }
+        worst = max(lengths, key=lambda name: lengths[name])
+        return f"{lengths[worst]:.1%} off in {worst}"
+
+    @property
+    def level(self) -> float:
+        """The level of the last look."""
+        return self.alpha * (1 - FIRST_SHARE)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether there is any variance."""
+        return float(self._drawn[0].covariance.diagonal().max()) > TOLERANCE**2
+
+    @property
+    def resolution(self) -> float:
+        """The relative bias that would have been caught."""
+        return resolution(self._drawn[0], self.scale, self.level / 2)
+
+    def _draw(self, bench: Bench, n: int) -> None:
+        for values, gradients in replicates(bench, n):
+            self._drawn[0].add((gradients.double() - self.scale.truth) / self.scale.unit)
+            self._drawn[1].add(values.double()[:, None] - self.value)
+
+    @property
+    def gradients(self) -> Moments:
+        """Of the gradient's error, in relative units."""
+        return self._drawn[0]
+
+    @property
+    def values(self) -> Moments:
+        """Of the value's error."""
+        return self._drawn[1]
+
+    def judge(self) -> Judgement:
+        """The two tests of the gradient."""
+        mine = self._drawn[0]
+        return judge(mine.mean, mine.covariance / mine.n, mine.n, self.scale.directions)
+
+
+def scale_of(gradients: dict[str, Tensor]) -> Scale:
+    """The units of a net's gradient, flattened in the order of its parameters."""
+    groups = [torch.full((g.numel(),), GROUPS.index(name.partition(".")[0])) for name, g in gradients.items()]
+    return Scale(torch.cat(groups), torch.cat([g.flatten() for g in gradients.values()]))

@@ -1,0 +1,89 @@
+"""The check of a task: its data stay the same, and its program keeps its one duty, to broadcast."""
+
+import torch
+from torch import Tensor
+
+from estbench.node import Node
+from estbench.plugins import discover, load_estimator
+from estbench.program import Program, Sites, draw, plate, repeat, replay, run
+from estbench.task import Batch, Task
+
+EXAMPLES = 3
+
+
+def check_task(task: Task) -> None:
+    """Checks a task.
+
+    Raises:
+        AssertionError: it does not keep what a task promises; the message says what.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        _declarations(task)
+        batch = _data(task)
+        program = task.model()(*batch)
+        _broadcasts(program, len(batch[0]))
+        _differentiates(task, batch)
+
+
+def _demand(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise AssertionError(otherwise)
+
+
+def _declarations(task: Task) -> None:
+    objectives = ("elbo", "nll", "loss")
+    _demand(task.objective in objectives, f"'objective' is one of {objectives}; got {task.objective!r}")
+    known = discover("estimator").plugins
+    for name in filter(None, (task.baseline, task.oracle)):
+        _demand(name.partition("[")[0] in known, f"it names the estimator {name!r}, which does not exist")
+
+
+def _data(task: Task) -> Batch:
+    """A small minibatch."""
+    first, second = task.splits(), task.splits()
+    for one, other in zip(first, second, strict=True):
+        _demand(len({len(x) for x in one}) == 1, "the tensors of a split must have equally many examples")
+        _demand(all(map(torch.equal, one, other)), "splits must be the same at every call")
+    batch = next(task.minibatches(first.train, torch.Generator().manual_seed(0)))
+    return tuple(x[:EXAMPLES] for x in batch)
+
+
+def _broadcasts(program: Program, examples: int) -> None:
+    """A cost per example alone; for several samples at once, for each what it is alone."""
+    cost, _ = run(program, draw)
+    _demand(cost.shape == (examples,), f"the cost must have shape ({examples},); got {tuple(cost.shape)}")
+    cost, sites = run(program, repeat(draw, 2))
+    _demand(
+        cost.shape == (2, examples),
+        f"for 2 samples the cost must be (2, {examples}); got {tuple(cost.shape)}",
+    )
+    for k in range(2):
+        alone, _ = run(program, replay({name: site.value[k] for name, site in sites.items()}, draw))
+        _demand(
+            torch.allclose(alone, cost[k], rtol=1e-4, atol=1e-5),
+            "the cost of one of several samples must be what it is alone; does the program broadcast, and "
+            "leave all randomness to sample?",
+        )
+    if len(sites) <= 4:
+        full, _ = run(program, plate(_pair))
+        _demand(
+            full.shape[-1] == examples and full.ndim == 1 + len(sites),
+            f"with a dimension per node the cost must have {1 + len(sites)}; got {tuple(full.shape)}",
+        )
+
+
+def _pair(_name: str, node: Node, _sites: Sites) -> Tensor:
+    """Two draws."""
+    return torch.stack([node.sample(), node.sample()])
+
+
+def _differentiates(task: Task, batch: Batch) -> None:
+    model = task.model()
+    estimator = load_estimator(task.baseline).prepare(model(*batch))
+    estimator(model(*batch)).backward()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    missing = [name for name, g in gradients.items() if g is None]
+    _demand(not missing, f"the baseline's gradient reaches every parameter but {missing}")
+    broken = [name for name, g in gradients.items() if g is not None and not g.isfinite().all()]
+    _demand(not broken, f"the baseline's gradient is not finite for {broken}")

@@ -1,0 +1,18 @@
+"""RLOO that says it is biased."""
+
+from estbench.estimator import ScoreFunction
+from estbench.node import Node
+from torch import Tensor
+
+CAUGHT_BY = "biased"
+
+
+class FalselyModest(ScoreFunction):
+    unbiased = False
+    paper = ""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def baseline(self, name: str, node: Node, cost: Tensor) -> Tensor:
+        return cost.flip(0)

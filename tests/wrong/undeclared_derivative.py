@@ -1,0 +1,17 @@
+"""Straight-through that says it does not differentiate the cost."""
+
+from estbench.estimator import Pathwise, silent
+from estbench.node import Node
+from torch import Tensor
+
+CAUGHT_BY = "derivative"
+
+
+class UndeclaredDerivative(Pathwise):
+    unbiased = False
+    differentiates = False
+    hard = True
+    paper = ""
+
+    def sample(self, name: str, node: Node) -> Tensor:
+        return node.sample() + silent(node.mean)

@@ -1,0 +1,21 @@
+"""RLOO that declares one evaluation and makes two."""
+
+from estbench.estimator import ScoreFunction
+from estbench.node import Node
+from torch import Tensor
+
+CAUGHT_BY = "evaluations"
+
+
+class WrongEvaluations(ScoreFunction):
+    unbiased = True
+    paper = ""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def evaluations(self, nodes):
+        return 1
+
+    def baseline(self, name: str, node: Node, cost: Tensor) -> Tensor:
+        return cost.flip(0)
