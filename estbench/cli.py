@@ -4,7 +4,7 @@ import functools
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ from rich.table import Table
 
 from estbench import __version__, plugins
 from estbench.spec import UserError, nearest, select, split
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # the profiler that counts memory announces itself on stderr otherwise
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")
@@ -218,25 +221,54 @@ def new(
     _console().print(f"Wrote {escape(str(scaffold.new(kind, name)))}; its README says what to do next.")
 
 
+Run = Annotated[Path, typer.Argument(help="Folder of a run: the --out of compare.")]
+
+
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of a run: the --out of compare.")],
+    run: Run,
     out: Annotated[Path | None, typer.Option(help="Where to write; by default the run's own folder.")] = None,
 ) -> None:
     """Writes the report of a run again from its results."""
+    from estbench.report import write  # noqa: PLC0415  (slow)
+
+    results, environment = _load(run)
+    _console().print(f"Report: {escape(str(write(results, environment, out or run)))}")
+
+
+@app.command()
+def plot(
+    kind: Annotated[str, typer.Argument(help="variance, bias-variance, training, speed, ...")],
+    run: Run,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files; by default the run's own.")] = None,
+    style: Annotated[str, typer.Option(help="paper or talk.")] = "paper",
+    width: Annotated[float | None, typer.Option(min=1, help="Inches; by default one column a task.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="svg, png, pdf; comma-separated.")] = "svg,png,pdf",
+) -> None:
+    """Draws one kind of figure from the results of a run."""
+    from estbench.report import plot  # noqa: PLC0415  (slow)
+
+    results, environment = _load(run)
+    families = environment.get("families")
+    try:
+        files = plot(kind, results, out or run, style=style, width=width, formats=split(format_), families=families)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    for file in files:
+        _console().print(escape(str(file)))
+
+
+def _load(run: Path) -> tuple["pd.DataFrame", dict[str, Any]]:
+    """Results and environment of a run."""
     import json  # noqa: PLC0415  (only here)
 
     import pandas as pd  # noqa: PLC0415  (slow)
 
-    from estbench.report import write  # noqa: PLC0415  (slow)
-
     try:
         results = pd.read_parquet(run / "results.parquet")
-        environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+        return results, json.loads((run / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{run} holds no results of a comparison: {error}") from error
-    (out or run).mkdir(parents=True, exist_ok=True)
-    _console().print(f"Report: {escape(str(write(results, environment, out or run)))}")
 
 
 @data_app.command("list")

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from estbench import plan as planning
 from estbench import report, run, suite
 from estbench.environment import environment
+from estbench.estimator import Estimator
 from estbench.executors.inline import Inline
 from estbench.plugins import KINDS, discover
 from estbench.spec import UserError
@@ -72,6 +73,7 @@ def compare(request: Request, console: Console, *, dry_run: bool = False) -> int
         "seconds": round(time.time() - started.timestamp(), 1),
         "seeds": wanted.seeds,
         **environment(),
+        **_known(plan, request.files),
     }
     _write(results, about, out_store.folder)
     for table in report.terminal_table(results):
@@ -110,6 +112,23 @@ def _measure(plan: planning.Plan, store: Store) -> tuple[pd.DataFrame, bool]:
         except KeyboardInterrupt:
             interrupted = True
     return store.collect(plan.key(cell) for cell in plan.cells), interrupted
+
+
+def _known(plan: planning.Plan, files: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Family and paper of each estimator, for the report."""
+    catalogue = discover("estimator", files)
+    classes = {spec.name: catalogue[spec.name].load() for cell in plan.cells for spec in cell.estimators}
+    return {
+        "families": {name: _family(found) for name, found in classes.items()},
+        "papers": {name: found.paper for name, found in classes.items() if found.paper},
+    }
+
+
+def _family(estimator: type[Estimator]) -> str:
+    """The class right below Estimator among its ancestors."""
+    ancestors = estimator.__mro__
+    above = ancestors[ancestors.index(Estimator) - 1]
+    return "other" if above is estimator else above.__name__
 
 
 def _write(results: pd.DataFrame, about: dict[str, Any], folder: Path) -> None:
