@@ -248,3 +248,11 @@ def test_measures_refuse_sizes_that_give_no_figure(make, message):
     """Too few replicates, blocks or steps are refused with what was received."""
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_evaluation_does_not_move_the_training():
+    """The objective after 20 steps is the same however often it was evaluated on the way."""
+    often, seldom = (
+        figures(Training(steps=20, evaluations=n, samples=0), bench("vae[units=8]"), "rloo", step=20) for n in (10, 1)
+    )
+    assert often["elbo_test"].value == seldom["elbo_test"].value

@@ -1,6 +1,7 @@
 """What a measure implements, and what it is given."""
 
 import abc
+import contextlib
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias, TypeVar
@@ -82,19 +83,26 @@ class Bench:
             self.memory[key] = make()
         return self.memory[key]
 
-    def sow(self, *stream: int | str) -> int:
-        """Seeds torch for a stream of random numbers named by numbers and words; returns the seed."""
-        words = [part if isinstance(part, int) else int.from_bytes(part.encode(), "little") for part in stream]
-        seed = int(np.random.SeedSequence([self.seed, *words]).generate_state(1, np.uint64)[0] >> 1)
-        torch.manual_seed(seed)
-        return seed
+    def stream(self, *names: int | str) -> int:
+        """The seed of a stream of random numbers, named by numbers and words."""
+        words = [part if isinstance(part, int) else int.from_bytes(part.encode(), "little") for part in names]
+        return int(np.random.SeedSequence([self.seed, *words]).generate_state(1, np.uint64)[0] >> 1)
 
-    def generator(self, *stream: int | str) -> torch.Generator:
+    def sow(self, *names: int | str) -> None:
+        """Seeds torch for a stream."""
+        torch.manual_seed(self.stream(*names))
+
+    @contextlib.contextmanager
+    def aside(self, *names: int | str) -> Iterator[None]:
+        """Takes random numbers from a stream, and goes on afterwards as if nothing had happened."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            self.sow(*names)
+            yield
+
+    def generator(self, *names: int | str) -> torch.Generator:
         """A generator of its own, on the device, for a stream."""
-        state = torch.random.get_rng_state()
-        seed = self.sow(*stream)
-        torch.random.set_rng_state(state)
-        return torch.Generator(self.device).manual_seed(seed)
+        return torch.Generator(self.device).manual_seed(self.stream(*names))
 
     def model(self) -> torch.nn.Module:
         """The model as initialised by the seed: the same for every estimator."""
@@ -103,7 +111,7 @@ class Bench:
 
     def splits(self) -> Splits:
         """The data on the device; floating-point tensors in the bench's precision."""
-        return Splits(*(self._move(split) for split in self.task.splits()))
+        return self.once("splits", lambda: Splits(*(self._move(split) for split in self.task.splits())))
 
     def minibatches(self, train: Batch) -> Iterator[Batch]:
         """Training minibatches in the order set by the seed: the same for every estimator."""

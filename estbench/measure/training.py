@@ -67,20 +67,19 @@ class Training(Measure):
                 raise MeasurementError(f"the objective is {loss.item()} after {step} training steps")
             yield from self._evaluate(bench, model, step, seconds)
 
-    def _evaluate(self, bench: Bench, model: nn.Module, step: int, seconds: float) -> Iterator[Row]:
-        state = torch.random.get_rng_state()
-        bench.sow("evaluation", step)
-        objective, splits = bench.task.objective, bench.splits()
-        few = tuple(x[: self.examples] for x in bench.task.view(splits.train, bench.generator("view")))
-        named: dict[str, Batch] = {"train": few, "valid": splits.valid, "test": splits.test}
-        for split, data in named.items():
-            costs = self._costs(bench, model, data)
-            yield _row(objective, f"{objective}_{split}", costs, step, seconds)
-            if self.samples and step == self.steps and split != "train" and objective != "loss":
-                bound = _in_chunks(model, data, self.samples)
-                name = "bound" if objective == "elbo" else objective
-                yield _row(objective, f"{name}{self.samples}_{split}", bound, step, seconds)
-        torch.random.set_rng_state(state)
+    def _evaluate(self, bench: Bench, model: nn.Module, step: int, seconds: float) -> list[Row]:
+        objective, splits, rows = bench.task.objective, bench.splits(), []
+        with bench.aside("evaluation", step):
+            few = bench.task.view(tuple(x[: self.examples] for x in splits.train), bench.generator("view"))
+            named: dict[str, Batch] = {"train": few, "valid": splits.valid, "test": splits.test}
+            for split, data in named.items():
+                costs = self._costs(bench, model, data)
+                rows.append(_row(objective, f"{objective}_{split}", costs, step, seconds))
+                if self.samples and step == self.steps and split != "train" and objective != "loss":
+                    bound = _in_chunks(model, data, self.samples)
+                    name = "bound" if objective == "elbo" else objective
+                    rows.append(_row(objective, f"{name}{self.samples}_{split}", bound, step, seconds))
+        return rows
 
     def _costs(self, bench: Bench, model: nn.Module, data: Batch) -> Tensor:
         """The cost of each example: exact where the task knows it, else at one hard sample."""
