@@ -60,7 +60,9 @@ def _options(
 
 
 def _console() -> Console:
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    # what is piped into a file should not be folded as on a narrow screen
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+    return Console(highlight=False, width=width)
 
 
 def _warn(problems: list[str]) -> None:
