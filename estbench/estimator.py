@@ -4,6 +4,7 @@ Each abstract family owns ``forward``; a plugin fills in its hooks and overrides
 """
 
 import abc
+import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Self, TypeAlias
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, grad_and_value
 
-from estbench.networks import with_parameters
+from estbench.networks import Annealed, MovingAverage, with_parameters
 from estbench.node import Bernoulli, Categorical, Node
 from estbench.program import Program, Sampler, Site, Sites, draw, plate, repeat, replay, run
 
@@ -32,13 +33,14 @@ class Estimator(nn.Module, abc.ABC):
 
     Attributes:
         accepts: types of nodes it takes.
-        unbiased: whether the gradient's expectation is that of its objective (see ``bound``).
+        unbiased: whether the gradient's expectation is that of its objective (see ``bound``); an option that
+            biases the estimator sets it on the instance.
         differentiates: whether it uses the derivative of the cost with respect to samples.
         paper: where it comes from.
     """
 
     accepts: ClassVar[tuple[type[Node], ...]] = (Bernoulli, Categorical)
-    unbiased: ClassVar[bool]
+    unbiased: bool
     differentiates: ClassVar[bool]
     paper: ClassVar[str]
 
@@ -127,6 +129,9 @@ class Pathwise(Estimator):
     def sample(self, name: str, node: Node) -> Tensor:
         """Hook: a differentiable stand-in for a draw from the node."""
 
+    def observe(self) -> None:
+        """Hook: counts a training step; called in training, after the cost is made."""
+
     def evaluations(self, nodes: Sequence[Node]) -> int:  # noqa: ARG002
         """One."""
         return 1
@@ -138,7 +143,35 @@ class Pathwise(Estimator):
             return self.sample(name, node)
 
         cost, _ = self.interpret(program, sampler, keep_score=not self.hard)
+        if self.training:
+            self.observe()
         return cost.mean()
+
+
+class Tempered(Pathwise):
+    r"""Stand-ins with a temperature that is constant, or falls as training goes on.
+
+    .. math:: \tau = \max(\mathrm{floor}, \, \mathrm{temperature} \cdot e^{-\mathrm{rate} \cdot t})
+
+    Args:
+        temperature: of the relaxation, at the start.
+        rate: at which it falls per training step; 0 keeps it constant.
+        floor: below which it does not fall.
+        every: how many training steps it stays the same between updates.
+    """
+
+    def __init__(self, temperature: float = 1.0, rate: float = 0.0, floor: float = 0.5, every: int = 1000) -> None:
+        super().__init__()
+        self.temperature = positive("temperature", temperature)
+        self.schedule = Annealed(self.temperature, rate, floor, every)
+
+    def observe(self) -> None:
+        """Counts a training step."""
+        self.schedule.advance()
+
+    def tau(self, node: Node) -> Tensor:
+        """The present temperature, as a scalar like the node's logits."""
+        return self.schedule.value(node.logits)
 
 
 class ScoreFunction(Estimator):
@@ -148,15 +181,21 @@ class ScoreFunction(Estimator):
 
     Args:
         samples: joint samples per gradient.
+        normalise: whether to divide what exceeds the baseline by its running standard deviation where that is
+            above 1, as in Mnih & Gregor (2014). It rescales the gradient, which is then unbiased only up to
+            that scale: the one of earlier steps, common to all nodes.
     """
 
     differentiates = False
 
-    def __init__(self, samples: int = 1) -> None:
+    def __init__(self, samples: int = 1, *, normalise: bool = False) -> None:
         super().__init__()
         if samples < 1:
             raise ValueError(f"{type(self).__name__} needs at least 1 sample; got {samples}")
         self.samples = samples
+        self.power = MovingAverage(0.9) if normalise else None
+        if normalise:
+            self.unbiased = False
 
     @abc.abstractmethod
     def baseline(self, name: str, node: Node, cost: Tensor) -> Tensor:
@@ -173,23 +212,35 @@ class ScoreFunction(Estimator):
         """The scalar for a program."""
         cost, sites = self.interpret(program, repeat(draw, self.samples))
         constant = cost.detach()
-        total = cost.mean()
+        total, scale, squares = cost.mean(), self._scale(), []
         for name, (node, value) in sites.items():
             residual = constant - self.baseline(name, node, constant)
+            squares.append(residual.square().mean())
             with torch.no_grad():
-                gradient = node.lift(residual) * node.score(value)
+                gradient = node.lift(residual / scale) * node.score(value)
             total = total + inject(node, gradient)
             if self.training and residual.requires_grad:
-                total = total + silent(residual.square().mean())
+                total = total + silent(squares[-1])
         if self.training:
             self.observe(constant)
+            if self.power is not None:
+                self.power.update(torch.stack(squares).detach().mean())
         return total
+
+    def _scale(self) -> Tensor | float:
+        """What the excess is divided by: what earlier steps make of it."""
+        return 1.0 if self.power is None else self.power.value.sqrt().clamp_min(1)
 
 
 class Coupled(Estimator):
-    """Evaluates the cost at several coupled values of each node, each of them a fair draw."""
+    """Evaluates the cost at several coupled values of each node, each of them a fair draw.
+
+    Attributes:
+        coupled: how many values are coupled, where that is the same for every node.
+    """
 
     differentiates = False
+    coupled: int
 
     @abc.abstractmethod
     def couple(self, node: Node) -> Tensor:
@@ -199,14 +250,13 @@ class Coupled(Estimator):
     def gradient(self, node: Node, noise: Tensor, cost: Tensor) -> Tensor:
         """Hook: the gradient for the logits, ``(*batch, *event)``, from costs ``(coupled, *batch)``."""
 
-    @property
-    @abc.abstractmethod
-    def coupled(self) -> int:
-        """How many values are coupled."""
+    def values(self, node: Node) -> int:  # noqa: ARG002
+        """Hook: how many values of this node are coupled."""
+        return self.coupled
 
     def evaluations(self, nodes: Sequence[Node]) -> int:
         """Every combination of the nodes' coupled values."""
-        return int(self.coupled ** len(nodes))
+        return math.prod(self.values(node) for node in nodes)
 
     def forward(self, program: Program) -> Tensor:
         """The scalar for a program."""
@@ -218,7 +268,7 @@ class Coupled(Estimator):
 
         cost, sites = self.interpret(program, plate(coupled))
         total = cost.mean()
-        constant = _full(cost.detach(), sites)
+        constant = full_cost(cost.detach(), sites)
         for later, (name, (node, _)) in zip(reversed(range(len(sites))), sites.items(), strict=True):
             with torch.no_grad():
                 own = constant.mean(tuple(range(later))) if later else constant
@@ -227,8 +277,8 @@ class Coupled(Estimator):
         return total
 
 
-def _full(cost: Tensor, sites: Sites) -> Tensor:
-    """A cost with every plate's dimension, also those of samples it does not depend on."""
+def full_cost(cost: Tensor, sites: Sites) -> Tensor:
+    """A cost with every plate's dimension, also those of samples that it does not depend on."""
     last = [*sites.values()][-1]
     return cost.expand(torch.broadcast_shapes(cost.shape, last.value.shape[: -last.node.event_ndim]))
 
@@ -250,11 +300,17 @@ class ControlVariate(Estimator):
 
     The parameters of the estimator are tuned to minimise the squared gradient, hence its variance, as part of
     the same backward pass; nothing of that reaches the model.
+
+    Attributes:
+        samples: joint samples along a leading dimension of noise, cost and gradient; None for one sample
+            without that dimension.
     """
+
+    samples: int | None = None
 
     @abc.abstractmethod
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
-        """Hook: the gradient for the logits, in their shape, from the cost at ``node.harden(noise)``.
+        """Hook: the gradient for the logits, in the noise's shape, from the cost at ``node.harden(noise)``.
 
         ``what_if(value)`` is the cost had the node taken this value, earlier nodes as they were and later ones
         at their ``stand_in``.
@@ -272,7 +328,8 @@ class ControlVariate(Estimator):
             noises[name] = node.noise()
             return node.harden(noises[name])
 
-        cost, sites = self.interpret(program, noisy)
+        sampler = repeat(noisy, self.samples) if self.samples else noisy
+        cost, sites = self.interpret(program, sampler)
 
         def gradients() -> dict[str, Tensor]:
             return {
@@ -287,9 +344,7 @@ class ControlVariate(Estimator):
             def later(other: str, node: Node, _sites: Sites) -> Tensor:
                 return self.stand_in(node, noises[other])
 
-            return lambda value: self.interpret(
-                program, replay({**before, name: value}, later), keep_score=True
-            )[0]
+            return lambda value: self.interpret(program, replay({**before, name: value}, later), keep_score=True)[0]
 
         estimates, tuning = self._tuned(gradients, sites)
         total = cost.mean() + tuning
@@ -301,14 +356,15 @@ class ControlVariate(Estimator):
         self, gradients: Callable[[], dict[str, Tensor]], sites: Sites
     ) -> tuple[dict[str, Tensor], Tensor | float]:
         """The gradients, and in training a silent term that carries the derivative of their squares."""
-        own = dict(self.named_parameters())
+        own: dict[str, Tensor] = dict(self.named_parameters())
         if not (own and self.training):
             with torch.no_grad():
                 return gradients(), 0.0
 
         def spread(parameters: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
             found = with_parameters(self, parameters, gradients)
-            squares = [sites[name].node.total(g.square()).mean() for name, g in found.items()]
+            means = {name: g.mean(0) if self.samples else g for name, g in found.items()}
+            squares = [sites[name].node.total(g.square()).mean() for name, g in means.items()]
             return torch.stack(squares).sum(), found
 
         with torch.no_grad():

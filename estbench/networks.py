@@ -21,7 +21,14 @@ def mlp(inputs: int, hidden: tuple[int, ...], like: Tensor, activation: type[nn.
     last = nn.Linear(inputs, 1)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
-    return nn.Sequential(*layers, last, nn.Flatten(-2)).to(like)
+    return nn.Sequential(*layers, last, _Scalar()).to(like)
+
+
+class _Scalar(nn.Module):
+    """Drops the last dimension, of size one."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values.squeeze(-1)
 
 
 class MovingAverage(nn.Module):
@@ -46,6 +53,40 @@ class MovingAverage(nn.Module):
         """Takes in one more observation."""
         self.updates += 1
         self.value += (1 / self.updates).clamp_min(1 - self.decay) * (observed - self.value)
+
+
+class Annealed(nn.Module):
+    """A temperature that falls exponentially to a floor, in stairs; constant where the rate is 0.
+
+    Args:
+        start: temperature at the first step.
+        rate: at which it falls per step.
+        floor: below which it does not fall.
+        every: width of a stair in steps.
+    """
+
+    steps: Tensor
+
+    def __init__(self, start: float, rate: float, floor: float, every: int) -> None:
+        super().__init__()
+        if rate < 0 or every < 1:
+            raise ValueError(f"a temperature falls at a rate from 0, every 1 step or more; got {rate}, {every}")
+        if rate and not 0 < floor <= start:
+            raise ValueError(f"a temperature falls from its start to a floor in (0, {start}]; got {floor}")
+        self.start, self.rate, self.floor, self.every = start, rate, floor, every
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def advance(self) -> None:
+        """Counts one more step, where that matters."""
+        if self.rate:
+            self.steps += 1
+
+    def value(self, like: Tensor) -> Tensor:
+        """The present temperature, a scalar of the device and dtype of ``like``."""
+        if not self.rate:
+            return torch.full((), self.start, dtype=like.dtype, device=like.device)
+        stair = (self.steps // self.every * self.every).to(like)
+        return (self.start * torch.exp(-self.rate * stair)).clamp_min(self.floor)
 
 
 class PerNode(nn.ModuleDict):

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 softplus = partial(F.softplus, threshold=40.0)
 
 
-def _uniform(shape: tuple[int, ...], like: Tensor) -> Tensor:
+def uniform(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Uniform noise in the open interval (0, 1): its logarithms are finite."""
     u = torch.rand(shape, dtype=like.dtype, device=like.device)
     return u.clamp(torch.finfo(like.dtype).tiny, 1 - torch.finfo(like.dtype).eps / 2)
@@ -110,6 +110,10 @@ class Node(abc.ABC):
         """Noise given that it hardens to ``value``, as a differentiable function of the logits."""
 
     @abc.abstractmethod
+    def noise_score(self, noise: Tensor) -> Tensor:
+        """Minus the derivative of the noise's log-density: the score of logits plus noise at the logits."""
+
+    @abc.abstractmethod
     def covariance(self, probs: Tensor, direction: Tensor) -> Tensor:
         r"""The covariance matrix :math:`J(q) = \mathrm{diag}\,q - q q^\top` of a draw, times a direction.
 
@@ -137,6 +141,18 @@ class Node(abc.ABC):
     @abc.abstractmethod
     def support(self) -> Tensor:
         """All joint values, ``(cardinality, *ones, *event)``."""
+
+    @abc.abstractmethod
+    def classes(self) -> "Categorical":
+        """The same distribution over one-hot vectors: a bit has two classes."""
+
+    @abc.abstractmethod
+    def to_hot(self, value: Tensor) -> Tensor:
+        """A value as one of ``classes()``."""
+
+    @abc.abstractmethod
+    def from_hot(self, hot: Tensor) -> Tensor:
+        """A value of ``classes()`` as one of this node."""
 
 
 class Bernoulli(Node):
@@ -166,13 +182,17 @@ class Bernoulli(Node):
 
     def noise(self) -> Tensor:
         """Logistic noise."""
-        return torch.logit(_uniform(self.logits.shape, self.logits))
+        return torch.logit(uniform(self.logits.shape, self.logits))
 
     def noise_given(self, value: Tensor) -> Tensor:
         """Logistic noise given the bits."""
-        w = torch.logit(_uniform(value.shape, self.logits))
+        w = torch.logit(uniform(value.shape, self.logits))
         sign = 2 * value - 1
         return sign * softplus(w + softplus(sign * self.logits)) - self.logits
+
+    def noise_score(self, noise: Tensor) -> Tensor:
+        """Minus the derivative of the logistic log-density."""
+        return (noise / 2).tanh()
 
     def covariance(self, probs: Tensor, direction: Tensor) -> Tensor:
         """The variance of a bit, times a direction."""
@@ -198,6 +218,18 @@ class Bernoulli(Node):
         index = torch.arange(2**units, device=self.logits.device)
         bits = index[:, None] >> torch.arange(units, device=self.logits.device) & 1
         return bits.to(self.logits.dtype).reshape(-1, *(1,) * self.batch_ndim, units)
+
+    def classes(self) -> "Categorical":
+        """Two classes, 0 and 1."""
+        return Categorical(torch.stack([torch.zeros_like(self.logits), self.logits], -1), self.given)
+
+    def to_hot(self, value: Tensor) -> Tensor:
+        """Bits as one-hot vectors."""
+        return torch.stack([1 - value, value], -1)
+
+    def from_hot(self, hot: Tensor) -> Tensor:
+        """One-hot vectors as bits."""
+        return hot[..., 1]
 
 
 def one_hot(index: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
@@ -234,14 +266,18 @@ class Categorical(Node):
 
     def noise(self) -> Tensor:
         """Gumbel noise."""
-        return -torch.log(-torch.log(_uniform(self.logits.shape, self.logits)))
+        return -torch.log(-torch.log(uniform(self.logits.shape, self.logits)))
 
     def noise_given(self, value: Tensor) -> Tensor:
         """Gumbel noise given the classes."""
-        log_e = torch.log(-torch.log(_uniform(value.shape, self.logits)))
+        log_e = torch.log(-torch.log(uniform(value.shape, self.logits)))
         top = (value * log_e).sum(-1, keepdim=True) - self.logits.logsumexp(-1, keepdim=True)
         rest = torch.logaddexp(log_e - self.logits, top)
         return -torch.where(value > 0.5, top, rest) - self.logits
+
+    def noise_score(self, noise: Tensor) -> Tensor:
+        """Minus the derivative of the Gumbel log-density."""
+        return 1 - (-noise).exp()
 
     def covariance(self, probs: Tensor, direction: Tensor) -> Tensor:
         """The covariance matrix of a one-hot draw, times a direction."""
@@ -269,3 +305,15 @@ class Categorical(Node):
         digits = index[:, None] // classes ** torch.arange(units, device=self.logits.device) % classes
         hot = one_hot(digits, classes, self.logits.dtype)
         return hot.reshape(-1, *(1,) * self.batch_ndim, units, classes)
+
+    def classes(self) -> "Categorical":
+        """The node itself."""
+        return self
+
+    def to_hot(self, value: Tensor) -> Tensor:
+        """The value itself."""
+        return value
+
+    def from_hot(self, hot: Tensor) -> Tensor:
+        """The value itself."""
+        return hot

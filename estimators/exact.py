@@ -59,9 +59,7 @@ class Exact(Estimator):
             return node.support()
 
         cost, sites = self.interpret(program, plate(everything), keep_score=True)
-        log_q = torch.stack(
-            torch.broadcast_tensors(*(node.log_prob(value) for node, value in sites.values()))
-        ).sum(0)
+        log_q = torch.stack(torch.broadcast_tensors(*(node.log_prob(value) for node, value in sites.values()))).sum(0)
         plates = len(sites)
         log_q, cost = (x.flatten(0, plates - 1) for x in torch.broadcast_tensors(log_q, cost))
         log_w, log_p = -cost, log_q

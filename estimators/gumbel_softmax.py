@@ -4,6 +4,8 @@ r"""Gumbel-Softmax (Concrete): differentiates through relaxed samples.
 
 Bernoulli nodes take the sigmoid of logistic noise in its place (binary Concrete).
 
+The temperature is constant, or falls with training as in the paper: ``rate``, ``floor``, ``every``.
+
 Biased; bias falls and variance grows as the temperature goes to 0. Bernoulli and categorical. One evaluation,
 at a relaxed sample; uses the derivative of the cost.
 
@@ -13,24 +15,16 @@ https://arxiv.org/abs/1611.00712
 
 from torch import Tensor
 
-from estbench.estimator import Pathwise, positive
+from estbench.estimator import Tempered
 from estbench.node import Node
 
 
-class GumbelSoftmax(Pathwise):
-    """The Gumbel-Softmax estimator.
-
-    Args:
-        temperature: of the relaxation.
-    """
+class GumbelSoftmax(Tempered):
+    """The Gumbel-Softmax estimator; its options are those of the temperature."""
 
     unbiased = False
     hard = False
     paper = "Jang, Gu & Poole (2017), https://arxiv.org/abs/1611.01144"
 
-    def __init__(self, temperature: float = 1.0) -> None:
-        super().__init__()
-        self.temperature = positive("temperature", temperature)
-
     def sample(self, name: str, node: Node) -> Tensor:
-        return node.soften(node.noise(), self.temperature)
+        return node.soften(node.noise(), self.tau(node))

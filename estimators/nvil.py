@@ -3,8 +3,9 @@ r"""NVIL: REINFORCE with a learned input-dependent baseline.
 .. math:: g = \tfrac1K \sum_k (f(b_k) - C_\psi(x) - c) \, \nabla \log q(b_k)
 
 :math:`C_\psi` is a network per node, fitted by least squares to what the moving average :math:`c` leaves; it
-sees what the node was given, or else its logits. The variance normalisation of the paper only rescales the
-gradient (and so would bias it) and is not part of this estimator.
+sees what the node was given, or else its logits. With ``normalise`` the learning signal is divided by its
+running deviation :math:`\max(1, \sigma)` as in the paper; that rescales the gradient, which is then unbiased
+only up to scale. Both :math:`c` and :math:`\sigma` are those of earlier steps.
 
 Unbiased. Bernoulli and categorical. K evaluations.
 
@@ -25,13 +26,14 @@ class NVIL(ScoreFunction):
         samples: joint samples per gradient.
         hidden: width of the baseline's hidden layer.
         decay: how much of the moving average is kept at each training step.
+        normalise: whether to divide by the running deviation.
     """
 
     unbiased = True
     paper = "Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030"
 
-    def __init__(self, samples: int = 1, hidden: int = 100, decay: float = 0.9) -> None:
-        super().__init__(samples)
+    def __init__(self, samples: int = 1, hidden: int = 100, decay: float = 0.9, *, normalise: bool = False) -> None:
+        super().__init__(samples, normalise=normalise)
         self.networks = PerNode()
         self.hidden = hidden
         self.average = MovingAverage(decay)

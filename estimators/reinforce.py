@@ -2,6 +2,9 @@ r"""REINFORCE: the score function times the cost.
 
 .. math:: g = \tfrac1K \sum_k f(b_k) \, \nabla \log q(b_k)
 
+With ``normalise`` the cost is divided by the root of its running mean square where that is above 1, as in
+Mnih & Gregor (2014); that rescales the gradient, which is then unbiased only up to scale.
+
 Unbiased. Bernoulli and categorical. K evaluations.
 
 Reference: Williams (1992), https://doi.org/10.1007/BF00992696
@@ -19,6 +22,7 @@ class Reinforce(ScoreFunction):
 
     Args:
         samples: joint samples per gradient.
+        normalise: whether to divide by the running deviation.
     """
 
     unbiased = True

@@ -4,6 +4,9 @@ r"""REINFORCE with a moving average of past costs as baseline.
 
 The average of *previous* steps is subtracted: one that has seen the present cost would bias the gradient.
 
+With ``normalise`` the difference is divided by its running deviation where that is above 1, as in Mnih &
+Gregor (2014); that rescales the gradient, which is then unbiased only up to scale.
+
 Unbiased. Bernoulli and categorical. K evaluations.
 
 Reference: Williams (1992), https://doi.org/10.1007/BF00992696
@@ -22,13 +25,14 @@ class ReinforceMovingAverage(ScoreFunction):
     Args:
         samples: joint samples per gradient.
         decay: how much of the average is kept at each training step.
+        normalise: whether to divide by the running deviation.
     """
 
     unbiased = True
     paper = "Williams (1992), https://doi.org/10.1007/BF00992696"
 
-    def __init__(self, samples: int = 1, decay: float = 0.9) -> None:
-        super().__init__(samples)
+    def __init__(self, samples: int = 1, decay: float = 0.9, *, normalise: bool = False) -> None:
+        super().__init__(samples, normalise=normalise)
         self.average = MovingAverage(decay)
 
     def baseline(self, name: str, node: Node, cost: Tensor) -> Tensor:

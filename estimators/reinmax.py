@@ -13,28 +13,20 @@ Reference: Liu, Dong, Liu, Yu & Gao (2023), https://arxiv.org/abs/2304.08612
 
 from torch import Tensor
 
-from estbench.estimator import Pathwise, positive, silent
+from estbench.estimator import Tempered, silent
 from estbench.node import Node
 
 
-class ReinMax(Pathwise):
-    """The ReinMax estimator.
-
-    Args:
-        temperature: of the probabilities that the sample is averaged with.
-    """
+class ReinMax(Tempered):
+    """The ReinMax estimator; its options are those of the temperature."""
 
     unbiased = False
     hard = True
     paper = "Liu, Dong, Liu, Yu & Gao (2023), https://arxiv.org/abs/2304.08612"
 
-    def __init__(self, temperature: float = 1.0) -> None:
-        super().__init__()
-        self.temperature = positive("temperature", temperature)
-
     def sample(self, name: str, node: Node) -> Tensor:
         value = node.sample()
-        midpoint = (node.at(node.logits / self.temperature).mean + value).detach() / 2
+        midpoint = (node.at(node.logits / self.tau(node)).mean + value).detach() / 2
         mean = node.mean.detach()
         # J is linear in its direction: the logits as direction make it the derivative
         slope = 2 * node.covariance(midpoint, node.logits) - node.covariance(mean, node.logits) / 2

@@ -10,25 +10,17 @@ Reference: Jang, Gu & Poole (2017), https://arxiv.org/abs/1611.01144
 
 from torch import Tensor
 
-from estbench.estimator import Pathwise, positive, silent
+from estbench.estimator import Tempered, silent
 from estbench.node import Node
 
 
-class STGumbelSoftmax(Pathwise):
-    """The straight-through Gumbel-Softmax estimator.
-
-    Args:
-        temperature: of the relaxation that the derivative is taken of.
-    """
+class STGumbelSoftmax(Tempered):
+    """The straight-through Gumbel-Softmax estimator; its options are those of the temperature."""
 
     unbiased = False
     hard = True
     paper = "Jang, Gu & Poole (2017), https://arxiv.org/abs/1611.01144"
 
-    def __init__(self, temperature: float = 1.0) -> None:
-        super().__init__()
-        self.temperature = positive("temperature", temperature)
-
     def sample(self, name: str, node: Node) -> Tensor:
         noise = node.noise()
-        return node.harden(noise) + silent(node.soften(noise, self.temperature))
+        return node.harden(noise) + silent(node.soften(noise, self.tau(node)))

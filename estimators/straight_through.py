@@ -1,12 +1,17 @@
-r"""Straight-through: a hard sample forward, the mean's derivative backward.
+r"""Straight-through: a hard sample forward, the derivative of the mean or the identity backward.
 
 .. math:: g = J(p)^\top f'(b), \qquad J(p) = \partial p / \partial \ell
 
-Biased, but exact where the cost is linear in each variable. Bernoulli and categorical. One evaluation; uses
-the derivative of the cost.
+or, with ``derivative="identity"``, :math:`g = f'(b)`: the two forms of the original paper. SIMPLE (Ahmed et
+al. 2023, https://arxiv.org/abs/2210.01941) for one class of several is the form with the derivative.
+
+Biased; the first form is exact where the cost is linear in each variable. Bernoulli and categorical. One
+evaluation; uses the derivative of the cost.
 
 Reference: Bengio, Léonard & Courville (2013), https://arxiv.org/abs/1308.3432
 """
+
+from typing import Literal
 
 from torch import Tensor
 
@@ -15,11 +20,21 @@ from estbench.node import Node
 
 
 class StraightThrough(Pathwise):
-    """The straight-through estimator, in the form with the derivative of the sigmoid or softmax."""
+    """The straight-through estimator.
+
+    Args:
+        derivative: of the ``mean``, or the ``identity`` in its place.
+    """
 
     unbiased = False
     hard = True
     paper = "Bengio, Léonard & Courville (2013), https://arxiv.org/abs/1308.3432"
 
+    def __init__(self, derivative: Literal["mean", "identity"] = "mean") -> None:
+        super().__init__()
+        if derivative not in ("mean", "identity"):
+            raise ValueError(f"straight-through takes the derivative of the mean or the identity; got {derivative!r}")
+        self.derivative = derivative
+
     def sample(self, name: str, node: Node) -> Tensor:
-        return node.sample() + silent(node.mean)
+        return node.sample() + silent(node.mean if self.derivative == "mean" else node.logits)

@@ -42,7 +42,7 @@ class VIMCO(Estimator):
     def bound(self) -> int:
         return self.samples
 
-    def evaluations(self, nodes: Sequence[Node]) -> int:  # noqa: ARG002
+    def evaluations(self, nodes: Sequence[Node]) -> int:
         return self.samples
 
     def forward(self, program: Program) -> Tensor:

@@ -1,0 +1,66 @@
+"""Perturbed: the family that perturbs all logits at once and weighs the cost by the perturbation."""
+
+import abc
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from estbench.estimator import Estimator, inject
+from estbench.node import Node
+from estbench.program import Program, Sites, repeat
+
+
+class Perturbed(Estimator):
+    r"""Weighs the cost at perturbed logits by a score of the perturbation; the cost is a black box.
+
+    .. math:: g = \tfrac1K \sum_k f(b(\ell + \delta_k)) \, w(\delta_k)
+
+    Every node is perturbed in the same evaluation.
+
+    Attributes:
+        perturbations: how many one gradient takes.
+    """
+
+    differentiates = False
+    perturbations: int
+
+    @abc.abstractmethod
+    def perturb(self, node: Node) -> tuple[Tensor, Tensor]:
+        """Hook: noise to harden and weights of the cost, both in the shape of the logits.
+
+        Their leading dimension is that of the perturbations.
+        """
+
+    def evaluations(self, nodes: Sequence[Node]) -> int:  # noqa: ARG002
+        """One per perturbation."""
+        return self.perturbations
+
+    def forward(self, program: Program) -> Tensor:
+        """The scalar for a program."""
+        weights: dict[str, Tensor] = {}
+
+        def perturbed(name: str, node: Node, _sites: Sites) -> Tensor:
+            with torch.no_grad():
+                noise, weights[name] = self.perturb(node)
+                return node.harden(noise)
+
+        cost, sites = self.interpret(program, repeat(perturbed, self.perturbations))
+        total = cost.mean()
+        for name, (node, _) in sites.items():
+            total = total + inject(node, node.lift(cost.detach()) * weights[name])
+        return total
+
+
+def mirrored(node: Node, direction: Tensor, size: float) -> tuple[Tensor, Tensor]:
+    """Noise common to both halves, shifted by plus and minus ``size * direction``, and the sign of the shift.
+
+    Args:
+        node: with logits of an even number of perturbations.
+        direction: in the shape of one half.
+        size: of the shift.
+    """
+    common = node.at(node.logits[: len(direction)]).noise()
+    shift = size * direction
+    sign = torch.ones_like(direction)
+    return torch.cat([common + shift, common - shift]), torch.cat([sign, -sign])

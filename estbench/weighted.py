@@ -1,0 +1,125 @@
+"""Weighted: the family that evaluates the cost at distinct values, weighed so that their sum is fair."""
+
+import abc
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from estbench.estimator import Estimator, NotApplicableError, full_cost, inject
+from estbench.node import Categorical, Node, one_hot
+from estbench.program import Program, Sites, plate
+
+
+class Weighted(Estimator):
+    r"""Evaluates the cost at several values of each node, with weights that make sums over them unbiased.
+
+    .. math:: g = \sum_k w_k \, (f(b_k) - c_k) \, \nabla \log q(b_k), \qquad
+        \mathbb E \sum_k w_k h(b_k) = \mathbb E_q h(b)
+    """
+
+    differentiates = False
+
+    @abc.abstractmethod
+    def choose(self, node: Node) -> tuple[Tensor, Tensor]:
+        """Hook: values ``(chosen, *logits.shape)`` and their weights ``(chosen, *batch)``."""
+
+    @abc.abstractmethod
+    def values(self, node: Node) -> int:
+        """Hook: how many values of this node are chosen."""
+
+    def baseline(self, node: Node, value: Tensor, cost: Tensor) -> Tensor:  # noqa: ARG002
+        """Hook: what to subtract from costs ``(chosen, *batch)``; its weighted score must have mean zero."""
+        return torch.zeros_like(cost)
+
+    def evaluations(self, nodes: Sequence[Node]) -> int:
+        """Every combination of the nodes' chosen values."""
+        return math.prod(self.values(node) for node in nodes)
+
+    def forward(self, program: Program) -> Tensor:
+        """The scalar for a program."""
+        weights: dict[str, Tensor] = {}
+
+        def chosen(name: str, node: Node, _sites: Sites) -> Tensor:
+            self._refuse_small(name, node)
+            with torch.no_grad():
+                value, weights[name] = self.choose(node)
+            return value
+
+        cost, sites = self.interpret(program, plate(chosen))
+        cost = full_cost(cost, sites)
+        # plates are averaged over, so that weights count as many times as there are values
+        joint, earlier = cost.new_ones(()), {}
+        for name, weight in weights.items():
+            earlier[name], joint = joint, joint * weight * len(weight)
+        total, own = (joint * cost).mean(), cost.detach()
+        for name, (node, value) in reversed(sites.items()):
+            with torch.no_grad():
+                excess = weights[name] * (own - self.baseline(node, value, own))
+                gradient = (node.lift(excess) * node.score(value)).sum(0)
+                own = (weights[name] * own).sum(0)
+            total = total + inject(node, node.lift(earlier[name]) * gradient)
+        return total
+
+    def _refuse_small(self, name: str, node: Node) -> None:
+        takes, has = self.values(node), node.cardinality
+        if takes > has:
+            raise NotApplicableError(f"{type(self).__name__} takes {takes} distinct values; {name!r} has only {has}")
+
+
+def most_probable(node: Categorical, count: int) -> Tensor:
+    """The most probable joint values, ``(count, *batch, units, classes)``: a beam search, which is exact here."""
+    log_probs = node.logits.log_softmax(-1)
+    units, classes = node.logits.shape[-2:]
+    total = torch.zeros_like(log_probs[..., 0, :1])
+    index = torch.zeros_like(log_probs[..., :1, :0], dtype=torch.long)
+    for unit in range(units):
+        extended = (total[..., None] + log_probs[..., unit, None, :]).flatten(-2)
+        total, best = extended.topk(min(count, extended.shape[-1]))
+        parent = (best // classes)[..., None]
+        past = index.gather(-2, parent.expand(*parent.shape[:-1], unit))
+        index = torch.cat([past, (best % classes)[..., None]], -1)
+    return one_hot(index, classes, log_probs.dtype).movedim(-3, 0)
+
+
+def draw_outside(node: Categorical, taken: Tensor) -> Tensor:
+    """A draw given that it is none of the values ``(taken, *batch, units, classes)``, unit after unit."""
+    log_probs = node.logits.log_softmax(-1)
+    each = (taken * log_probs).sum(-1)
+    rest = (each.flip(-1).cumsum(-1).flip(-1) - each).exp()
+    alike = torch.ones_like(rest[..., 0])
+    drawn: list[Tensor] = []
+    for unit in range(node.logits.shape[-2]):
+        lost = ((alike * rest[..., unit])[..., None] * taken[..., unit, :]).sum(0)
+        drawn.append(_draw(log_probs[..., unit, :].exp() * (1 - lost).clamp_min(0)))
+        alike = alike * (taken[..., unit, :] * drawn[-1]).sum(-1)
+    return torch.stack(drawn, -2)
+
+
+def _draw(masses: Tensor) -> Tensor:
+    """One-hot vectors with probabilities in proportion to these masses."""
+    cumulative = masses.cumsum(-1)
+    u = torch.rand(masses.shape[:-1], dtype=masses.dtype, device=masses.device)
+    threshold = u * cumulative[..., -1]
+    index = (threshold[..., None] >= cumulative[..., :-1]).sum(-1)
+    return one_hot(index, masses.shape[-1], masses.dtype)
+
+
+def without_replacement(node: Categorical, count: int) -> Tensor:
+    """Joint values drawn one after the other, none twice, ``(count, *batch, units, classes)``."""
+    taken = node.sample()[None]
+    for _ in range(count - 1):
+        taken = torch.cat([taken, draw_outside(node, taken)[None]])
+    return taken
+
+
+def mean_before_last(node: Node, value: Tensor, cost: Tensor) -> Tensor:
+    """The mean cost of all these values but the last, weighed by their probabilities."""
+    weights = node.log_prob(value[:-1]).softmax(0)
+    return (weights * cost[:-1]).sum(0).expand_as(cost)
+
+
+def remainder(log_probs: Tensor) -> Tensor:
+    """The probability of all values but these, from log-probabilities ``(taken, *batch)``."""
+    return (1 - log_probs.exp().sum(0)).clamp_min(0)

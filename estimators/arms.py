@@ -1,0 +1,47 @@
+r"""ARMS: ARM for several samples, by a Dirichlet copula; the leave-one-out estimate, made fair again.
+
+.. math:: g = \frac{p (1 - p)}{p - P_{11}} \cdot \tfrac1{K-1} \sum_k (f(b_k) - \bar f)\,(b_k - p)
+
+:math:`P_{11}` is the probability that two coupled bits are both 1. With :math:`d \sim \mathrm{Dir}(1_K)`, uniforms
+:math:`(1 - d_k)^{K-1}` repel each other most near 0, so bits of :math:`p > 1/2` take one minus them.
+For two samples it is DisARM.
+
+Unbiased. Bernoulli. K evaluations per node.
+
+Reference: Dimitriev & Zhou (2021), https://arxiv.org/abs/2105.14141
+"""
+
+import torch
+from torch import Tensor
+
+from estbench.copula import both_below, repelling_noise
+from estbench.estimator import Coupled
+from estbench.node import Bernoulli, Node
+
+
+class ARMS(Coupled):
+    """The antithetic REINFORCE multi-sample estimator.
+
+    Args:
+        samples: coupled values per node, at least 2.
+    """
+
+    accepts = (Bernoulli,)
+    unbiased = True
+    paper = "Dimitriev & Zhou (2021), https://arxiv.org/abs/2105.14141"
+
+    def __init__(self, samples: int = 3) -> None:
+        super().__init__()
+        if samples < 2:
+            raise ValueError(f"ARMS couples samples, so it needs at least 2; got {samples}")
+        self.coupled = samples
+
+    def couple(self, node: Node) -> Tensor:
+        noise = repelling_noise(self.coupled, node.logits)
+        return torch.where(node.logits < 0, noise, -noise)
+
+    def gradient(self, node: Node, noise: Tensor, cost: Tensor) -> Tensor:
+        rarer = (-node.logits.abs()).sigmoid()
+        debias = node.logits.abs().sigmoid() / (1 - both_below(rarer, self.coupled))
+        score = node.score(node.harden(noise))
+        return debias * (node.lift(cost - cost.mean(0)) * score).sum(0) / (self.coupled - 1)

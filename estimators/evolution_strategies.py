@@ -1,0 +1,43 @@
+r"""Evolution strategies: Gaussian perturbations of all logits, in mirrored pairs.
+
+.. math:: g = \tfrac1{2K} \sum_{k, \pm} \pm \, f(b(\ell \pm \sigma u_k, \varepsilon_k)) \, u_k / \sigma, \qquad
+    u_k \sim \mathcal N(0, 1)
+
+Both of a pair share the noise of their samples.
+
+Biased, of order :math:`\sigma^2`: the gradient of the cost smoothed over the logits. Bernoulli and categorical.
+2 K evaluations.
+
+Reference: Salimans, Ho, Chen, Sidor & Sutskever (2017), https://arxiv.org/abs/1703.03864
+"""
+
+import torch
+from torch import Tensor
+
+from estbench.estimator import positive
+from estbench.node import Node
+from estbench.perturbed import Perturbed, mirrored
+
+
+class EvolutionStrategies(Perturbed):
+    r"""Evolution strategies over the logits.
+
+    Args:
+        pairs: mirrored pairs of perturbations per gradient.
+        deviation: :math:`\sigma` of a perturbation.
+    """
+
+    unbiased = False
+    paper = "Salimans, Ho, Chen, Sidor & Sutskever (2017), https://arxiv.org/abs/1703.03864"
+
+    def __init__(self, pairs: int = 1, deviation: float = 0.5) -> None:
+        super().__init__()
+        if pairs < 1:
+            raise ValueError(f"evolution strategies need at least 1 pair; got {pairs}")
+        self.perturbations = 2 * pairs
+        self.deviation = positive("deviation", deviation)
+
+    def perturb(self, node: Node) -> tuple[Tensor, Tensor]:
+        direction = torch.randn_like(node.logits[: self.perturbations // 2])
+        noise, sign = mirrored(node, direction, self.deviation)
+        return noise, sign * torch.cat([direction, direction]) / self.deviation

@@ -1,0 +1,38 @@
+r"""Slope-annealed straight-through: the derivative is that of a sigmoid which steepens as training goes on.
+
+.. math:: g = \Big(\frac{\partial}{\partial \ell} \sigma(a \ell)\Big)^{\!\top} f'(b), \qquad
+    a = 1 / \max(\mathrm{floor}, \mathrm{temperature} \cdot e^{-\mathrm{rate} \cdot t})
+
+The sample stays one of :math:`q`. The paper lets the slope grow by a constant per epoch, with a hard sigmoid; here
+it grows by a factor, on the schedule common to all temperatures, of which it is the inverse.
+
+Biased. Bernoulli and categorical (softmax). One evaluation; uses the derivative of the cost.
+
+Reference: Chung, Ahn & Bengio (2017), https://arxiv.org/abs/1609.01704
+"""
+
+from torch import Tensor
+
+from estbench.estimator import Tempered, silent
+from estbench.node import Node
+
+
+class SlopeAnnealed(Tempered):
+    """The slope-annealed straight-through estimator; its options are those of the temperature.
+
+    Args:
+        temperature: inverse slope at the start.
+        rate: at which it falls per training step.
+        floor: below which it does not fall.
+        every: how many training steps it stays the same between updates.
+    """
+
+    unbiased = False
+    hard = True
+    paper = "Chung, Ahn & Bengio (2017), https://arxiv.org/abs/1609.01704"
+
+    def __init__(self, temperature: float = 1.0, rate: float = 1e-4, floor: float = 0.2, every: int = 1000) -> None:
+        super().__init__(temperature, rate, floor, every)
+
+    def sample(self, name: str, node: Node) -> Tensor:
+        return node.sample() + silent(node.at(node.logits / self.tau(node)).mean)

@@ -1,0 +1,46 @@
+r"""Stochastic AD: what one flipped bit changes, the bit chosen in proportion to its rate of flipping.
+
+.. math:: w_i = (1 - b_i) \, p_i, \qquad
+    g = \Big(\sum_i w_i\Big) \big(f(b \oplus e_j) - f(b)\big) \, e_j, \qquad j \sim w / \textstyle\sum_i w_i
+
+As the logit of a bit grows, a 0 turns into 1 at rate :math:`p_i`. All flips but one are pruned, per node; later
+nodes share their noise, so that they change only where the flip makes them.
+
+Unbiased. Bernoulli. One evaluation and one per node.
+
+Reference: Arya, Schauer, Schäfer & Rackauckas (2022), https://arxiv.org/abs/2210.08572
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from estbench.estimator import ControlVariate, WhatIf
+from estbench.node import Bernoulli, Node, one_hot
+
+
+class StochasticAD(ControlVariate):
+    """Stochastic derivatives with pruning."""
+
+    accepts = (Bernoulli,)
+    unbiased = True
+    differentiates = False
+    paper = "Arya, Schauer, Schäfer & Rackauckas (2022), https://arxiv.org/abs/2210.08572"
+
+    def evaluations(self, nodes: Sequence[Node]) -> int:
+        return 1 + len(nodes)
+
+    def stand_in(self, node: Node, noise: Tensor) -> Tensor:
+        return node.harden(noise)
+
+    def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
+        value = node.harden(noise)
+        cumulative = ((1 - value) * node.mean).cumsum(-1)
+        total = cumulative[..., -1:]
+        u = torch.rand(total.shape, dtype=total.dtype, device=total.device)
+        index = (u * total >= cumulative[..., :-1]).sum(-1)
+        flip = one_hot(index, value.shape[-1], value.dtype)
+        # where nothing can flip the total is 0, and so is the gradient
+        change = what_if(torch.maximum(value, flip)) - cost
+        return node.lift(change) * total * flip

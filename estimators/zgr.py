@@ -1,0 +1,31 @@
+r"""ZGR: Gumbel-Rao at zero temperature; the mean of straight-through and DARN.
+
+.. math:: g = \tfrac12 \big[J(p) f'(b) + f'(b)^\top (b - p) \, \nabla \log q(b)\big]
+
+unit by unit. For bits this is DARN's :math:`\tfrac12 |b - p| f'(b)`, and also what ReinMax gives.
+
+Biased, but exact where the cost is quadratic in each variable. Bernoulli and categorical. One evaluation; uses
+the derivative of the cost.
+
+Reference: Shekhovtsov (2023), https://arxiv.org/abs/2208.00549
+"""
+
+from torch import Tensor
+
+from estbench.estimator import Pathwise, silent
+from estbench.node import Node
+
+
+class ZGR(Pathwise):
+    """The zero-temperature Gumbel-Rao estimator."""
+
+    unbiased = False
+    hard = True
+    paper = "Shekhovtsov (2023), https://arxiv.org/abs/2208.00549"
+
+    def sample(self, name: str, node: Node) -> Tensor:
+        value = node.sample()
+        hot, of_classes = node.to_hot(value), node.classes()
+        log_q = (hot * of_classes.logits.log_softmax(-1)).sum(-1, keepdim=True)
+        score_part = node.from_hot(of_classes.score(hot).detach() * log_q)
+        return value + silent((node.mean + score_part) / 2)
