@@ -4,22 +4,41 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from estbench.estimator import (
-        ControlVariate,
-        Coupled,
-        Estimator,
-        NotApplicableError,
-        Pathwise,
-        Relaxed,
-        ScoreFunction,
-    )
+    from estbench.estimator import Estimator, NotApplicableError
+    from estbench.families.control_variate import ControlVariate, Relaxed
+    from estbench.families.coupled import Antithetic, Coupled
+    from estbench.families.pathwise import Pathwise, Tempered
+    from estbench.families.perturbed import Perturbed
+    from estbench.families.score_function import ScoreFunction
+    from estbench.families.weighted import Weighted
     from estbench.node import Bernoulli, Categorical, Node
     from estbench.plugins import load_estimator, load_task
     from estbench.task import Task
 
 __version__ = "0.1.0"
 
+_HOMES = {
+    "Antithetic": "families.coupled",
+    "Bernoulli": "node",
+    "Categorical": "node",
+    "ControlVariate": "families.control_variate",
+    "Coupled": "families.coupled",
+    "Estimator": "estimator",
+    "Node": "node",
+    "NotApplicableError": "estimator",
+    "Pathwise": "families.pathwise",
+    "Perturbed": "families.perturbed",
+    "Relaxed": "families.control_variate",
+    "ScoreFunction": "families.score_function",
+    "Task": "task",
+    "Tempered": "families.pathwise",
+    "Weighted": "families.weighted",
+    "load_estimator": "plugins",
+    "load_task": "plugins",
+}
+
 __all__ = [
+    "Antithetic",
     "Bernoulli",
     "Categorical",
     "ControlVariate",
@@ -28,23 +47,19 @@ __all__ = [
     "Node",
     "NotApplicableError",
     "Pathwise",
+    "Perturbed",
     "Relaxed",
     "ScoreFunction",
     "Task",
+    "Tempered",
+    "Weighted",
     "load_estimator",
     "load_task",
 ]
 
-_HOMES = {
-    "estbench.node": {"Bernoulli", "Categorical", "Node"},
-    "estbench.plugins": {"load_estimator", "load_task"},
-    "estbench.task": {"Task"},
-}
-
 
 def __getattr__(name: str) -> Any:
     """Imports public names when they are asked for, so that ``estbench list`` need not import torch."""
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'estbench' has no attribute {name!r}")
-    home = next((home for home, names in _HOMES.items() if name in names), "estbench.estimator")
-    return getattr(importlib.import_module(home), name)
+    return getattr(importlib.import_module(f"estbench.{_HOMES[name]}"), name)

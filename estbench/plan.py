@@ -109,7 +109,8 @@ def _checked(catalogue: Catalogue, spec: Spec) -> Spec:
 
 def _sources(catalogues: Mapping[str, Catalogue]) -> dict[str, str]:
     package = Path(__file__).parent
-    framework = sorted([*package.glob("*.py"), *package.glob("measure/_*.py"), package / "measure" / "base.py"])
+    parts = ("*.py", "families/*.py", "measure/_*.py", "measure/base.py")
+    framework = sorted(path for part in parts for path in package.glob(part))
     digests = {"framework": _digest(framework)}
     for kind, catalogue in catalogues.items():
         for name, plugin in catalogue.plugins.items():

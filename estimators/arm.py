@@ -9,7 +9,7 @@ Reference: Yin & Zhou (2019), https://arxiv.org/abs/1807.11143
 
 from torch import Tensor
 
-from estbench.estimator import Antithetic
+from estbench.families.coupled import Antithetic
 from estbench.node import Node
 
 

@@ -15,7 +15,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from estbench.estimator import Coupled
+from estbench.families.coupled import Coupled
 from estbench.node import Categorical, Node
 
 

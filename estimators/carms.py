@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from estbench.copula import both_below, repelling_noise
-from estbench.estimator import Coupled
+from estbench.families.coupled import Coupled
 from estbench.node import Categorical, Node, one_hot
 
 

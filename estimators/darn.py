@@ -13,7 +13,8 @@ Reference: Gregor, Danihelka, Mnih, Blundell & Wierstra (2014), https://arxiv.or
 
 from torch import Tensor
 
-from estbench.estimator import Pathwise, silent
+from estbench.estimator import silent
+from estbench.families.pathwise import Pathwise
 from estbench.node import Bernoulli, Node
 
 

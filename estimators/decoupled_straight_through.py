@@ -14,7 +14,8 @@ Reference: Shah, Yan, Mozer & Liu (2024), https://arxiv.org/abs/2410.13331
 
 from torch import Tensor
 
-from estbench.estimator import Tempered, positive, silent
+from estbench.estimator import positive, silent
+from estbench.families.pathwise import Tempered
 from estbench.node import Node
 
 

@@ -10,7 +10,7 @@ https://arxiv.org/abs/2006.06448
 
 from torch import Tensor
 
-from estbench.estimator import Antithetic
+from estbench.families.coupled import Antithetic
 from estbench.node import Node
 
 

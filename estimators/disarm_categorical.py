@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from estbench.estimator import Coupled
+from estbench.families.coupled import Coupled
 from estbench.node import Categorical, Node
 
 Split = tuple[list[int], list[int]]

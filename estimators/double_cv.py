@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad
 
-from estbench.estimator import ControlVariate, WhatIf
+from estbench.families.control_variate import ControlVariate, WhatIf
 from estbench.node import Node
 
 

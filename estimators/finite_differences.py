@@ -15,7 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from estbench.estimator import ControlVariate, WhatIf, positive
+from estbench.estimator import positive
+from estbench.families.control_variate import ControlVariate, WhatIf
 from estbench.networks import features
 from estbench.node import Node
 

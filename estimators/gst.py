@@ -13,7 +13,8 @@ Reference: Fan, Chi, Rudnicky & Ramadge (2022), https://arxiv.org/abs/2206.07235
 import torch
 from torch import Tensor
 
-from estbench.estimator import Tempered, positive, silent
+from estbench.estimator import positive, silent
+from estbench.families.pathwise import Tempered
 from estbench.node import Node
 
 

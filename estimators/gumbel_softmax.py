@@ -15,7 +15,7 @@ https://arxiv.org/abs/1611.00712
 
 from torch import Tensor
 
-from estbench.estimator import Tempered
+from estbench.families.pathwise import Tempered
 from estbench.node import Node
 
 

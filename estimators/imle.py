@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from estbench.estimator import Pathwise, positive
+from estbench.estimator import positive
+from estbench.families.pathwise import Pathwise
 from estbench.node import Node
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.func import grad_and_value
 
-from estbench.estimator import ControlVariate, WhatIf
+from estbench.families.control_variate import ControlVariate, WhatIf
 from estbench.node import Node
 
 

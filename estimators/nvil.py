@@ -14,7 +14,7 @@ Reference: Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030
 
 from torch import Tensor
 
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.networks import MovingAverage, PerNode, mlp
 from estbench.node import Node
 

@@ -14,7 +14,7 @@ Reference: Tucker, Mnih, Maddison, Lawson & Sohl-Dickstein (2017), https://arxiv
 import torch
 from torch import Tensor, nn
 
-from estbench.estimator import Relaxed, WhatIf
+from estbench.families.control_variate import Relaxed, WhatIf
 
 
 class REBAR(Relaxed):

@@ -13,7 +13,7 @@ Reference: Williams (1992), https://doi.org/10.1007/BF00992696
 import torch
 from torch import Tensor
 
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.node import Node
 
 

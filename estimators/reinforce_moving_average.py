@@ -14,7 +14,7 @@ Reference: Williams (1992), https://doi.org/10.1007/BF00992696
 
 from torch import Tensor
 
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.networks import MovingAverage
 from estbench.node import Node
 

@@ -13,7 +13,8 @@ Reference: Liu, Dong, Liu, Yu & Gao (2023), https://arxiv.org/abs/2304.08612
 
 from torch import Tensor
 
-from estbench.estimator import Tempered, silent
+from estbench.estimator import silent
+from estbench.families.pathwise import Tempered
 from estbench.node import Node
 
 

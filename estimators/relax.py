@@ -14,7 +14,7 @@ Reference: Grathwohl, Choi, Wu, Roeder & Duvenaud (2018), https://arxiv.org/abs/
 import torch
 from torch import Tensor, nn
 
-from estbench.estimator import Relaxed, WhatIf
+from estbench.families.control_variate import Relaxed, WhatIf
 from estbench.networks import PerNode, features, mlp
 from estbench.node import Node
 

@@ -10,7 +10,7 @@ https://openreview.net/forum?id=r1lgTGL5DE
 
 from torch import Tensor
 
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.node import Node
 
 

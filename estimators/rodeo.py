@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad
 
-from estbench.estimator import ControlVariate, WhatIf
+from estbench.families.control_variate import ControlVariate, WhatIf
 from estbench.networks import PerNode, mlp
 from estbench.node import Bernoulli, Node
 

@@ -13,7 +13,8 @@ Reference: Chung, Ahn & Bengio (2017), https://arxiv.org/abs/1609.01704
 
 from torch import Tensor
 
-from estbench.estimator import Tempered, silent
+from estbench.estimator import silent
+from estbench.families.pathwise import Tempered
 from estbench.node import Node
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from estbench.estimator import positive
+from estbench.families.perturbed import Perturbed, mirrored
 from estbench.node import Node
-from estbench.perturbed import Perturbed, mirrored
 
 
 class SPSA(Perturbed):

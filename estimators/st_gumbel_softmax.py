@@ -10,7 +10,8 @@ Reference: Jang, Gu & Poole (2017), https://arxiv.org/abs/1611.01144
 
 from torch import Tensor
 
-from estbench.estimator import Tempered, silent
+from estbench.estimator import silent
+from estbench.families.pathwise import Tempered
 from estbench.node import Node
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from estbench.estimator import ControlVariate, WhatIf
+from estbench.families.control_variate import ControlVariate, WhatIf
 from estbench.node import Bernoulli, Node, one_hot
 
 

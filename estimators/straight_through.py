@@ -15,7 +15,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from estbench.estimator import Pathwise, silent
+from estbench.estimator import silent
+from estbench.families.pathwise import Pathwise
 from estbench.node import Node
 
 

@@ -12,7 +12,7 @@ Reference: Richter, Boustati, Nüsken, Ruiz & Akyildiz (2020), https://arxiv.org
 
 from torch import Tensor
 
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.node import Node
 
 

@@ -12,7 +12,8 @@ Reference: Shekhovtsov (2023), https://arxiv.org/abs/2208.00549
 
 from torch import Tensor
 
-from estbench.estimator import Pathwise, silent
+from estbench.estimator import silent
+from estbench.families.pathwise import Pathwise
 from estbench.node import Node
 
 

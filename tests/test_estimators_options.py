@@ -1,5 +1,6 @@
 """Biased estimators against what they estimate, and the options of all of them."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -231,7 +232,7 @@ def test_more_values_than_there_are(name):
     "name",
     [
         "vargrad[samples=1]", "double_cv[samples=1]", "rodeo[samples=1]", "arms[samples=1]", "carms[samples=1]",
-        "unordered_set[samples=11]", "sum_and_sample[samples=1]", "rao_blackwell[summed=0]", "gumbel_rao[noises=0]",
+        "unordered_set[samples=11]", "sum_and_sample[samples=1]", "rao_blackwell[summed=0]", "gumbel_rao[noises=-1]",
         "spsa[pairs=0]", "evolution_strategies[pairs=0]", "augmented_reinforce[samples=0]", "gst[gap=0.0]",
         "imle[strength=0.0]", "finite_differences[step=0.0]", "straight_through[derivative=no]",
         "disarm_categorical[construction=no]", "gumbel_softmax[rate=-1.0]", "gumbel_softmax[rate=1.0,floor=2.0]",
@@ -249,3 +250,33 @@ def test_the_catalogue_is_complete():
     listed = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
     built_in = [name for name, plugin in discover("estimator").plugins.items() if plugin.origin == "built-in"]
     assert sorted(listed) == sorted(built_in)
+
+
+@pytest.mark.parametrize("logit", [-3.0, 0.4, 12.0])
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_exact_gumbel_rao_has_the_expectation_of_straight_through_gumbel_softmax(logit, temperature):
+    """Its two values, weighed by the probabilities of a bit, sum to an integral over the noise by adaptive rules."""
+    from scipy import integrate, special, stats
+
+    def slope(z):
+        soft = special.expit(z / temperature)
+        return 2 * ((z > 0) - 0.3) * soft * (1 - soft) / temperature * stats.logistic.pdf(z - logit)
+
+    edges = [-60, -1, -0.1, 0, 0.1, 1, 10, 15, 60]
+    expected = sum(integrate.quad(slope, *pair, epsabs=1e-14)[0] for pair in itertools.pairwise(edges))
+    estimator, found = load_estimator("gumbel_rao", noises=0, temperature=temperature).double(), {}
+    for value in (0.0, 1.0):
+        leaf = torch.tensor([[logit]], dtype=torch.float64, requires_grad=True)
+        node = Bernoulli(leaf)
+        object.__setattr__(node, "sample", lambda value=value: torch.tensor([[value]], dtype=torch.float64))
+        estimator(lambda sample, node=node: ((sample("b", node)[0] - 0.3) ** 2).sum(-1)).backward()
+        found[value] = leaf.grad.item()
+    p = special.expit(logit)
+    assert p * found[1.0] + (1 - p) * found[0.0] == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_exact_gumbel_rao_of_classes_says_what_it_can_do():
+    """The mean over the noise has no closed form for several classes."""
+    node = Categorical(torch.zeros(1, 1, 3))
+    with pytest.raises(NotApplicableError, match="exact mean for Bernoulli nodes; 'd' is not"):
+        load_estimator("gumbel_rao", noises=0)(lambda sample: sample("d", node)[0].sum((-1, -2)))

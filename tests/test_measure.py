@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from estbench import load_estimator, load_task
-from estbench.estimator import NotApplicableError, Pathwise
+from estbench.estimator import NotApplicableError
+from estbench.families.pathwise import Pathwise
 from estbench.measure._moments import BATCHES, Comparison, Moments, chunk_size, moments, working_set
 from estbench.measure.base import Bench, MeasurementError
 from estbench.measure.gradient import Gradient

@@ -9,7 +9,7 @@ from estbench.plugins import base, discover, kind_of, load_estimator, load_task,
 from estbench.spec import Spec, UserError
 
 ESTIMATOR = """
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 
 class {name}(ScoreFunction):
     unbiased = True
@@ -141,7 +141,7 @@ def test_an_entry_point_that_fails_to_import(install, text, reason):
 @pytest.mark.parametrize("attribute", ["Missing", "VALUE", "ScoreFunction", "dict"])
 def test_an_entry_point_to_something_else(install, attribute):
     """An entry point to what is no concrete class of its kind is one line."""
-    text = "from estbench.estimator import ScoreFunction\nfrom builtins import dict\nVALUE = 3\n"
+    text = "from estbench import ScoreFunction\nfrom builtins import dict\nVALUE = 3\n"
     point = {"odd": f"odd_{attribute.lower()}:{attribute}"}
     install("odd_package", "estbench.estimators", point, f"odd_{attribute.lower()}", text)
     with pytest.raises(UserError, match="must be a concrete Estimator") as error:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from estbench.estimator import NotApplicableError, ScoreFunction
+from estbench.estimator import NotApplicableError
+from estbench.families.score_function import ScoreFunction
 from estbench.plugins import discover, load_estimator
 from estbench.program import draw
 from estbench.spec import UserError

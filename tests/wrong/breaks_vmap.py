@@ -1,7 +1,7 @@
 """RLOO that looks at a cost's value to decide what to do."""
 
 import torch
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.node import Node
 from torch import Tensor
 

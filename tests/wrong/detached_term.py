@@ -1,6 +1,6 @@
 """REBAR that forgets how the conditional noise depends on the logits (seen in public code)."""
 
-from estbench.estimator import ControlVariate, WhatIf
+from estbench.families.control_variate import ControlVariate, WhatIf
 from estbench.node import Node
 from torch import Tensor
 from torch.func import grad_and_value

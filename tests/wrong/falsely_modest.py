@@ -1,6 +1,6 @@
 """RLOO that says it is biased."""
 
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.node import Node
 from torch import Tensor
 

@@ -1,6 +1,6 @@
 """ARM with the noise's sign flipped."""
 
-from estbench.estimator import Antithetic
+from estbench.families.coupled import Antithetic
 from estbench.node import Node
 from torch import Tensor
 

@@ -1,6 +1,6 @@
 """A moving-average baseline that is no buffer, so that no state_dict has it."""
 
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.node import Node
 from torch import Tensor
 

@@ -1,6 +1,6 @@
 """DisARM without the factor one half."""
 
-from estbench.estimator import Antithetic
+from estbench.families.coupled import Antithetic
 from estbench.node import Node
 from torch import Tensor
 

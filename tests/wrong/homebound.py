@@ -1,7 +1,8 @@
 """Straight-through that makes its noise on the CPU, wherever the logits are."""
 
 import torch
-from estbench.estimator import Pathwise, silent
+from estbench.estimator import silent
+from estbench.families.pathwise import Pathwise
 from estbench.node import Node
 from torch import Tensor
 

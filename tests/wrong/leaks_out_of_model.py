@@ -1,7 +1,7 @@
 """Gumbel-Softmax with a learned temperature that the cost's own gradient reaches."""
 
 import torch
-from estbench.estimator import Pathwise
+from estbench.families.pathwise import Pathwise
 from estbench.node import Node
 from torch import Tensor, nn
 

@@ -1,6 +1,6 @@
 """DisARM by a quotient of probabilities that is 0 / 0 where a bit is certain."""
 
-from estbench.estimator import Antithetic
+from estbench.families.coupled import Antithetic
 from estbench.node import Node
 from torch import Tensor
 

@@ -1,6 +1,6 @@
 """RLOO that takes the second dimension for the whole batch."""
 
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.node import Node
 from torch import Tensor
 

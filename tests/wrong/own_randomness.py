@@ -2,7 +2,8 @@
 
 import numpy as np
 import torch
-from estbench.estimator import Pathwise, silent
+from estbench.estimator import silent
+from estbench.families.pathwise import Pathwise
 from estbench.node import Node
 from torch import Tensor
 

@@ -1,6 +1,6 @@
 """A leave-one-out baseline that leaves nothing out: each sample sees its own cost."""
 
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.node import Node
 from torch import Tensor
 

@@ -1,7 +1,7 @@
 """A moving-average baseline that goes on learning in eval mode."""
 
 import torch
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.node import Node
 from torch import Tensor
 

@@ -1,6 +1,6 @@
 """REINFORCE that keeps a lambda."""
 
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.node import Node
 from torch import Tensor
 

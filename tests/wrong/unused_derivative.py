@@ -1,7 +1,7 @@
 """REINFORCE that says it differentiates the cost."""
 
 import torch
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.node import Node
 from torch import Tensor
 

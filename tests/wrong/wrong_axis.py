@@ -1,6 +1,6 @@
 """A baseline that averages over the batch, its own example included, in place of the samples."""
 
-from estbench.estimator import ScoreFunction
+from estbench.families.score_function import ScoreFunction
 from estbench.node import Node
 from torch import Tensor
 

@@ -1,7 +1,8 @@
 """REBAR that tunes its temperature and scale up the slope of the variance."""
 
 import torch
-from estbench.estimator import Relaxed, WhatIf, silent
+from estbench.estimator import silent
+from estbench.families.control_variate import Relaxed, WhatIf
 from torch import Tensor, nn
 
 CAUGHT_BY = "tuning"

@@ -1,0 +1,1 @@
+"""Families: abstract estimators that own ``forward``; a plugin fills in their hooks."""

@@ -1,0 +1,130 @@
+"""Control variates: subtract from the score-function estimate what the cost would be elsewhere."""
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.func import grad, grad_and_value
+
+from estbench.estimator import Estimator, inject, positive, silent
+from estbench.networks import with_parameters
+from estbench.node import Node
+from estbench.program import Program, Sites, repeat, replay
+
+WhatIf: TypeAlias = Callable[[Tensor], Tensor]
+
+
+class ControlVariate(Estimator):
+    """Subtracts from the score-function estimate a control variate that asks what the cost would be elsewhere.
+
+    The parameters of the estimator are tuned to minimise the squared gradient, hence its variance, as part of
+    the same backward pass; nothing of that reaches the model.
+
+    Attributes:
+        samples: joint samples along a leading dimension of noise, cost and gradient; None for one sample
+            without that dimension.
+    """
+
+    samples: int | None = None
+
+    @abc.abstractmethod
+    def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
+        """Hook: the gradient for the logits, in the noise's shape, from the cost at ``node.harden(noise)``.
+
+        ``what_if(value)`` is the cost had the node taken this value, earlier nodes as they were and later ones
+        at their ``stand_in``.
+        """
+
+    @abc.abstractmethod
+    def stand_in(self, node: Node, noise: Tensor) -> Tensor:
+        """Hook: what a later node takes in ``what_if``; differentiable, and without new randomness."""
+
+    def forward(self, program: Program) -> Tensor:
+        """The scalar for a program."""
+        noises: dict[str, Tensor] = {}
+
+        def noisy(name: str, node: Node, _sites: Sites) -> Tensor:
+            noises[name] = node.noise()
+            return node.harden(noises[name])
+
+        sampler = repeat(noisy, self.samples) if self.samples else noisy
+        cost, sites = self.interpret(program, sampler)
+
+        def gradients() -> dict[str, Tensor]:
+            return {
+                name: self.gradient(name, site.node, noises[name], cost.detach(), what_if(name))
+                for name, site in sites.items()
+            }
+
+        def what_if(name: str) -> WhatIf:
+            names = list(sites)
+            before = {n: sites[n].value for n in names[: names.index(name)]}
+
+            def later(other: str, node: Node, _sites: Sites) -> Tensor:
+                return self.stand_in(node, noises[other])
+
+            return lambda value: self.interpret(program, replay({**before, name: value}, later), keep_score=True)[0]
+
+        estimates, tuning = self._tuned(gradients, sites)
+        total = cost.mean() + tuning
+        for name, site in sites.items():
+            total = total + inject(site.node, estimates[name])
+        return total
+
+    def _tuned(
+        self, gradients: Callable[[], dict[str, Tensor]], sites: Sites
+    ) -> tuple[dict[str, Tensor], Tensor | float]:
+        """The gradients, and in training a silent term that carries the derivative of their squares."""
+        own: dict[str, Tensor] = dict(self.named_parameters())
+        if not (own and self.training):
+            with torch.no_grad():
+                return gradients(), 0.0
+
+        def spread(parameters: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+            found = with_parameters(self, parameters, gradients)
+            means = {name: g.mean(0) if self.samples else g for name, g in found.items()}
+            squares = [sites[name].node.total(g.square()).mean() for name, g in means.items()]
+            return torch.stack(squares).sum(), found
+
+        with torch.no_grad():
+            slopes, estimates = grad(spread, has_aux=True)(own)
+        return estimates, silent(sum((own[k] * slopes[k]).sum() for k in own))
+
+
+class Relaxed(ControlVariate):
+    """Control variates that are functions of relaxed samples, as in REBAR and RELAX.
+
+    Noise, value and relaxed value are drawn once. The relaxed value given the hard one is tied to it: both
+    are equal and only their derivatives with respect to the logits differ, so that one evaluation does for two.
+    """
+
+    differentiates = True
+
+    def __init__(self, temperature: float = 0.5) -> None:
+        super().__init__()
+        self.log_temperature = nn.Parameter(torch.tensor(positive("temperature", temperature)).log())
+
+    @abc.abstractmethod
+    def control(self, name: str, relaxed: Tensor, what_if: WhatIf) -> Tensor:
+        """Hook: the control variate at a relaxed value, ``(*batch,)``."""
+
+    def stand_in(self, node: Node, noise: Tensor) -> Tensor:
+        """The relaxed value."""
+        return node.soften(noise, self.log_temperature.exp())
+
+    def evaluations(self, nodes: Sequence[Node]) -> int:
+        """The hard samples, and each node relaxed."""
+        return 1 + len(nodes)
+
+    def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
+        """The gradient for the logits."""
+
+        def control(noise: Tensor) -> tuple[Tensor, Tensor]:
+            each = self.control(name, self.stand_in(node, noise), what_if)
+            return each.sum(), each
+
+        slope, (_, each) = grad_and_value(control, has_aux=True)(noise)
+        score = node.score(node.harden(noise))
+        return node.lift(cost - each) * score + node.gap(noise, slope)

@@ -1,0 +1,70 @@
+"""Score function: weighs the score of joint samples by their excess over a baseline."""
+
+import abc
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from estbench.estimator import Estimator, inject, silent
+from estbench.networks import MovingAverage
+from estbench.node import Node
+from estbench.program import Program, draw, repeat
+
+
+class ScoreFunction(Estimator):
+    """Weighs the score of joint samples by how much their cost exceeds a baseline.
+
+    A baseline with parameters is fitted to the costs by least squares as part of the same backward pass.
+
+    Args:
+        samples: joint samples per gradient.
+        normalise: whether to divide what exceeds the baseline by its running standard deviation where that is
+            above 1, as in Mnih & Gregor (2014). It rescales the gradient, which is then unbiased only up to
+            that scale: the one of earlier steps, common to all nodes.
+    """
+
+    differentiates = False
+
+    def __init__(self, samples: int = 1, *, normalise: bool = False) -> None:
+        super().__init__()
+        if samples < 1:
+            raise ValueError(f"{type(self).__name__} needs at least 1 sample; got {samples}")
+        self.samples = samples
+        self.power = MovingAverage(0.9) if normalise else None
+        if normalise:
+            self.unbiased = False
+
+    @abc.abstractmethod
+    def baseline(self, name: str, node: Node, cost: Tensor) -> Tensor:
+        """Hook: what to subtract from the cost, ``(samples, *batch)``; no sample may see its own cost."""
+
+    def observe(self, cost: Tensor) -> None:
+        """Hook: updates running statistics; called in training, after the gradient is made."""
+
+    def evaluations(self, nodes: Sequence[Node]) -> int:  # noqa: ARG002
+        """One per sample."""
+        return self.samples
+
+    def forward(self, program: Program) -> Tensor:
+        """The scalar for a program."""
+        cost, sites = self.interpret(program, repeat(draw, self.samples))
+        constant = cost.detach()
+        total, scale, squares = cost.mean(), self._scale(), []
+        for name, (node, value) in sites.items():
+            residual = constant - self.baseline(name, node, constant)
+            squares.append(residual.square().mean())
+            with torch.no_grad():
+                gradient = node.lift(residual / scale) * node.score(value)
+            total = total + inject(node, gradient)
+            if self.training and residual.requires_grad:
+                total = total + silent(squares[-1])
+        if self.training:
+            self.observe(constant)
+            if self.power is not None:
+                self.power.update(torch.stack(squares).detach().mean())
+        return total
+
+    def _scale(self) -> Tensor | float:
+        """What the excess is divided by: what earlier steps make of it."""
+        return 1.0 if self.power is None else self.power.value.sqrt().clamp_min(1)
