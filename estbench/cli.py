@@ -155,6 +155,8 @@ def compare(
         ".estbench"
     ),
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch; by default its own choice.")] = None,
+    executor: Annotated[str, typer.Option(help="inline; local, in processes; auto: local on several cores.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be measured.")] = False,
     plugin: Files = None,
 ) -> None:
@@ -173,7 +175,8 @@ def compare(
     overrides |= {k: v for k, v in (("device", device), ("dtype", dtype)) if v is not None}
     if seeds is not None:
         overrides["seeds"] = _seeds(seeds)
-    request = comparison.Request(suite, overrides, tuple(str(p.resolve()) for p in plugin or ()), out, store, threads)
+    files = tuple(str(path.resolve()) for path in plugin or ())
+    request = comparison.Request(suite, overrides, files, out, store, threads, executor, workers)
     raise typer.Exit(comparison.compare(request, _console(), dry_run=dry_run))
 
 

@@ -15,11 +15,10 @@ from rich.console import Console
 from rich.markup import escape
 from tqdm import tqdm
 
+from estbench import executors, report, run, suite
 from estbench import plan as planning
-from estbench import report, run, suite
 from estbench.environment import environment
 from estbench.estimator import Estimator
-from estbench.executors.inline import Inline
 from estbench.plugins import KINDS, discover
 from estbench.spec import UserError
 from estbench.store import Store, write_atomically
@@ -36,6 +35,8 @@ class Request:
         out: folder for the report; None for a new one under ``runs/``.
         store: folder that keeps finished cells.
         threads: of torch; None for its own choice.
+        executor: where cells are measured; its name.
+        workers: processes of the local executor; None for one a core.
     """
 
     suite: str
@@ -44,6 +45,8 @@ class Request:
     out: Path | None
     store: Path
     threads: int | None
+    executor: str = "auto"
+    workers: int | None = None
 
 
 def compare(request: Request, console: Console, *, dry_run: bool = False) -> int:
@@ -65,7 +68,8 @@ def compare(request: Request, console: Console, *, dry_run: bool = False) -> int
         return 0
     out = request.out or Path("runs") / f"{started:%Y%m%d-%H%M%S}"
     out_store, store = Store(out), Store(request.store)
-    results, interrupted = _measure(plan, store)
+    executor = executors.make(request.executor, request.workers, plan.cells[0].device)
+    results, interrupted = _measure(plan, store, executor)
     about = {
         "command": shlex.join(["estbench", *sys.argv[1:]]),
         "suite": wanted.model_dump(),
@@ -99,12 +103,12 @@ def _counts(plan: planning.Plan) -> str:
     return f"{len(estimators)} estimators on {len(tasks)} tasks, measuring {', '.join(measures)}"
 
 
-def _measure(plan: planning.Plan, store: Store) -> tuple[pd.DataFrame, bool]:
+def _measure(plan: planning.Plan, store: Store, executor: executors.Executor) -> tuple[pd.DataFrame, bool]:
     """The results of a plan, as far as it got before an interrupt."""
     interrupted = False
     with tqdm(total=len(plan.cells), unit="cell", dynamic_ncols=True) as progress:
         try:
-            for cell, rows, cached in run.run(plan, store, Inline()):
+            for cell, rows, cached in run.run(plan, store, executor):
                 progress.set_postfix_str("kept" if cached else str(cell)[:60])
                 progress.update()
                 for error in rows.loc[rows["status"] == "failed", "error"].unique():

@@ -188,3 +188,40 @@ def test_names_and_options_are_checked_before_anything_runs(changes, message):
     with pytest.raises(UserError) as raised:
         plan(**changes)
     assert message in str(raised.value)
+
+
+def test_processes_give_the_same_numbers(tmp_path):
+    """The local executor yields the rows of the inline one, but for seconds, and timing cells last."""
+    import torch
+
+    from estbench.executors import make
+
+    small = plan(measures=["training[steps=4,evaluations=2]", "speed[blocks=6,seconds=0.0001]"], estimators=["rloo"])
+    found = {}
+    torch.set_num_threads(1)
+    for name in ("inline", "local"):
+        store = Store(tmp_path / name)
+        order = [cell for cell, _, _ in run(small, store, make(name, 2, "cpu"))]
+        assert order[-1].joint
+        table = store.collect(small.key(cell) for cell in small.cells)
+        found[name] = table[table["measure"] == "training"].drop(columns="seconds")
+    pd.testing.assert_frame_equal(found["inline"], found["local"])
+
+
+def test_a_plugin_that_kills_its_worker_is_one_clear_error(tmp_path):
+    """A killed process ends the run with what to do next; the driver lives."""
+    from estbench.executors import make
+
+    file = tmp_path / "deadly.py"
+    file.write_text(BROKEN.split("raise")[0] + "import os; os._exit(9)\n")
+    deadly = plan(estimators=["deadly"], measures=["training[steps=4]"], files=(str(file),))
+    with pytest.raises(UserError, match="a worker process was killed"):
+        list(run(deadly, Store(tmp_path / "store"), make("local", 2, "cpu")))
+
+
+def test_an_unknown_executor_is_refused_with_the_known_ones():
+    """The nearest name is offered."""
+    from estbench.executors import make
+
+    with pytest.raises(UserError, match="did you mean 'local'"):
+        make("lokal", None, "cpu")

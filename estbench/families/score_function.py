@@ -53,12 +53,12 @@ class ScoreFunction(Estimator):
         total, scale, squares = cost.mean(), self._scale(), []
         for name, (node, value) in sites.items():
             residual = constant - self.baseline(name, node, constant)
-            squares.append(residual.square().mean())
+            if self.training and (self.power is not None or residual.requires_grad):
+                squares.append(residual.square().mean())
+                total = total + silent(squares[-1])
             with torch.no_grad():
                 gradient = node.lift(residual / scale) * node.score(value)
             total = total + inject(node, gradient)
-            if self.training and residual.requires_grad:
-                total = total + silent(squares[-1])
         if self.training:
             self.observe(constant)
             if self.power is not None:

@@ -1,0 +1,38 @@
+"""The report: tables, figures and a page from results. Runs no torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from estbench.report import figures, latex, markdown, page, provenance
+from estbench.report.figures import plot
+from estbench.report.study import Study
+from estbench.report.terminal import terminal_table
+from estbench.report.wide import summary
+
+__all__ = ["plot", "summary", "terminal_table", "write"]
+
+
+def write(results: pd.DataFrame, environment: Mapping[str, Any], folder: Path) -> Path:
+    """Writes a report and returns the path of its page, ``index.html``.
+
+    Beside the page: ``report.md``, ``tables.tex`` (booktabs), ``references.bib`` and ``figures/``.
+
+    Args:
+        results: rows as in docs/results.md.
+        environment: what is known of the run (command, commit, versions, ...), all of it printed; besides,
+            ``families`` may hold the family and ``papers`` the paper by estimator's name.
+        folder: where to write; made if it is not there.
+    """
+    found = Study.of(results, provenance.families(environment))
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    stems = figures.draw_all(found, folder / "figures")
+    (folder / "report.md").write_text(markdown.render(found, environment, stems), encoding="utf-8")
+    (folder / "tables.tex").write_text(latex.render(found), encoding="utf-8")
+    (folder / "references.bib").write_text(latex.citations(found, environment), encoding="utf-8")
+    index = folder / "index.html"
+    index.write_text(page.render(found, environment, stems, folder / "figures"), encoding="utf-8")
+    return index

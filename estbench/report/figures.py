@@ -1,0 +1,129 @@
+"""All kinds of figures, and how they become files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from estbench.report import svg
+from estbench.report.chart import WIDTH, Chart
+from estbench.report.chart_bias import BiasVariance, Efficiency
+from estbench.report.chart_classes import Classes
+from estbench.report.chart_profiles import Profiles
+from estbench.report.chart_speed import Speed
+from estbench.report.chart_temperature import Temperature
+from estbench.report.chart_ties import Ties
+from estbench.report.chart_training import Training
+from estbench.report.chart_trajectory import Trajectory
+from estbench.report.chart_variance import Variance
+from estbench.report.study import Study
+from estbench.report.style import settings
+from estbench.report.text import slug
+
+CHARTS: Mapping[str, Chart] = {
+    "variance": Variance(),
+    "bias-variance": BiasVariance(),
+    "trajectory": Trajectory(),
+    "temperature": Temperature(),
+    "efficiency": Efficiency(),
+    "training": Training(),
+    "ties": Ties(),
+    "speed": Speed(),
+    "classes": Classes(),
+    "profiles": Profiles(),
+}
+FORMATS = ("svg", "png", "pdf")
+
+
+def plot(
+    kind: str,
+    results: pd.DataFrame,
+    folder: Path,
+    *,
+    style: str = "paper",
+    width: float | None = None,
+    formats: Sequence[str] = FORMATS,
+    families: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Draws one kind of figure, a panel for each task, and returns the files.
+
+    Args:
+        kind: one of ``CHARTS``.
+        results: rows as in docs/results.md.
+        folder: where ``KIND.FORMAT`` is written.
+        style: ``paper`` or ``talk``.
+        width: inches; by default one column a task.
+        formats: any of ``svg``, ``png``, ``pdf``.
+        families: family by estimator's name.
+
+    Raises:
+        ValueError: there is no such kind, style or format, or nothing to draw.
+    """
+    chart, look = _chart(kind, formats), settings(style)
+    found = Study.of(results, families)
+    panels = _panels(chart, found)
+    if not panels:
+        raise ValueError(f"these results hold nothing that a figure of kind {kind!r} shows")
+    with mpl.rc_context(look):
+        figure = _compose(chart, panels, found, width, {"paper": 1.0, "talk": 1.5}[style])
+        return save(figure, folder, kind, formats)
+
+
+def _chart(kind: str, formats: Sequence[str]) -> Chart:
+    if kind not in CHARTS:
+        raise ValueError(f"the kinds of figures are {', '.join(CHARTS)}; got {kind!r}")
+    unknown = [form for form in formats if form not in FORMATS]
+    if unknown:
+        raise ValueError(f"the formats are {', '.join(FORMATS)}; got {', '.join(unknown)}")
+    return CHARTS[kind]
+
+
+def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
+    """Writes a figure in several formats; to be called under the settings it was drawn with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{name}.{form}" for form in formats]
+    for file in files:
+        # no date inside: the same results give the same files
+        about = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(file.suffix[1:], {})
+        figure.savefig(file, dpi=160, metadata=about)
+        # the layout is the same in all formats, and making it takes longer than drawing
+        figure.set_layout_engine("none")
+        if file.suffix == ".svg":
+            file.write_text(svg.tidy(file.read_text(encoding="utf-8"), name), encoding="utf-8")
+    return files
+
+
+def draw_all(found: Study, folder: Path) -> dict[str, dict[str, str]]:
+    """Draws every kind for every task that has it, and returns the files' stems by kind and task."""
+    stems: dict[str, dict[str, str]] = {}
+    # fonts as outlines: half the time of embedding them, which ``plot`` does
+    with mpl.rc_context({**settings("paper"), "pdf.fonttype": 3}):
+        for kind, chart in CHARTS.items():
+            for i, (task, rows) in enumerate(_panels(chart, found).items(), 1):
+                # numbered, as two tasks may make one slug
+                stem = f"{kind}-{i}-{slug(task)}" if task else kind
+                save(_compose(chart, {task: rows}, found, None, 1.0), folder, stem, FORMATS)
+                stems.setdefault(kind, {})[task] = stem
+    return stems
+
+
+def _panels(chart: Chart, found: Study) -> dict[str, pd.DataFrame]:
+    """What a chart draws by task; the task is empty for a chart of all."""
+    tasks = [""] if chart.across_tasks else found.tasks
+    return {task: rows for task in tasks if len(rows := chart.rows(found, task))}
+
+
+def _compose(
+    chart: Chart, panels: Mapping[str, pd.DataFrame], found: Study, width: float | None, scale: float
+) -> Figure:
+    width = width or WIDTH * scale * len(panels)
+    columns = min(len(panels), max(1, round(width / (WIDTH * scale))))
+    lines = -(-len(panels) // columns)
+    height = scale * max(chart.height(rows) for rows in panels.values())
+    figure = Figure(figsize=(width, height * lines), layout="constrained")
+    parts = figure.subfigures(lines, columns, squeeze=False).flat if len(panels) > 1 else [figure]
+    for part, rows in zip(parts, panels.values(), strict=False):
+        chart.draw(part, rows, found)
+    return figure

@@ -1,0 +1,74 @@
+"""Results as the report sees them: checked, in one line each, labelled."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from estbench.report.text import plain
+from estbench.spec import Spec
+from estbench.store import COLUMNS
+
+_TEXT = ("task", "estimator", "params", "device", "dtype", "measure", "metric", "unit", "status", "error")
+_NUMBERS = ("step", "seconds", "value", "low", "high", "n")
+
+
+def prepare(results: pd.DataFrame) -> pd.DataFrame:
+    """Checks the columns and adds ``label``, the estimator with its options.
+
+    Where results come from several devices or precisions, the task says from which: figures from different
+    machines are no comparison.
+
+    Raises:
+        ValueError: columns are missing.
+    """
+    missing = [column for column in COLUMNS if column not in results.columns]
+    if missing:
+        raise ValueError(f"results need the columns of docs/results.md; missing: {', '.join(missing)}")
+    rows = _typed(results.loc[:, list(COLUMNS)].reset_index(drop=True))
+    infinite = np.isinf(rows["value"])
+    rows.loc[infinite, ["status", "error"]] = "failed", "a figure is infinite"
+    known = rows["device"] != ""
+    if len(rows.loc[known, ["device", "dtype"]].drop_duplicates()) > 1:
+        rows.loc[known, "task"] += " on " + rows["device"] + ", " + rows["dtype"]
+    pairs = {pair: label(*pair) for pair in set(zip(rows["estimator"], rows["params"], strict=True))}
+    rows["label"] = [pairs[pair] for pair in zip(rows["estimator"], rows["params"], strict=True)]
+    return rows
+
+
+def _typed(rows: pd.DataFrame) -> pd.DataFrame:
+    for column in _TEXT:
+        known = {value: "" if _absent(value) else plain(value) for value in rows[column].unique()}
+        rows[column] = rows[column].map(lambda value, known=known: known.get(value, "")).astype(object)
+    for column in _NUMBERS:
+        rows[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
+    return rows.assign(step=rows["step"].fillna(0.0), seed=rows["seed"].astype(str))
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def label(estimator: str, params: str) -> str:
+    """An estimator with its options: ``rloo[samples=4]``."""
+    try:
+        options = json.loads(params or "{}")
+    except json.JSONDecodeError:
+        options = {"params": params}
+    return plain(Spec(estimator, options if isinstance(options, dict) else {"params": options}))
+
+
+def measured(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """The rows of a measure that hold a figure."""
+    return rows[(rows["measure"] == measure) & (rows["status"] == "ok") & rows["value"].notna()]
+
+
+def troubles(rows: pd.DataFrame) -> pd.DataFrame:
+    """What is not applicable or failed: a row a task, estimator, measure and reason, with its seeds."""
+    cells = rows[rows["status"] != "ok"]
+    keys = ["task", "label", "measure", "status", "error"]
+    found = cells.groupby(keys, sort=False)["seed"].nunique().rename("seeds").reset_index()
+    run = rows.groupby(keys[:3])["seed"].nunique().rename("of")
+    return found.join(run, on=keys[:3])

@@ -1,0 +1,72 @@
+"""The report as Markdown, for a repository or a paper's supplement."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from estbench.report import latex, provenance
+from estbench.report.answers import answers
+from estbench.report.figures import CHARTS
+from estbench.report.study import Study
+from estbench.report.tables import Cell, Table, table
+from estbench.report.text import markdown
+
+_MARKS = {"best": " **best**", "tied": " *tied*"}
+
+
+def render(study: Study, environment: Mapping[str, Any], stems: Mapping[str, Mapping[str, str]]) -> str:
+    """The whole report: tables, reasons, figures and provenance."""
+    parts = ["# estbench report", ""]
+    for task in study.tasks:
+        parts += [f"## {markdown(task)}", ""]
+        parts += [*[f"- {markdown(sentence)}" for sentence in answers(study, task)], ""]
+        parts += [*_table(table(study, task)), "", *_figures(task, stems)]
+    parts += _figures("", stems)
+    parts += ["## Provenance", "", *_provenance(environment)]
+    bibtex = latex.citations(study, environment)
+    # four spaces make a block of code that nothing inside can end
+    block = ["", "## Papers", "", *[f"    {line}" for line in bibtex.splitlines()]] if bibtex else []
+    return "\n".join([*parts, *block]) + "\n"
+
+
+def _figures(task: str, stems: Mapping[str, Mapping[str, str]]) -> list[str]:
+    parts = []
+    for kind, files in stems.items():
+        if task in files:
+            title = CHARTS[kind].title
+            parts += [
+                f"### {title}",
+                "",
+                f"![{title}](figures/{files[task]}.png)",
+                "",
+                CHARTS[kind].caption,
+                "",
+            ]
+    return parts
+
+
+def _table(found: Table) -> list[str]:
+    titles = ["estimator", *[heading.title for heading in found.headings]]
+    lines = [_line([markdown(title) for title in titles]), _line(["---", *["---:"] * len(found.headings)])]
+    lines += [_line([markdown(row.label), *map(_cell, row.cells)]) for row in found.rows]
+    notes = [f"- {markdown(row.label)}: {markdown(note)}" for row in found.rows for note in row.notes]
+    return [*lines, "", _LEGEND, *([""] if notes else []), *notes]
+
+
+_LEGEND = (
+    "In parentheses: 95 % intervals. Best: the best figure of its column; tied: not told apart from it "
+    "(5 %, Holm-corrected over the column)."
+)
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(cell: Cell) -> str:
+    interval = f" ({cell.interval})" if cell.interval else ""
+    return markdown(cell.text + interval) + _MARKS.get(cell.mark, "")
+
+
+def _provenance(environment: Mapping[str, Any]) -> list[str]:
+    pairs = provenance.entries(environment)
+    return [_line(["", ""]), _line(["---", "---"]), *[_line([markdown(k), markdown(v)]) for k, v in pairs]]

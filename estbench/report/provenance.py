@@ -1,0 +1,31 @@
+"""Where results come from, as pairs of words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from estbench.report.text import plain
+
+_ASIDE = ("families", "papers")
+
+
+def entries(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Everything the environment says, in its order; ``families`` and ``papers`` are shown elsewhere."""
+    return [(plain(key), _words(value)) for key, value in environment.items() if key not in _ASIDE]
+
+
+def entry(environment: Mapping[str, Any], key: str) -> str:
+    """What the environment says of one thing, empty if nothing."""
+    return _words(environment[key]) if environment.get(key) is not None else ""
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{plain(key)} {_words(part)}" for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value))
+    return plain("none" if value is None else value)
+
+
+def families(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Family by estimator's name, where the environment holds it."""
+    return {plain(name): plain(family) for name, family in dict(environment.get("families") or {}).items()}

@@ -1,0 +1,152 @@
+"""What the tables show of each estimator, and how it follows from the results."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from estbench.report.frame import measured
+from estbench.report.intervals import averaged, product, root_mean_square, student
+
+_LOWER = ("nll", "loss", "error", "cost")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A column of the tables.
+
+    Args:
+        key: its name in the summary.
+        title: its heading.
+        about: one sentence for those who hover over the heading.
+        measure: the measure it comes from.
+        better: ``lower`` or ``higher``, or empty where neither is better.
+        unit: ``s``, ``B``, ``%``, or empty.
+        shown: whether the page shows it before it is asked to.
+    """
+
+    key: str
+    title: str
+    about: str
+    measure: str
+    better: str = "lower"
+    unit: str = ""
+    shown: bool = True
+
+
+RELATIVE_BIAS = Quantity(
+    "relative_bias",
+    "Relative bias",
+    "Distance of the mean gradient from the exact one, over the length of the exact one.",
+    "gradient",
+    unit="%",
+)
+VARIANCE = Quantity("variance", "Variance", "Trace of the covariance of one gradient estimate.", "gradient")
+WORK = Quantity(
+    "work_variance",
+    "Variance × time",
+    "Variance times the seconds of one gradient: the variance of a second's work.",
+    "gradient",
+)
+STEP_TIME = Quantity("step_time", "Time per step", "Median time of one training step.", "speed", unit="s")
+FIXED = (
+    RELATIVE_BIAS,
+    Quantity("bias", "Bias", "Distance of the mean gradient from the exact one.", "gradient", shown=False),
+    VARIANCE,
+    Quantity("mse", "Mean squared error", "Variance plus squared bias.", "gradient", shown=False),
+    Quantity("snr", "Signal to noise", "Length of the mean gradient over the root of the variance.",
+             "gradient", "higher", shown=False),
+    Quantity("cosine", "Cosine", "Between the mean gradient and the exact one.",
+             "gradient", "higher", shown=False),
+    Quantity("evaluations", "Evaluations", "Evaluations of the cost per example and estimate.",
+             "gradient", shown=False),
+    WORK,
+    STEP_TIME,
+    Quantity("step_time_ratio", "Step, ratio", "Time of a step over that of the task's baseline estimator.",
+             "speed"),
+    Quantity("gradient_time", "Time per gradient", "Median time of one gradient.", "speed",
+             unit="s", shown=False),
+    Quantity("peak_memory", "Peak memory", "Most memory in use at once.", "speed", unit="B"),
+)  # fmt: skip
+
+
+def better(metric: str) -> str:
+    """Which way an objective is better, by its name."""
+    return "lower" if metric.startswith(_LOWER) else "higher"
+
+
+def objective(metric: str) -> Quantity:
+    """The column of a training metric such as ``elbo_test``."""
+    name, _, split = metric.rpartition("_")
+    short = {"elbo": "ELBO", "nll": "NLL"}.get(name, name)
+    about = f"At the end of training: mean over seeds, Student's interval; {better(metric)} is better."
+    data = {"valid": "Validation", "test": "Test"}.get(split, split)
+    return Quantity(metric, f"{data} {short}", about, "training", better(metric))
+
+
+def quantities(estimates: pd.DataFrame) -> list[Quantity]:
+    """The columns for which there are estimates, in the order of the tables."""
+    known = {quantity.key: quantity for quantity in FIXED}
+    found = list(dict.fromkeys(estimates["quantity"]))
+    splits = {"valid": 0, "test": 1}
+    trained = sorted(set(found) - set(known), key=lambda key: (splits.get(key.rpartition("_")[2], 2), key))
+    return [known[key] for key in known if key in found] + [objective(key) for key in trained]
+
+
+def estimates(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a task, estimator and quantity: its value and interval over all seeds."""
+    gradient = _gradient(rows)
+    speed = averaged(_named(measured(rows, "speed"), [q.key for q in FIXED if q.measure == "speed"]))
+    variance, seconds = (
+        table[table["quantity"] == key] for table, key in ((gradient, "variance"), (speed, "gradient_time"))
+    )
+    work = product(variance, seconds, WORK.key)
+    tables = [table for table in (gradient, work, speed, _training(rows)) if len(table)]
+    return pd.concat(tables, ignore_index=True) if tables else gradient
+
+
+def logits_group(rows: pd.DataFrame) -> pd.DataFrame:
+    """The gradient's rows about logits (or about the first group where a task has none), by ``quantity``."""
+    rows = measured(rows, "gradient")
+    split = [metric.partition("/") for metric in rows["metric"]]
+    rows = rows.assign(quantity=[part[0] for part in split], group=[part[2] for part in split])
+    named = rows[rows["group"] != ""]
+    first = named.groupby("task")["group"].min()
+    have = set(named.loc[named["group"] == "logits", "task"])
+    wanted = rows["task"].map(lambda task: "logits" if task in have else first.get(task, ""))
+    return rows[(rows["group"] == wanted) | (rows["group"] == "")]
+
+
+def last_step(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows at each task's last step at which as many estimators as at any were measured."""
+    counts = rows.groupby(["task", "step"])["label"].nunique().reset_index()
+    chosen = counts.sort_values(["label", "step"]).groupby("task")["step"].last()
+    return rows[rows["step"] == rows["task"].map(chosen)]
+
+
+def _gradient(rows: pd.DataFrame) -> pd.DataFrame:
+    rows = logits_group(rows)
+    last = last_step(rows[rows["group"] != ""])
+    biases = last["quantity"].isin(["bias", "relative_bias"])
+    plain = _kept(last[~biases], ["variance", "mse", "snr", "cosine"])
+    evaluations = _kept(rows[rows["group"] == ""], ["evaluations"])
+    return pd.concat([root_mean_square(last[biases]), averaged(plain), averaged(evaluations)], ignore_index=True)
+
+
+def _kept(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    return rows[rows["quantity"].isin(names)]
+
+
+def _named(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    return _kept(rows.assign(quantity=rows["metric"]), names)
+
+
+def final(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each seed's objectives at its last step; training curves (``…_train``) are no result."""
+    rows = measured(rows, "training")
+    rows = rows.assign(quantity=rows["metric"])
+    rows = rows[~rows["metric"].str.endswith("_train")].sort_values("step", kind="stable")
+    return rows.groupby(["task", "label", "quantity", "seed"], sort=False).tail(1)
+
+
+def _training(rows: pd.DataFrame) -> pd.DataFrame:
+    return student(final(rows))

@@ -1,0 +1,45 @@
+"""Tables for the end of ``estbench compare``."""
+
+import pandas as pd
+from rich.table import Table as Grid
+from rich.text import Text
+
+from estbench.report import tables
+from estbench.report.study import Study
+
+_STYLES = {"best": "bold green", "tied": "green", "failed": "red", "not applicable": "dim", "missing": "dim"}
+_KEYS = ("relative_bias", "variance", "step_time", "step_time_ratio", "peak_memory")
+
+
+def terminal_table(results: pd.DataFrame) -> list[Grid]:
+    """One table a task: the main columns, best and its ties in green, reasons below."""
+    found = Study.of(results)
+    return [_grid(tables.table(found, task)) for task in found.tasks]
+
+
+def _grid(table: tables.Table) -> Grid:
+    wanted = [i for i, heading in enumerate(table.headings) if _wanted(heading)]
+    # names are made Text, as markup in a string would be obeyed
+    grid = Grid(title=Text(table.task), title_justify="left", caption=_caption(table), caption_justify="left")
+    grid.add_column("estimator", overflow="fold")
+    for i in wanted:
+        grid.add_column(Text(table.headings[i].title), justify="right")
+    for row in table.rows:
+        grid.add_row(Text(row.label), *[_text(row.cells[i]) for i in wanted])
+    return grid
+
+
+def _wanted(heading: tables.Heading) -> bool:
+    return heading.quantity.key in _KEYS or heading.quantity.key.endswith("_test")
+
+
+def _text(cell: tables.Cell) -> Text:
+    star = {"best": " *", "tied": " ="}.get(cell.mark, "")
+    return Text(cell.text + star, style=_STYLES.get(cell.mark or cell.status, ""))
+
+
+def _caption(table: tables.Table) -> Text:
+    notes = [f"{row.label}: {note}" for row in table.rows for note in row.notes]
+    marks = {cell.mark for row in table.rows for cell in row.cells}
+    legend = ["* best, = not told apart from it"] if "best" in marks else []
+    return Text("\n".join(legend + notes), style="")

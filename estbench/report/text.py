@@ -1,0 +1,113 @@
+"""Text that plugins wrote, made safe; numbers, made readable."""
+
+import math
+import re
+
+MISSING = "–"
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    # after a line's end LaTeX takes these for options of it
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "−": r"$-$",
+    "–": "--",
+    "…": r"\dots{}",
+    "×": r"$\times$",
+    "²": r"\textsuperscript{2}",
+    "µ": r"\textmu{}",
+}
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def plain(text: object) -> str:
+    """A text in one line, without control characters: they can drive a terminal or turn a line around."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+
+
+def shorten(text: str, length: int) -> str:
+    """A text of at most this length; the middle goes, as names differ at their ends."""
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 2
+    return f"{text[: length - 1 - tail]}…{text[-tail:]}"
+
+
+def markdown(text: str) -> str:
+    """Escapes for Markdown, tables included."""
+    escaped = re.sub(r"(^[-+]|[\\`*_{}\[\]#!|~$])", r"\\\1", text)
+    escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # GitHub turns bare addresses into links, also in names
+    return re.sub(r"(?<=\w)(://|@)", lambda sign: f"&#{ord(sign[0][0])};{sign[0][1:]}", escaped)
+
+
+def latex(text: str) -> str:
+    """Escapes for LaTeX."""
+    return "".join(_LATEX.get(c, c) for c in text)
+
+
+def slug(text: str) -> str:
+    """A part of a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:48].strip("-") or "task"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number to some significant digits."""
+    if math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    if -4 < magnitude < 6:
+        return fixed(value, max(0, digits - 1 - magnitude))
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}e{int(exponent)}".replace("-", "−")
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A number to some decimals."""
+    if not math.isfinite(value):
+        return number(value)
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def decimals_for(low: float, high: float) -> int:
+    """How many decimals the bounds of an interval deserve: two digits of its width."""
+    width = high - low
+    if not (math.isfinite(width) and width > 0):
+        return 2
+    return min(8, max(0, 1 - math.floor(math.log10(width))))
+
+
+def power_of_ten(value: float) -> str:
+    """A tick of a logarithmic axis, without the markup in which names could hide."""
+    exponent = math.log10(value) if value > 0 else math.nan
+    if math.isnan(exponent):
+        return ""
+    if -2 <= exponent <= 3:
+        return f"{value:g}"
+    mantissa, power = f"{value:.1e}".replace(".0", "").split("e")
+    factor = "" if mantissa == "1" else f"{mantissa}·"
+    return f"{factor}10{str(int(power)).translate(_SUPERSCRIPTS)}"
+
+
+def listing(names: list[str], most: int = 6) -> str:
+    """Names as a sentence holds them: ``a, b and c``."""
+    if len(names) > most:
+        names = [*names[: most - 1], f"{len(names) - most + 1} others"]
+    return " and ".join([*[", ".join(names[:-1])] * (len(names) > 1), *names[-1:]])

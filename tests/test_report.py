@@ -1,0 +1,514 @@
+import io
+import json
+import math
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from scipy import stats
+from test_report_results import ENVIRONMENT, FAMILIES, TASKS, results
+
+from estbench import report
+from estbench.report import figures, style, tables, text
+from estbench.report.answers import answers
+from estbench.report.chart_bias import pareto
+from estbench.report.evidence import compare, holm, paired_test
+from estbench.report.intervals import averaged, root_mean_square
+from estbench.report.study import Study
+
+EVIL = "<script>alert(1)</script>$\\frac{`|*_[x](http://a.b)\n\x1b[31m&\"'%#~^ \u202e{{7*7}}"
+
+
+@pytest.fixture(scope="module")
+def five():
+    return results(5)
+
+
+@pytest.fixture(scope="module")
+def written(five, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    return report.write(five, ENVIRONMENT, folder).parent
+
+
+def one(value=1.0, low=0.9, high=1.1, **more):
+    """A row of a quantity."""
+    row = {"task": "t", "label": "a", "quantity": "q", "seed": "0", "step": 0.0, "n": 10.0}
+    return row | {"value": value, "low": low, "high": high} | more
+
+
+def printed(tables_):
+    console = Console(file=io.StringIO(), width=200, color_system="truecolor", force_terminal=True)
+    for table in tables_:
+        console.print(table)
+    return console.file.getvalue()
+
+
+def test_a_report_is_made_of_these_files(written):
+    """A page, Markdown, LaTeX, BibTeX, and every figure as SVG, PNG and PDF."""
+    assert {path.name for path in written.iterdir()} == {
+        "index.html", "report.md", "tables.tex", "references.bib", "figures",
+    }  # fmt: skip
+    stems = {path.stem for path in (written / "figures").iterdir()}
+    assert len(list((written / "figures").iterdir())) == 3 * len(stems)
+    kinds = {re.sub(r"-\d-.*", "", stem) for stem in stems}
+    assert kinds == {
+        "variance",
+        "bias-variance",
+        "trajectory",
+        "efficiency",
+        "training",
+        "ties",
+        "speed",
+        "profiles",
+    }
+
+
+def test_the_report_runs_no_torch():
+    """Importing the report imports no torch."""
+    code = "import estbench.report, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_same_results_make_the_same_files(five, written, tmp_path):
+    """No date and no random identifier is in a report."""
+    report.write(five, ENVIRONMENT, tmp_path)
+    for path in (path for path in written.rglob("*") if path.is_file()):
+        assert (tmp_path / path.relative_to(written)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_missing_columns_are_refused(five):
+    """The message names the columns that are missing."""
+    with pytest.raises(ValueError, match="missing: unit, error"):
+        report.summary(five.drop(columns=["unit", "error"]))
+
+
+def test_the_summary_has_a_row_for_each_task_and_estimator(five):
+    """Each has its figures at the last step with intervals and marks."""
+    table = report.summary(five).set_index(["task", "estimator"])
+    assert len(table) == 15
+    last = five[(five["metric"] == "variance/logits") & (five["step"] == 300) & (five["task"] == "toy")]
+    expected = last[last["estimator"] == "rloo"]["value"].mean()
+    assert table.loc[("toy", "rloo"), "variance"] == pytest.approx(expected)
+    assert table.loc[("toy", "rloo"), "variance_low"] < expected < table.loc[("toy", "rloo"), "variance_high"]
+    assert table.loc[("toy", "exact"), "variance_mark"] == "best"
+
+
+def test_final_objectives_have_students_interval(five):
+    """Over three seeds, at the last step of each."""
+    runs = five[(five["metric"] == "elbo_test") & (five["step"] == 3000) & (five["task"] == TASKS[1])]
+    values = runs[runs["estimator"] == "rloo"]["value"]
+    half = stats.t.ppf(0.975, 2) * values.std() / 3**0.5
+    row = report.summary(five).set_index(["task", "estimator"]).loc[(TASKS[1], "rloo")]
+    assert row["elbo_test"] == pytest.approx(values.mean())
+    assert row["elbo_test_high"] - row["elbo_test"] == pytest.approx(half)
+
+
+def test_labels_hold_the_options():
+    """Estimators with options are told apart by them."""
+    assert "gumbel_softmax[temperature=0.25]" in set(report.summary(results(40))["estimator"])
+
+
+def test_averages_over_seeds_are_narrower():
+    """The mean of k independent figures has an interval narrower by the root of k."""
+    rows = pd.DataFrame([one(seed=str(seed)) for seed in range(4)])
+    found = averaged(rows).iloc[0]
+    assert (found["low"], found["high"]) == (pytest.approx(0.95), pytest.approx(1.05))
+
+
+def test_seeds_do_not_turn_noise_into_bias():
+    """The interval of a mean of biases begins at 0 where those of all seeds do, however many they are."""
+    rows = pd.DataFrame([one(0.1, 0.0, 0.2, seed=str(seed)) for seed in range(3)])
+    assert root_mean_square(rows).iloc[0]["low"] == 0
+
+
+def test_a_bias_of_one_seed_keeps_its_interval():
+    """With one seed the summary shows what was measured."""
+    found = root_mean_square(pd.DataFrame([one(0.3, 0.2, 0.4)])).iloc[0]
+    assert tuple(found[["value", "low", "high"]]) == (
+        pytest.approx(0.3),
+        pytest.approx(0.2),
+        pytest.approx(0.4),
+    )
+
+
+def test_holm_agrees_with_its_definition():
+    """Against the textbook: p times what is left, never decreasing, at most 1; NaN is no test."""
+    assert holm([0.01, 0.04, 0.03, math.nan]) == pytest.approx([0.03, 0.06, 0.06, math.nan], nan_ok=True)
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_the_paired_test_is_students():
+    """Against scipy; and with the edge cases that scipy leaves open."""
+    difference = np.array([0.3, 0.1, 0.4, -0.1])
+    assert paired_test(difference) == pytest.approx(stats.ttest_1samp(difference, 0).pvalue)
+    assert paired_test(np.zeros(3)) == 1
+    assert paired_test(np.ones(3)) == 0
+    assert math.isnan(paired_test(np.ones(1)))
+
+
+def test_comparisons_of_equals_raise_few_alarms():
+    """Of figures that do not differ, about 5 % are told apart at 5 %."""
+    rng = np.random.default_rng(0)
+    errors = rng.normal(size=(2000, 2))
+    rows = [[pd.Series(one(*(10 + 0.1 * (e + shift) for shift in (0, -1.96, 1.96)))) for e in pair] for pair in errors]
+    alarms = np.mean([compare(a, b) < 0.05 for a, b in rows])
+    assert 0.03 < alarms < 0.07
+
+
+def test_a_real_difference_is_found():
+    """Intervals far apart give a small p, exact figures that differ give 0, and no interval gives no test."""
+    assert compare(pd.Series(one(1, 0.9, 1.1)), pd.Series(one(2, 1.9, 2.1))) < 1e-6
+    assert compare(pd.Series(one(1, 1, 1)), pd.Series(one(2, 2, 2))) == 0
+    nothing = math.nan
+    assert math.isnan(compare(pd.Series(one(1, nothing, nothing)), pd.Series(one(2, nothing, nothing))))
+
+
+def test_one_seed_marks_nobody_best():
+    """Without a test nothing is marked, and the sentence says so."""
+    found = Study.of(results(5, seeds=1))
+    column = found.column("toy", "loss_test")
+    assert not column["best"].any()
+    assert "one seed" in answers(found, "toy")[0] or "single seed" in answers(found, "toy")[0]
+
+
+def test_ties_are_ties():
+    """Estimators with the same runs are tied and the sentence finds no difference."""
+    rows = results(3)
+    training = rows["measure"] == "training"
+    first = rows[training & (rows["estimator"] == "exact")]
+    same = [rows[~training], *[first.assign(estimator=name) for name in ("exact", "rloo", "gumbel_softmax")]]
+    found = Study.of(pd.concat(same))
+    assert found.column("toy", "loss_test")["tied"].all()
+    assert "no difference in test loss" in answers(found, "toy")[0]
+
+
+def test_the_winner_is_named_with_its_lead():
+    """Where every other estimator is worse, the sentence gives the gap to the next with its interval."""
+    rows = results(3)
+    shift = rows["estimator"].map({"exact": 0.0, "rloo": 50.0, "gumbel_softmax": 90.0})
+    rows["value"] = rows["value"].where(rows["metric"] != "loss_test", rows["value"] + shift)
+    sentence = answers(Study.of(rows), "toy")[0]
+    assert re.search(r"exact ends with the best test loss; the next, rloo, is worse by 5\d", sentence)
+
+
+def test_sentences_follow_from_the_bias(five):
+    """What has a bias and what has none are told apart."""
+    sentences = " ".join(answers(Study.of(five), TASKS[1]))
+    assert re.search(r"Bias relative to the gradient's length: gumbel_softmax \(15 %\)", sentences)
+    assert re.search(r"No bias was found in exact, rloo, disarm", sentences)
+    assert "exact has no variance" in sentences
+
+
+def test_a_bias_that_noise_hides_is_not_praised():
+    """An interval from 0 to several lengths of the gradient is called too noisy, and is not the best."""
+    rows = results(5, tasks=("toy",))
+    loud = (rows["estimator"] == "disarm") & (rows["metric"] == "relative_bias/logits")
+    rows.loc[loud, ["value", "low", "high"]] = 1.0, 0.0, 6.5
+    found = Study.of(rows)
+    assert any(re.search("Too noisy to tell: disarm, where a bias up to", s) for s in answers(found, "toy"))
+    marks = found.column("toy", "relative_bias")
+    assert list(marks.index[marks["best"]]) == ["exact"]
+    assert marks.loc["disarm", "tied"]
+
+
+def test_bias_below_the_resolution_is_no_figure(five):
+    """A bias that was not found is shown as a bound."""
+    table = tables.table(Study.of(five), TASKS[1])
+    cell = next(row for row in table.rows if row.label == "rloo").cells[0]
+    assert cell.text.startswith("< ")
+    assert cell.interval == "none found"
+
+
+def test_reasons_are_shown_everywhere(tmp_path):
+    """Cells that failed or are not applicable are in page, Markdown, LaTeX, terminal and summary."""
+    rows = results(8, tasks=TASKS[::2], evaluations=3)
+    index = report.write(rows, ENVIRONMENT, tmp_path)
+    outputs = [index.read_text(), (tmp_path / "report.md").read_text(), (tmp_path / "tables.tex").read_text()]
+    for output in [*outputs, printed(report.terminal_table(rows))]:
+        assert "ARM takes Bernoulli nodes" in output
+        assert "the loss is NaN after 17 steps" in output
+    table = report.summary(rows).set_index(["task", "estimator"])
+    assert table.loc[("toy", "nvil"), "status"] == "failed"
+    assert table.loc[(TASKS[2], "arm"), "status"] == "not applicable"
+
+
+def test_a_seed_that_failed_is_not_hidden_by_the_others():
+    """The figure of the other seeds stands, and the note counts the seeds."""
+    rows = results(3)
+    chosen = (rows["measure"] == "training") & (rows["estimator"] == "rloo") & (rows["seed"] == 1)
+    failed = rows[chosen].iloc[:1].assign(status="failed", error="boom", metric="", value=np.nan)
+    table = tables.table(Study.of(pd.concat([rows[~chosen], failed])), "toy")
+    row = next(row for row in table.rows if row.label == "rloo")
+    assert row.cells[-1].status == "ok"
+    assert row.notes == ["training failed (1 of 3 seeds): boom"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows.iloc[:0],
+        lambda rows: rows[rows["measure"] == "gradient"],
+        lambda rows: rows[rows["measure"] == "training"],
+        lambda rows: rows[rows["measure"] == "speed"],
+        lambda rows: rows[(rows["estimator"] == "rloo") & (rows["task"] == "toy") & (rows["seed"] == 0)],
+        lambda rows: rows.assign(value=np.nan),
+        lambda rows: rows.assign(low=np.nan, high=np.nan),
+        lambda rows: rows.assign(value=0.0, low=0.0, high=0.0),
+        lambda rows: rows.assign(value=-1.0, low=-2.0, high=-0.5),
+        lambda rows: rows.assign(value=rows["value"].where(rows["estimator"] != "rloo", np.inf)),
+        lambda rows: rows.assign(status="failed", metric=None, value=np.nan, error=None),
+        lambda rows: rows.assign(params="{broken"),
+        lambda rows: rows[~rows["metric"].str.contains("bias")],
+        lambda rows: rows[~rows["metric"].str.contains("logits")],
+        lambda rows: pd.concat([rows, rows.assign(device="cuda")]),
+    ],
+    ids=[
+        "empty", "gradient", "training", "speed", "single", "nan", "no-interval", "zero", "negative", "infinite",
+        "failed", "params", "no-bias", "no-logits", "devices",
+    ],
+)  # fmt: skip
+def test_no_results_break_the_report(change, tmp_path):
+    """Whatever is missing, a report is written, and the terminal shows each task."""
+    rows = change(results(3, tasks=("toy",), evaluations=3))
+    assert report.write(rows, {}, tmp_path).is_file()
+    assert len(report.terminal_table(rows)) == report.summary(rows)["task"].nunique()
+
+
+def test_devices_are_not_averaged_over(five):
+    """Figures from two devices are two tasks."""
+    rows = pd.concat([five, five.assign(device="cuda")])
+    assert set(report.summary(rows)["task"]) == {f"{t} on {d}, float32" for t in TASKS for d in ("cpu", "cuda")}
+
+
+class Elements(HTMLParser):
+    """Collects what a browser would make of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.attributes = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+
+
+@pytest.fixture(scope="module")
+def evil(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evil")
+    rows = results(5, tasks=TASKS[:2], evaluations=3)
+    bad = rows["estimator"] == "reinforce"
+    rows = rows.assign(estimator=rows["estimator"] + EVIL, task=rows["task"] + EVIL)
+    rows.loc[bad, ["status", "metric", "value", "error"]] = "failed", "", np.nan, EVIL
+    papers = dict.fromkeys(rows["estimator"], EVIL)
+    environment = ENVIRONMENT | {
+        "command": EVIL,
+        EVIL: EVIL,
+        "papers": papers,
+        "families": {"rloo" + EVIL: EVIL},
+    }
+    return report.write(rows, environment, folder).parent, rows
+
+
+def test_names_make_no_markup_in_the_page(evil, written):
+    """The page has the elements that it has with harmless names, and no attribute that runs anything."""
+    found = Elements((evil[0] / "index.html").read_text())
+    assert found.tags.count("script") == Elements((written / "index.html").read_text()).tags.count("script") == 3
+    assert not [name for name in found.attributes if name.startswith("on")]
+    page = (evil[0] / "index.html").read_text()
+    assert "{{7*7}}" in page
+    assert "\x1b" not in page
+
+
+def test_names_are_literal_in_figures(evil):
+    """Dollar signs and markup stay text in SVG, and the files parse."""
+    for path in (evil[0] / "figures").glob("*.svg"):
+        root = ET.parse(path).getroot()
+        assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
+    variance = next((evil[0] / "figures").glob("variance-1*.svg")).read_text()
+    assert "$" in "".join(ET.fromstring(variance).itertext())
+
+
+def test_names_make_no_markup_in_markdown(evil):
+    """No raw HTML, no link and no cell boundary comes from a name."""
+    page = (evil[0] / "report.md").read_text()
+    body, _, _ = page.partition("## Papers")
+    assert "<" not in body
+    assert not re.search(r"(?<!\\)\]\(http", body)
+    rows = [line for line in body.splitlines() if line.startswith("| ")]
+    counts = {len(re.findall(r"(?<!\\)\|", line)) for line in rows if "rloo" in line}
+    assert len(counts) <= 2
+
+
+def test_names_make_no_commands_in_latex(evil):
+    """Every backslash of a name is written out, every dollar sign escaped, and braces balance."""
+    for name in ("tables.tex", "references.bib"):
+        page = (evil[0] / name).read_text()
+        assert r"\frac" not in page
+        stripped = re.sub(r"\\[{}]", "", page)
+        assert stripped.count("{") == stripped.count("}")
+        ours = re.sub(r"\$(?:-|\\times(?:10\^\{-?\d+\})?)\$", "", page)
+        assert ours.count("$") == ours.count(r"\$")
+
+
+def test_powers_of_ten_are_typeset(written):
+    """No figure of a LaTeX table is written as a programming language writes it."""
+    page = (written / "tables.tex").read_text()
+    assert not re.search(r"\de(\$-\$)?\d", page)
+    assert re.search(r"\d\$\\times10\^\{-5\}\$", page)
+
+
+def test_names_drive_no_terminal(evil):
+    """No escape sequence and no markup of rich comes from a name."""
+    output = printed(report.terminal_table(evil[1].assign(estimator="[red]x[/red]\x1b[5m")))
+    assert "\x1b[5m" not in output
+    assert "[red]x[/red]" in output
+
+
+def test_plain_text_is_one_line_without_directions():
+    """Newlines, escapes, directions and lone surrogates go."""
+    assert text.plain("a\nb\x1b[1m\u202ec\ud800") == "a b [1m c"
+
+
+def test_numbers_keep_three_digits():
+    """Whatever their size."""
+    shown = [text.number(value) for value in (0, 1, 0.012345, 123456.7, 1.5e-7, -2.5, math.nan, math.inf)]
+    assert shown == ["0", "1.00", "0.0123", "123457", "1.50e−7", "−2.50", "–", "∞"]
+
+
+def test_long_names_keep_both_ends():
+    """A shortened name still tells options apart."""
+    assert text.shorten("a" * 40 + "[t=1]", 20).endswith("[t=1]")
+    assert len(text.shorten("a" * 40 + "[t=1]", 20)) == 20
+
+
+def test_looks_tell_40_estimators_apart():
+    """No two of 40 estimators share colour and dash; a family shares its marker."""
+    labels = [f"e{i}" for i in range(40)]
+    found = style.looks(labels, {label: f"family{i % 4}" for i, label in enumerate(labels)})
+    assert len({(look.colour, str(look.dash)) for look in found.values()}) == 40
+    assert {found[label].marker for label in labels[::4]} == {found["e0"].marker}
+
+
+def test_colours_differ_without_colour_vision():
+    """Under simulated protanopia, deuteranopia and tritanopia all pairs of colours stay apart (CIE76 > 12)."""
+    simulations = {
+        "full": np.eye(3),
+        "protan": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+        "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+        "tritan": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+    }
+    colours = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in style.PALETTE])
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    for matrix in simulations.values():
+        points = np.array([lab(np.clip(np.asarray(matrix) @ colour, 0, 1)) for colour in linear])
+        distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+        assert distances[~np.eye(len(points), dtype=bool)].min() > 12
+
+
+def lab(linear):
+    """CIE L*a*b* of a linear sRGB colour."""
+    matrix = [[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]]
+    scaled = np.asarray(matrix) @ linear / np.array([0.9505, 1.0, 1.0888])
+    roots = np.where(scaled > 0.008856, np.cbrt(scaled), 7.787 * scaled + 16 / 116)
+    return np.array([116 * roots[1] - 16, 500 * (roots[0] - roots[1]), 200 * (roots[1] - roots[2])])
+
+
+def test_the_front_is_what_nothing_beats():
+    """Against a comparison of all pairs, a bias that was not found counting as none."""
+    rng = np.random.default_rng(1)
+    rows = pd.DataFrame({"value_x": rng.exponential(size=30), "value": rng.exponential(size=30), "low": 0.1})
+    rows.loc[rng.random(30) < 0.1, "low"] = 0.0
+    bias = rows["value"].mask(rows["low"] <= 0, 0.0)
+    beaten = [((rows["value_x"] < x) & (bias <= b)).any() for x, b in zip(rows["value_x"], bias, strict=True)]
+    assert sorted(pareto(rows)) == [i for i, lost in enumerate(beaten) if not lost]
+
+
+def test_a_figure_alone_has_a_panel_for_each_task(five, tmp_path):
+    """``plot`` writes one file a format, as wide as asked for."""
+    files = report.plot("variance", five, tmp_path, width=7.0, formats=("svg", "pdf"))
+    assert [file.name for file in files] == ["variance.svg", "variance.pdf"]
+    root = ET.parse(files[0]).getroot()
+    assert root.get("width") == "504pt"
+    assert sum((piece or "") == "variance" for piece in root.itertext()) == len(TASKS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "pie"}, "kinds of figures are"),
+        ({"formats": ("gif",)}, "formats are"),
+        ({"style": "poster"}, "style is one of"),
+        ({"kind": "classes"}, "hold nothing"),
+    ],
+)
+def test_a_figure_that_cannot_be_made_is_refused(five, tmp_path, options, message):
+    """The message says what there is."""
+    with pytest.raises(ValueError, match=message):
+        report.plot(**{"kind": "variance", "results": five, "folder": tmp_path} | options)
+
+
+def test_every_kind_is_drawn_for_talks_too(tmp_path):
+    """All kinds, the sweeps over temperature and classes among them, in the larger style."""
+    rows = results(24, tasks=("toy[classes=2]", "toy[classes=8]"), evaluations=3)
+    for kind in figures.CHARTS:
+        assert report.plot(kind, rows, tmp_path, style="talk", formats=("svg",), families=FAMILIES)[0].is_file()
+
+
+def test_tooltips_hold_the_exact_figures(five, written):
+    """A point of a figure carries value, interval, n and seeds."""
+    drawing = next((written / "figures").glob("variance-1*.svg"))
+    titles = [title.text for title in ET.parse(drawing).getroot().iter("{http://www.w3.org/2000/svg}title")]
+    value = report.summary(five).set_index(["task", "estimator"]).loc[("toy", "rloo"), "variance"]
+    assert any(title.startswith(f"rloo: Variance: {value:.6g}, 95 % interval") for title in titles)
+    assert all("n = 3072, 3 seeds" in title for title in titles)
+
+
+def test_identifiers_are_unique_in_the_page(written):
+    """Figures that share a page share no identifier."""
+    found = re.findall(r'\sid="([^"]*)"', (written / "index.html").read_text())
+    assert len(found) == len(set(found))
+
+
+def test_the_page_loads_nothing(written):
+    """No address of another file is in an attribute that loads, and the policy forbids loading."""
+    page = (written / "index.html").read_text()
+    assert not re.findall(r'(?:src|srcset|action|data)="(?!data:,)[^"]', page)
+    assert not re.findall(r'(?:href)="(?!#|data:,)[^"]', page)
+    assert "default-src 'none'" in page
+    assert "url(http" not in page
+
+
+def test_papers_become_references(written):
+    """A paper "Authors (year), address" becomes a BibTeX entry."""
+    entry = (written / "references.bib").read_text()
+    assert "author = {Kool and van Hoof and Welling}" in entry
+    assert r"\url{https://openreview.net/forum?id=r1lgTGL5DE}" in entry
+
+
+def test_ten_thousand_rows_take_seconds_and_make_a_small_page(tmp_path):
+    """At most 15 s of processor time, and at most 5 MB."""
+    rows = results(20)
+    assert len(rows) > 10_000
+    start = time.process_time()
+    index = report.write(rows, ENVIRONMENT, tmp_path)
+    assert time.process_time() - start < 15
+    assert index.stat().st_size < 5_000_000
+
+
+def test_provenance_is_printed(written):
+    """Everything the environment says is in the page and in Markdown."""
+    page, notes = (written / "index.html").read_text(), (written / "report.md").read_text()
+    for key, value in ENVIRONMENT.items():
+        if key not in {"families", "papers", "versions", "seeds", "gpu"}:
+            assert f"<dt>{key}</dt><dd>{value}</dd>" in page
+            assert f"| {key} |" in notes
+    assert json.dumps("torch 2.13.0, numpy 2.4.0")[1:-1] in page
