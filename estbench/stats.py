@@ -1,7 +1,7 @@
 """Intervals and tests. Intervals are of 95 % unless ``level`` says otherwise."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -10,6 +10,7 @@ from scipy import special, stats
 
 Floats: TypeAlias = NDArray[np.float64]
 LEVEL = 0.95
+SIGNIFICANCE = 0.05
 
 
 class Interval(NamedTuple):
@@ -57,6 +58,16 @@ def jackknife(statistic: Callable[[Floats], float], batches: int, level: float =
     return _student(value, float(error), batches - 1, level)
 
 
+def holm(p_values: Sequence[float] | Floats) -> list[float]:
+    """Holm's adjustment; tests that could not be made (NaN) count for nothing."""
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p)[: int(np.isfinite(p).sum())]
+    adjusted = np.full(len(p), math.nan)
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return [float(value) for value in adjusted]
+
+
 class SquaredNorm(NamedTuple):
     r"""The squared norm of a mean vector, from the Gram matrix of independent batches of noisy vectors.
 
@@ -69,12 +80,15 @@ class SquaredNorm(NamedTuple):
         base: :math:`v_0`.
         slope: :math:`\kappa`.
         batches: how many there are.
+        p: the p-value of a mean of zero, by Dempster's test: the squared norm of the mean over the trace of the
+            covariance is distributed as F, whatever the number of dimensions.
     """
 
     value: float
     base: float
     slope: float
     batches: int
+    p: float
 
     @classmethod
     def of(cls, gram: Floats) -> "SquaredNorm":
@@ -84,8 +98,13 @@ class SquaredNorm(NamedTuple):
         centred = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
         total = float(gram.mean())
         along = float(np.var(gram.mean(1), ddof=1)) / total if total > 0 else 0.0
-        base = 2 / (batches * (batches - 1)) * float(np.var(centred[pairs]))
-        return cls(float(gram[pairs].mean()), base, 4 * along / batches, batches)
+        square = float(np.var(centred[pairs]))
+        trace = float(np.trace(centred)) / (batches - 1)
+        # how many dimensions of equal variance the noise is worth
+        dimensions = max(trace**2 / square, 1.0) if square > 0 else 1.0
+        p = float(stats.f.sf(batches * total / trace, dimensions, dimensions * (batches - 1))) if trace > 0 else 1.0
+        base = 2 / (batches * (batches - 1)) * square
+        return cls(float(gram[pairs].mean()), base, 4 * along / batches, batches, p)
 
     def interval(self, per: "SquaredNorm | None" = None, level: float = LEVEL) -> Interval:
         """The values that a score test does not reject; of the ratio to another squared norm, if one is given.

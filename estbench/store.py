@@ -79,6 +79,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        # temporary files are their owner's alone; results are for others to read
+        Path(file.name).chmod(0o644)
         Path(file.name).replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error

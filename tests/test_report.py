@@ -19,9 +19,11 @@ from estbench import report
 from estbench.report import figures, style, tables, text
 from estbench.report.answers import answers
 from estbench.report.chart_bias import pareto
-from estbench.report.evidence import compare, holm, paired_test
+from estbench.report.evidence import compare, paired_test
 from estbench.report.intervals import averaged, root_mean_square
 from estbench.report.study import Study
+from estbench.stats import holm
+from estbench.store import COLUMNS
 
 EVIL = "<script>alert(1)</script>$\\frac{`|*_[x](http://a.b)\n\x1b[31m&\"'%#~^ \u202e{{7*7}}"
 
@@ -512,3 +514,17 @@ def test_provenance_is_printed(written):
             assert f"<dt>{key}</dt><dd>{value}</dd>" in page
             assert f"| {key} |" in notes
     assert json.dumps("torch 2.13.0, numpy 2.4.0")[1:-1] in page
+
+
+def test_a_bias_is_found_only_if_its_test_survives_the_number_of_estimators():
+    """Of four intervals above 0, the one whose p-value falls to Holm's correction is "none found"."""
+    rows = []
+    for label, p in {"a": 0.03, "b": 1e-6, "c": 0.5, "d": 0.9}.items():
+        common = {"task": "toy", "estimator": label, "params": "{}", "seed": 0, "measure": "gradient", "status": "ok"}
+        rows += [
+            {**common, "metric": "relative_bias/logits", "value": 0.2, "low": 0.1, "high": 0.3},
+            {**common, "metric": "unbiased_p/logits", "value": p, "low": np.nan, "high": np.nan},
+        ]
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).fillna({"step": 0, "n": 64, "error": "", "unit": ""})
+    found = report.summary(table).set_index("estimator")["relative_bias_low"]
+    assert found.to_dict() == {"a": 0.0, "b": 0.1, "c": 0.0, "d": 0.0}

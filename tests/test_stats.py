@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from estbench.stats import jackknife, mean_interval, median_interval
+from estbench.stats import SquaredNorm, holm, jackknife, mean_interval, median_interval
 
 
 def test_mean_interval_agrees_with_scipy():
@@ -37,3 +37,24 @@ def test_jackknife_of_a_mean_is_the_mean_interval():
     sample = np.random.default_rng(1).exponential(size=12)
     found = jackknife(lambda w: float(w @ sample / w.sum()), 12)
     assert found == pytest.approx(mean_interval(sample))
+
+
+@pytest.mark.parametrize("dimensions", [1, 3, 50])
+def test_the_test_of_a_zero_mean_keeps_its_level(dimensions):
+    """Over 2,000 simulations without a mean, p-values are below 5 % in 3.5 to 6.5 % and below 0.5 % in at most 1 %."""
+    random = np.random.default_rng(3)
+    scale = np.logspace(0, -1, dimensions)
+    p = [SquaredNorm.of(e @ e.T).p for e in random.normal(size=(2000, 32, dimensions)) * scale]
+    assert 0.035 <= np.mean(np.array(p) < 0.05) <= 0.065
+    assert np.mean(np.array(p) < 0.005) <= 0.01
+
+
+def test_the_test_of_a_zero_mean_sees_one_that_is_not():
+    """A mean of one standard deviation in 32 batches has a p-value below 1e-6."""
+    e = np.random.default_rng(4).normal(1.0, 1.0, size=(32, 5))
+    assert SquaredNorm.of(e @ e.T).p < 1e-6
+
+
+def test_holm_is_the_textbook_adjustment():
+    """Adjusted p-values are those of the step-down procedure, and those that are missing count for nothing."""
+    assert holm([0.01, 0.04, 0.03, float("nan")]) == pytest.approx([0.03, 0.06, 0.06, float("nan")], nan_ok=True)

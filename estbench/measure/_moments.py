@@ -124,6 +124,11 @@ class Comparison:
         """Squared norm of the bias; may come out negative."""
         return SquaredNorm.of(self._error).interval()
 
+    def unbiased_p(self) -> float:
+        """The p-value of "there is no bias"; 0 where there is one and no noise to hide it."""
+        squared = SquaredNorm.of(self._error)
+        return 0.0 if squared.base == 0 < squared.value else squared.p
+
     def bias(self) -> Interval:
         """Norm of the bias; its lower end is 0 where the bias is below the resolution of the replicates."""
         return _root(self.squared_bias())

@@ -198,6 +198,8 @@ def _rows(group: str, own: Moments, reference: Moments | None, step: int) -> Ite
             compared.mse,
             compared.cosine,
         ]
+        p = compared.unbiased_p()
+        yield Row(f"unbiased_p/{group}", p, n=own.n, step=step)
     for figure in figures:
         yield Row(f"{figure.__name__}/{group}", *figure(), n=own.n, step=step)
     if reference is None:

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from estbench.report.evidence import LEVEL, compare, differences, holm
+from estbench.report.evidence import compare, differences
 from estbench.report.intervals import log_error
 from estbench.report.quantities import RELATIVE_BIAS, STEP_TIME, VARIANCE, Quantity, final
 from estbench.report.study import Study
 from estbench.report.text import decimals_for, fixed, listing, number
+from estbench.stats import SIGNIFICANCE, holm
 
 RESOLVED = 0.25
 
@@ -38,7 +39,7 @@ def _objective(study: Study, task: str, quantity: Quantity) -> str:
     if len(ties) > 1:
         return (
             f"Training: no difference in {_named(quantity)} was found between {listing(ties)}; "
-            f"{_others(len(order) - len(ties))} worse than {best} ({LEVEL * 100:.0f} %, Holm-corrected)."
+            f"{_others(len(order) - len(ties))} worse than {best} ({SIGNIFICANCE * 100:.0f} %, Holm-corrected)."
         )
     gap = _gap(study, task, quantity, best, str(order.index[1]))
     return f"Training: {best} ends with the best {_named(quantity)}; the next, {order.index[1]}, is worse by {gap}."
@@ -100,7 +101,7 @@ def _variance(study: Study, task: str) -> str:
         return silent.strip()
     best = str(noisy.index[0])
     p = [math.nan, *holm([compare(row, noisy.iloc[0]) for _, row in noisy.iloc[1:].iterrows()])]
-    ties = [str(label) for label, value in zip(noisy.index, p, strict=True) if value >= LEVEL]
+    ties = [str(label) for label, value in zip(noisy.index, p, strict=True) if value >= SIGNIFICANCE]
     among = f"Among the {'other ' if exact else ''}estimators with no bias found"
     if ties:
         return f"{silent}{among}, {listing([best, *ties])} vary least, and no difference was found between them."

@@ -7,11 +7,12 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
 from estbench.report.chart import LINE, Chart, point, titled
-from estbench.report.evidence import LEVEL, differences, holm, paired_test
+from estbench.report.evidence import differences, paired_test
 from estbench.report.quantities import better, final, objective
 from estbench.report.study import Study
 from estbench.report.style import INK, name
 from estbench.report.tables import exact
+from estbench.stats import SIGNIFICANCE, holm
 
 
 class Ties(Chart):
@@ -82,5 +83,5 @@ def _apart(labels: list[str], runs: pd.DataFrame) -> np.ndarray:
     p_values = holm([paired_test(against[a][labels[b]]) for a, b in pairs])
     apart = np.zeros((len(labels), len(labels)), dtype=bool)
     for (a, b), p in zip(pairs, p_values, strict=True):
-        apart[a, b] = apart[b, a] = p < LEVEL
+        apart[a, b] = apart[b, a] = p < SIGNIFICANCE
     return apart

@@ -1,7 +1,6 @@
 """Which differences are real: tests of each estimator against the best, corrected over the table's column."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,19 +8,9 @@ from scipy import stats
 
 from estbench.report.intervals import log_error
 from estbench.report.quantities import Quantity, final, quantities
+from estbench.stats import SIGNIFICANCE, holm
 
-LEVEL = 0.05
 _BIASES = ("relative_bias", "bias")
-
-
-def holm(p_values: Sequence[float] | np.ndarray) -> list[float]:
-    """Holm's adjustment; tests that could not be made (NaN) count for nothing."""
-    p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p)[: int(np.isfinite(p).sum())]
-    adjusted = np.full(len(p), math.nan)
-    steps = p[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return [float(value) for value in adjusted]
 
 
 def mark(estimates: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -59,7 +48,7 @@ def _judge(column: pd.DataFrame, quantity: Quantity, runs: pd.DataFrame) -> pd.D
     others = np.arange(len(column)) != best
     # the best against itself is no test
     adjusted = pd.Series(holm(np.where(others, p, math.nan)), column.index)
-    tied = (adjusted >= LEVEL) | ~others
+    tied = (adjusted >= SIGNIFICANCE) | ~others
     tested = bool(adjusted.notna().any())
     return pd.DataFrame({"p": adjusted, "best": ~others & tested, "tied": tied & tested})
 

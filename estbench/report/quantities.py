@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from estbench.report.frame import measured
 from estbench.report.intervals import averaged, product, root_mean_square, student
+from estbench.stats import SIGNIFICANCE, holm
 
 _LOWER = ("nll", "loss", "error", "cost")
 
@@ -127,9 +130,23 @@ def _gradient(rows: pd.DataFrame) -> pd.DataFrame:
     rows = logits_group(rows)
     last = last_step(rows[rows["group"] != ""])
     biases = last["quantity"].isin(["bias", "relative_bias"])
+    found = _unconfirmed(root_mean_square(last[biases]), _kept(last, ["unbiased_p"]))
     plain = _kept(last[~biases], ["variance", "mse", "snr", "cosine"])
     evaluations = _kept(rows[rows["group"] == ""], ["evaluations"])
-    return pd.concat([root_mean_square(last[biases]), averaged(plain), averaged(evaluations)], ignore_index=True)
+    return pd.concat([found, averaged(plain), averaged(evaluations)], ignore_index=True)
+
+
+def _unconfirmed(biases: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
+    """Biases, their intervals down to 0 where the test of none does not reject, Holm-corrected over a task.
+
+    Among many unbiased estimators the interval of one or the other ends above 0 by chance.
+    """
+    for task, found in tests.groupby("task"):
+        p = {str(label): stats.combine_pvalues(np.asarray(each["value"]))[1] for label, each in found.groupby("label")}
+        adjusted = dict(zip(p, holm([float(value) for value in p.values()]), strict=True))
+        none = biases["label"].map(adjusted).ge(SIGNIFICANCE) & biases["task"].eq(task)
+        biases.loc[none, "low"] = 0.0
+    return biases
 
 
 def _kept(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
