@@ -521,10 +521,11 @@ def test_a_bias_is_found_only_if_its_test_survives_the_number_of_estimators():
     rows = []
     for label, p in {"a": 0.03, "b": 1e-6, "c": 0.5, "d": 0.9}.items():
         common = {"task": "toy", "estimator": label, "params": "{}", "seed": 0, "measure": "gradient", "status": "ok"}
+        common |= {"step": 0, "n": 64, "error": "", "unit": ""}
         rows += [
             {**common, "metric": "relative_bias/logits", "value": 0.2, "low": 0.1, "high": 0.3},
             {**common, "metric": "unbiased_p/logits", "value": p, "low": np.nan, "high": np.nan},
         ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).fillna({"step": 0, "n": 64, "error": "", "unit": ""})
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
     found = report.summary(table).set_index("estimator")["relative_bias_low"]
     assert found.to_dict() == {"a": 0.0, "b": 0.1, "c": 0.0, "d": 0.0}
