@@ -11,6 +11,8 @@ import pytest
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "estbench"
 SMALL = [
+    "--executor",
+    "inline",
     "--tasks",
     "toy",
     "--measures",
