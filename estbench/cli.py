@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from estbench import __version__, plugins
-from estbench.spec import UserError, nearest, select, split
+from estbench import __version__, listing, options, plugins
+from estbench.listing import Files, console, data_app, warn
+from estbench.spec import UserError, select, split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Data sets: which are here, and fetching them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-
-Files = Annotated[list[Path] | None, typer.Option("-e", "--plugin", help="A plugin file; may be given several times.")]
+app.command("list")(listing.list_)
+app.command()(listing.info)
 
 
 def main() -> None:
@@ -57,80 +55,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-def _console() -> Console:
-    # what is piped into a file should not be folded as on a narrow screen
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
-    return Console(highlight=False, width=width)
-
-
-def _warn(problems: list[str]) -> None:
-    for problem in dict.fromkeys(problems):
-        print(f"estbench: {problem}", file=sys.stderr)  # noqa: T201
-
-
-@app.command("list")
-def list_(
-    kind: Annotated[str, typer.Argument(help="estimators, tasks, measures or all.")] = "all",
-    plugin: Files = None,
-) -> None:
-    """Lists estimators, tasks and measures."""
-    kinds = [name for name in plugins.KINDS if kind in ("all", name, f"{name}s")]
-    if not kinds:
-        raise UserError(f"unknown kind {kind!r}; {nearest(kind, [*plugins.KINDS, 'all'])}")
-    console = _console()
-    for name in kinds:
-        catalogue = plugins.discover(name, plugin or ())
-        _warn(catalogue.problems)
-        table = Table(title=f"{name.capitalize()}s", title_justify="left", title_style="bold", box=None)
-        table.add_column("name", style="cyan", no_wrap=True)
-        table.add_column("what it is", overflow="fold")
-        unbiased = name == "estimator"
-        if unbiased:
-            table.add_column("unbiased", no_wrap=True)
-        foreign = any(found.origin != "built-in" for found in catalogue.plugins.values())
-        if foreign:
-            table.add_column("from", overflow="fold")
-        for found in catalogue.plugins.values():
-            declared = {True: "yes", False: "no", None: "?"}[found.declared.get("unbiased")]
-            row = [escape(found.name), escape(found.summary), *([declared] if unbiased else [])]
-            table.add_row(*row, *([escape(found.origin)] if foreign else []))
-        console.print(table, "")
-
-
-@app.command()
-def info(
-    name: Annotated[str, typer.Argument(help="Name of an estimator, task or measure.")], plugin: Files = None
-) -> None:
-    """Shows what a plugin is, what it declares, and its options."""
-    catalogues = [plugins.discover(kind, plugin or ()) for kind in plugins.KINDS]
-    found = [catalogue.plugins[name] for catalogue in catalogues if name in catalogue.plugins]
-    if not found:
-        known = [name for catalogue in catalogues for name in catalogue.plugins]
-        raise UserError(f"unknown plugin {name!r}; {nearest(name, known)}")
-    console = _console()
-    for each in found:
-        cls = each.load()
-        console.print(f"[bold cyan]{escape(each.name)}[/] ({each.kind}, {escape(each.origin)})\n")
-        console.print(escape(each.doc), "\n")
-        table = Table(title="Options", title_justify="left", title_style="bold", box=None)
-        for column in ("option", "type", "default"):
-            table.add_column(column)
-        for key, parameter in plugins.options_of(cls).items():
-            default = "required" if parameter.default is parameter.empty else repr(parameter.default)
-            table.add_row(escape(key), escape(_type(parameter.annotation)), escape(default))
-        console.print(table if table.row_count else "No options.", "")
-        if each.kind == "estimator":
-            takes = ", ".join(kind.__name__ for kind in cls.accepts)
-            console.print(
-                f"Declares: takes {takes}; {'unbiased' if cls.unbiased else 'biased'}; "
-                f"{'uses' if cls.differentiates else 'does not use'} the derivative of the cost.\n"
-            )
-
-
-def _type(annotation: Any) -> str:
-    return getattr(annotation, "__name__", str(annotation)).replace("typing.", "")
 
 
 @app.command()
@@ -177,7 +101,7 @@ def compare(
         overrides["seeds"] = _seeds(seeds)
     files = tuple(str(path.resolve()) for path in plugin or ())
     request = comparison.Request(suite, overrides, files, out, store, threads, executor, workers)
-    raise typer.Exit(comparison.compare(request, _console(), dry_run=dry_run))
+    raise typer.Exit(comparison.compare(request, console(), dry_run=dry_run))
 
 
 def _seeds(text: str) -> int | list[int]:
@@ -198,19 +122,19 @@ def check(
     from estbench.testing import run_checks  # noqa: PLC0415  (imports torch)
 
     catalogue = plugins.discover("estimator", plugin or ())
-    _warn(catalogue.problems)
+    warn(catalogue.problems)
     wanted = names or [path.stem for path in plugin or ()]
     if not wanted:
         raise UserError("name the estimators to check, or a plugin file with -e")
-    console, failed = _console(), False
+    screen, failed = console(), False
     for spec in select(wanted, catalogue.plugins, "estimator"):
         made = catalogue[spec.name].load()
-        plugins.check(made, spec)
-        console.print(f"[bold cyan]{escape(str(spec))}[/]")
-        for verdict in run_checks(functools.partial(plugins.make, made, spec), seed=seed):
+        options.check(made, spec)
+        screen.print(f"[bold cyan]{escape(str(spec))}[/]")
+        for verdict in run_checks(functools.partial(options.make, made, spec), seed=seed):
             mark = {"passed": "[green]passed[/]", "failed": "[red]FAILED[/]"}.get(verdict.verdict, verdict.verdict)
             detail = verdict.reason if verdict.verdict != "passed" else verdict.figure
-            console.print(f"  {escape(verdict.name):<32} {mark}  {escape(detail)}")
+            screen.print(f"  {escape(verdict.name):<32} {mark}  {escape(detail)}")
             failed |= verdict.verdict == "failed"
     raise typer.Exit(int(failed))
 
@@ -223,7 +147,7 @@ def new(
     """Writes a small installable package for a plugin of yours."""
     from estbench import scaffold  # noqa: PLC0415  (only here)
 
-    _console().print(f"Wrote {escape(str(scaffold.new(kind, name)))}; its README says what to do next.")
+    console().print(f"Wrote {escape(str(scaffold.new(kind, name)))}; its README says what to do next.")
 
 
 Run = Annotated[Path, typer.Argument(help="Folder of a run: the --out of compare.")]
@@ -238,7 +162,7 @@ def report(
     from estbench.report import write  # noqa: PLC0415  (slow)
 
     results, environment = _load(run)
-    _console().print(f"Report: {escape(str(write(results, environment, out or run)))}")
+    console().print(f"Report: {escape(str(write(results, environment, out or run)))}")
 
 
 @app.command()
@@ -260,7 +184,7 @@ def plot(
     except ValueError as error:
         raise UserError(str(error)) from error
     for file in files:
-        _console().print(escape(str(file)))
+        console().print(escape(str(file)))
 
 
 def _load(run: Path) -> tuple["pd.DataFrame", dict[str, Any]]:
@@ -274,34 +198,3 @@ def _load(run: Path) -> tuple["pd.DataFrame", dict[str, Any]]:
         return results, json.loads((run / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{run} holds no results of a comparison: {error}") from error
-
-
-@data_app.command("list")
-def data_list() -> None:
-    """Lists the data sets and where they are."""
-    from estbench import data  # noqa: PLC0415  (imports torch)
-
-    table = Table(box=None)
-    for column in ("name", "what it is", "where"):
-        table.add_column(column, overflow="fold")
-    table.add_row("digits", data.DIGITS_NOTE, "bundled")
-    for source in data.SOURCES.values():
-        where = str(source.folder()) if source.present() else "not here; estbench data fetch " + source.name
-        table.add_row(source.name, source.note, where)
-    _console().print(table)
-
-
-@data_app.command("fetch")
-def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets to fetch.")]) -> None:
-    """Fetches data sets that are not here yet, and checks those that are."""
-    from estbench import data  # noqa: PLC0415  (imports torch)
-
-    for name in names:
-        if name != "digits" and name not in data.SOURCES:
-            raise UserError(f"unknown data set {name!r}; {nearest(name, ['digits', *data.SOURCES])}")
-    for name in names:
-        if name in data.SOURCES:
-            data.SOURCES[name].fetch()
-            _console().print(f"{name}: {escape(str(data.SOURCES[name].folder()))}")
-        else:
-            _console().print("digits: bundled with scikit-learn")

@@ -19,7 +19,8 @@ from estbench import executors, report, run, suite
 from estbench import plan as planning
 from estbench.environment import environment
 from estbench.estimator import Estimator
-from estbench.plugins import KINDS, discover
+from estbench.imports import KINDS
+from estbench.plugins import discover
 from estbench.spec import UserError
 from estbench.store import Store, write_atomically
 

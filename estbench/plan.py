@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from estbench.plugins import Catalogue, check, discover
+from estbench.options import check
+from estbench.plugins import Catalogue, discover
 from estbench.spec import Spec, select
 from estbench.suite import Suite
 

@@ -8,8 +8,6 @@ import ast
 import importlib
 import importlib.util
 import inspect
-import sys
-import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,18 +16,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from estbench import options
+from estbench.imports import KINDS, base, import_file, kind_of, locate, only_class
 from estbench.spec import Spec, UserError, nearest
 
 if TYPE_CHECKING:
     from estbench.estimator import Estimator
     from estbench.task import Task
-
-# where each kind's abstract class lives, and the package that holds the built-in ones
-KINDS = {
-    "estimator": ("estbench.estimator:Estimator", "estbench.estimators"),
-    "task": ("estbench.task:Task", "estbench.tasks"),
-    "measure": ("estbench.measure.base:Measure", "estbench.measure"),
-}
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,7 @@ class Plugin:
             UserError: it fails to import, or does not hold exactly one concrete class of its kind.
         """
         try:
-            module = importlib.import_module(self.module) if self.module else _import_file(self.path)
+            module = importlib.import_module(self.module) if self.module else import_file(self.path)
         except UserError:
             raise
         except (Exception, SystemExit) as error:
@@ -97,7 +90,7 @@ class Plugin:
             raise UserError(f"{self.kind} {self.name!r} ({self.origin}) fails to import: {reason}") from error
         if self.attribute:
             return self._named(module)
-        return _only_class(module, self.kind, self.origin)
+        return only_class(module, self.kind, self.origin)
 
     def _named(self, module: ModuleType) -> type[Any]:
         """The class that an entry point names.
@@ -136,7 +129,7 @@ class Catalogue:
         Raises:
             UserError: there is no such plugin, or an option is unknown or has a value it cannot have.
         """
-        return make(self[spec.name].load(), spec)
+        return options.make(self[spec.name].load(), spec)
 
 
 def discover(kind: str, files: Iterable[Path | str] = ()) -> Catalogue:
@@ -152,47 +145,6 @@ def discover(kind: str, files: Iterable[Path | str] = ()) -> Catalogue:
         else:
             found[plugin.name] = plugin
     return Catalogue(kind, dict(sorted(found.items())), problems)
-
-
-def make(cls: type[Any], spec: Spec) -> Any:
-    """An instance of a class with the options of a specification, checked against its signature.
-
-    Raises:
-        UserError: an option is unknown, missing, or has a value it cannot have.
-    """
-    options = check(cls, spec)
-    try:
-        return cls(**options)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{spec}: {error}") from error
-
-
-def check(cls: type[Any], spec: Spec) -> dict[str, Any]:
-    """The options of a specification, with the types that the signature asks for.
-
-    Raises:
-        UserError: an option is unknown or of the wrong type.
-    """
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  (kept out of `estbench list`)
-
-    known = options_of(cls)
-    hints = typing.get_type_hints(cls.__init__)
-    checked = {}
-    for key, value in spec.options.items():
-        if key not in known:
-            raise UserError(f"{spec.name} has no option {key!r}; {nearest(key, known)}")
-        try:
-            checked[key] = TypeAdapter(hints.get(key, Any)).validate_python(value, strict=True)
-        except ValidationError as error:
-            message = error.errors()[0]["msg"].lower()
-            raise UserError(f"{spec.name}: option {key!r}: {message}; got {value!r}") from error
-    return checked
-
-
-def options_of(cls: type[Any]) -> dict[str, inspect.Parameter]:
-    """The options of a plugin's class: the named parameters of its constructor."""
-    named = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
-    return {k: p for k, p in inspect.signature(cls).parameters.items() if p.kind in named}
 
 
 def load_estimator(name: str, **options: Any) -> "Estimator":
@@ -227,26 +179,6 @@ def _load(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     return discover(kind).make(Spec(spec.name, {**spec.options, **options}))
 
 
-def base(kind: str) -> type[Any]:
-    """The abstract class of a kind of plugins."""
-    module, _, name = KINDS[kind][0].partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def kind_of(path: Path | str) -> str:
-    """The kind of plugin that a file holds.
-
-    Raises:
-        UserError: it cannot be read or imported, or holds no plugin or several.
-    """
-    module = _import_file(Path(path))
-    kinds = [kind for kind in KINDS if _concrete(module, kind)]
-    if len(kinds) != 1:
-        got = f"classes of {len(kinds)} kinds" if kinds else "none"
-        raise UserError(f"{path} must define one class that extends Estimator, Task or Measure; got {got}")
-    return kinds[0]
-
-
 def _built_in(kind: str) -> list[Plugin]:
     package = KINDS[kind][1]
     spec = importlib.util.find_spec(package)
@@ -259,7 +191,7 @@ def _built_in(kind: str) -> list[Plugin]:
 
 def _installed(kind: str) -> list[Plugin]:
     return [
-        Plugin(point.name, kind, point.module, point.attr, _locate(point), _origin(point))
+        Plugin(point.name, kind, point.module, point.attr, locate(point), _origin(point))
         for point in entry_points(group=f"estbench.{kind}s")
     ]
 
@@ -268,59 +200,6 @@ def _origin(point: EntryPoint) -> str:
     return f"package {point.dist.name}" if point.dist else "an installed package"
 
 
-def _locate(point: EntryPoint) -> Path | None:
-    """The source of an entry point's module, found without importing its package."""
-    top, *rest = point.module.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    if not spec or not rest:
-        return Path(spec.origin) if spec and spec.origin else None
-    places = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]
-    sources = [source for p in places for source in (p.with_suffix(".py"), p / "__init__.py")]
-    return next((source for source in sources if source.exists()), None)
-
-
 def _files(kind: str, files: Iterable[Path | str]) -> list[Plugin]:
     paths = [Path(file).resolve() for file in files]
     return [Plugin(p.stem, kind, "", "", p, f"file {p}") for p in paths if kind_of(p) == kind]
-
-
-def _import_file(path: Path | None) -> ModuleType:
-    if path is None or not path.is_file():
-        raise UserError(f"no such plugin file: {path}")
-    name = f"estbench_file_{path.stem}"
-    known = sys.modules.get(name)
-    if known and known.__file__ == str(path.resolve()):
-        return known
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    if spec is None or spec.loader is None:
-        raise UserError(f"a plugin file must be Python source; got {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"plugin file {path} fails to import: {reason}") from error
-    return module
-
-
-def _concrete(module: ModuleType, kind: str) -> list[type[Any]]:
-    abstract = base(kind)
-    classes = [value for value in vars(module).values() if isinstance(value, type)]
-    own = [cls for cls in classes if cls.__module__ == module.__name__ and issubclass(cls, abstract)]
-    return [cls for cls in own if not inspect.isabstract(cls)]
-
-
-def _only_class(module: ModuleType, kind: str, origin: str) -> type[Any]:
-    classes = _concrete(module, kind)
-    if len(classes) != 1:
-        names = ", ".join(cls.__name__ for cls in classes) or "none"
-        raise UserError(
-            f"a plugin must define exactly one concrete {base(kind).__name__}; "
-            f"{module.__name__} ({origin}) defines {names}"
-        )
-    return classes[0]

@@ -89,7 +89,7 @@ def test_compare_measured_the_plugin_beside_the_built_in_ones(compared):
     assert len(pd.read_csv(folder / "out" / "results.csv")) == len(table)
     about = json.loads((folder / "out" / "environment.json").read_text())
     assert about["versions"]["torch"] != "not installed"
-    assert about["command"].startswith("estbench compare --tasks toy")
+    assert about["command"].startswith("estbench compare --executor inline --tasks toy")
 
 
 def test_the_same_comparison_again_measures_nothing(compared):

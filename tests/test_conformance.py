@@ -1,6 +1,7 @@
 """Every built-in estimator holds what it declares."""
 
-from estbench.plugins import discover, options_of
+from estbench.options import options_of
+from estbench.plugins import discover
 from estbench.spec import UserError
 from estbench.testing import parametrize_with_checks
 

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from estbench.plugins import base, discover, kind_of, load_estimator, load_task, make
+from estbench.imports import base, kind_of
+from estbench.options import make
+from estbench.plugins import discover, load_estimator, load_task
 from estbench.spec import Spec, UserError
 
 ESTIMATOR = """
