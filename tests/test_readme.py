@@ -25,7 +25,18 @@ def test_the_plugin_is_fifteen_lines_and_is_compared(tmp_path):
     (tmp_path / "mean_baseline.py").write_text(code)
     command = "compare -e mean_baseline.py --estimators mean_baseline,reinforce,rloo --tasks vae"
     assert f"estbench {command}" in TEXT
-    small = ["--measures", "training[steps=3,samples=0]", "--seeds", "1", "--device", "cpu", "--executor", "inline", "--out", "out"]
+    small = [
+        "--measures",
+        "training[steps=3,samples=0]",
+        "--seeds",
+        "1",
+        "--device",
+        "cpu",
+        "--executor",
+        "inline",
+        "--out",
+        "out",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "estbench", *command.split(), *small],
         cwd=tmp_path,

@@ -213,7 +213,7 @@ def test_a_plugin_that_kills_its_worker_is_one_clear_error(tmp_path):
     from estbench.executors import make
 
     file = tmp_path / "deadly.py"
-    file.write_text(BROKEN.split("raise")[0] + "import os; os._exit(9)\n")
+    file.write_text(BROKEN.split("raise", maxsplit=1)[0] + "import os; os._exit(9)\n")
     deadly = plan(estimators=["deadly"], measures=["training[steps=4]"], files=(str(file),))
     with pytest.raises(UserError, match="a worker process was killed"):
         list(run(deadly, Store(tmp_path / "store"), make("local", 2, "cpu")))
