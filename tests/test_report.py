@@ -519,7 +519,7 @@ def test_provenance_is_printed(written):
 def test_a_bias_is_found_only_if_its_test_survives_the_number_of_estimators():
     """Of four intervals above 0, the one whose p-value falls to Holm's correction is "none found"."""
     rows = []
-    for label, p in {"a": 0.03, "b": 1e-6, "c": 0.5, "d": 0.9}.items():
+    for label, p in {"a": 0.03, "b": 0.0, "c": 0.5, "d": 0.9}.items():
         common = {"task": "toy", "estimator": label, "params": "{}", "seed": 0, "measure": "gradient", "status": "ok"}
         common |= {"step": 0, "n": 64, "error": "", "unit": ""}
         rows += [

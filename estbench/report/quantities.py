@@ -142,7 +142,10 @@ def _unconfirmed(biases: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     Among many unbiased estimators the interval of one or the other ends above 0 by chance.
     """
     for task, found in tests.groupby("task"):
-        p = {str(label): stats.combine_pvalues(np.asarray(each["value"]))[1] for label, each in found.groupby("label")}
+        p = {
+            str(label): stats.combine_pvalues(np.maximum(each["value"].to_numpy(), 1e-300))[1]
+            for label, each in found.groupby("label")
+        }
         adjusted = dict(zip(p, holm([float(value) for value in p.values()]), strict=True))
         none = biases["label"].map(adjusted).ge(SIGNIFICANCE) & biases["task"].eq(task)
         biases.loc[none, "low"] = 0.0
