@@ -1,15 +1,16 @@
 # Every target makes the environment first if need be.
 PYTHON ?= python3
 BIN := .venv/bin
+BENCH ?= .
 INSTALLED := .venv/.installed
 
-.PHONY: compare test test-cuda lint bench install
+.PHONY: compare test test-cuda lint bench bench-compare install
 
 compare: $(INSTALLED)  ## the default comparison on embedded data, with its report in runs/quick
 	$(BIN)/estbench compare --out runs/quick
 
 test: $(INSTALLED)  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-cuda: $(INSTALLED)  ## the tests that need a GPU
 	$(BIN)/python -m pytest -m cuda
@@ -19,9 +20,15 @@ lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## the asv suite on this commit, in this environment
+bench: $(INSTALLED)  ## the asv suite on this commit, in this environment; BENCH=regex for some of it
 	$(BIN)/asv machine --yes
-	$(BIN)/asv run --python=same --set-commit-hash=$$(git rev-parse HEAD)
+	$(BIN)/asv run --python=same --set-commit-hash=$$(git rev-parse HEAD) --record-samples --bench '$(BENCH)'
+
+bench-compare: $(INSTALLED)  ## the asv suite on BASE and on this commit, in environments of their own, and the gate
+	$(if $(BASE),,$(error say which commit to compare with: make bench-compare BASE=main))
+	$(BIN)/asv machine --yes
+	-$(BIN)/asv continuous --interleave-rounds --bench '$(BENCH)' '$(BASE)' HEAD
+	$(BIN)/estbench gate '$(BASE)' HEAD
 
 install: $(INSTALLED)
 

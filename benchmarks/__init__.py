@@ -1,1 +1,1 @@
-"""The asv suite."""
+"""The asv suite: speed and statistical quality of every estimator on every task of the manifest."""

@@ -1,91 +1,136 @@
-"""Time and statistical quality of every estimator; lower is better for all figures."""
+"""Time, memory and statistical quality of every estimator; every figure is positive, and lower is better.
+
+A track_ benchmark that returns samples has intervals in asv like a timing: asv keeps their median, and its
+``compare`` tests them.
+"""
 
 import functools
+import time
 
 import torch
 
+from benchmarks import _subject
 from benchmarks.manifest import ESTIMATORS, TASKS
-from estbench import NotApplicableError, load_estimator, load_task
+from estbench import load_estimator
+from estbench.measure._moments import chunk_size, moments, working_set
 from estbench.measure.base import Bench
-from estbench.measure.gradient import Gradient
-from estbench.measure.training import Training
-from estbench.spec import UserError
+from estbench.measure.speed import Speed
+
+FLOOR = 1e-4  # parts of the true gradient's norm: below is rounding, whose changes say nothing
+GROUPS = 8
+STEPS = 200
 
 
-def bench(task):
-    """A task on the CPU with a fixed seed."""
-    made = load_task(task)
-    oracle = (lambda bound: load_estimator(made.oracle, samples=bound)) if made.oracle else None
-    baseline = functools.partial(load_estimator, made.baseline)
-    return Bench(made, 0, torch.device("cpu"), torch.float32, baseline, oracle)
-
-
-def available(estimator):
-    """Makes asv report n/a where a commit lacks an estimator or it does not apply."""
-    try:
-        return load_estimator(estimator)
-    except UserError as error:
-        raise NotImplementedError(str(error)) from error
+def sampled(values):
+    return {"samples": [float(value) for value in values], "number": 1}
 
 
 class Step:
-    """Seconds of a gradient and of a training step."""
+    """Processor time of a gradient and of a training step."""
 
-    version = "1"
-    params = (ESTIMATORS, TASKS)
+    version = "2"
+    params = (list(ESTIMATORS), list(TASKS))
     param_names = ("estimator", "task")
+    timer = time.process_time
+    rounds = 2
+    repeat = (10, 50, 0.4)
+    warmup_time = 0.05
 
     def setup(self, name, task):
-        torch.set_num_threads(1)
-        where = bench(task)
-        self.estimator, self.model = available(name), where.model()
-        self.batch = next(where.minibatches(where.splits().train))
-        try:
-            self.estimator.prepare(self.model(*self.batch))
-            self.optimizer = where.task.optimizer(self.model, self.estimator)
-            self.time_step(name, task)
-        except NotApplicableError as error:
-            raise NotImplementedError(str(error)) from error
+        self.subject = _subject.ready(name, task)
 
     def time_gradient(self, _name, _task):
-        self.estimator(self.model(*self.batch)).backward()
+        self.subject.gradient()
 
     def time_step(self, _name, _task):
-        self.optimizer.zero_grad()
-        self.estimator(self.model(*self.batch)).backward()
-        self.optimizer.step()
+        self.subject.step()
 
 
-Step.time_gradient.version = Step.time_step.version = "1"
+class Cost:
+    """Figures of a gradient that no other process disturbs."""
+
+    version = "1"
+    params = Step.params
+    param_names = Step.param_names
+    blocks = 24
+    seconds = 0.005
+
+    def setup(self, name, task):
+        self.subject = _subject.ready(name, task)
+
+    def track_relative_time(self, _name, _task):
+        """Time of a gradient, in units of a fixed piece of work that is timed in turn with it."""
+        actions = (self.subject.gradient, _subject.yardstick)
+        calls = [max(1, round(self.seconds / min(_subject.seconds(a, 1) for _ in range(5)))) for a in actions]
+        pairs = [[_subject.seconds(a, n) for a, n in zip(actions, calls, strict=True)] for _ in range(self.blocks)]
+        return sampled(own / unit for own, unit in pairs)
+
+    def track_peak_memory(self, name, _task):
+        made = self.subject.task
+        bench = Bench(
+            made, 0, torch.device("cpu"), torch.float32, functools.partial(load_estimator, made.baseline), None
+        )
+        rows = Speed(6, 1e-6).rows(bench, {name: functools.partial(load_estimator, name)})
+        return next(row.value for _, row in rows if row.metric == "peak_memory")
+
+
+Cost.track_relative_time.unit = "yardsticks"
+Cost.track_peak_memory.unit = "bytes"
 
 
 class Quality:
-    """Variance and squared bias of the gradient, and the loss after a short training; seeds are fixed."""
+    """Variance and error of the gradient with respect to the logits; seeds are fixed."""
 
-    params = (ESTIMATORS,)
-    param_names = ("estimator",)
+    version = "2"
+    params = Step.params
+    param_names = Step.param_names
     timeout = 300
+    unit = "squared nats"
 
-    def setup(self, name):
-        torch.set_num_threads(1)
-        available(name)
+    def setup(self, name, task):
+        self.subject = _subject.make(name, task)
+        self.subject.estimator.eval()
 
-    def _gradient(self, name):
-        maker = functools.partial(load_estimator, name)
-        rows = Gradient(4096, 64, after=0).rows(bench("sigmoid_belief_net"), {name: maker})
-        return {row.metric: row.value for _, row in rows}
+    def _moments(self, task):
+        gradient = self.subject.logit_gradient(self.subject.estimator)
+        torch.manual_seed(_subject.SEED)
+        with torch.no_grad():
+            return moments(gradient, TASKS[task], chunk_size(working_set(gradient), 2**24))["logits"]
 
-    def track_variance(self, name):
-        return self._gradient(name)["variance/logits"]
+    def track_variance(self, _name, task):
+        found = self._moments(task)
+        floor = FLOOR**2 * found.means.mean(0).square().sum()
+        return sampled(found.variances.clamp(min=floor))
 
-    def track_relative_bias(self, name):
-        return self._gradient(name)["relative_bias/logits"]
+    def track_error(self, _name, task):
+        """Squared distance to the true gradient of the mean of many estimates: squared bias and what noise is left.
 
-    def track_loss(self, name):
-        maker = functools.partial(load_estimator, name)
-        rows = list(Training(200, 1).rows(bench("sigmoid_belief_net"), {name: maker}))
-        return -next(row.value for _, row in rows if row.metric == "elbo_test" and row.step == 200)
+        The squared bias alone has no positive estimate that is unbiased; this figure is positive, grows with any
+        bias, and is at rest where there is none.
+        """
+        exact = self.subject.exact_gradient()
+        groups = torch.stack([part.mean(0) for part in self._moments(task).means.chunk(GROUPS)])
+        floor = FLOOR**2 * exact.square().sum()
+        return sampled((groups - exact).square().sum(-1).clamp(min=floor))
 
 
-for method in (Quality.track_variance, Quality.track_relative_bias, Quality.track_loss):
-    method.version = "1"
+class Learning:
+    """The test examples' mean negative ELBO, or loss, after a short training; a sample is a seed of the noise."""
+
+    version = "2"
+    params = Step.params
+    param_names = Step.param_names
+    timeout = 600
+    unit = "nats"
+    seeds = 4
+
+    def setup(self, name, task):
+        _subject.ready(name, task)
+
+    def _final(self, name, task, seed):
+        subject = _subject.make(name, task)
+        subject.train(STEPS, seed)
+        return subject.test_cost(10)
+
+    def track_loss(self, name, task):
+        return sampled(self._final(name, task, seed) for seed in range(self.seeds))

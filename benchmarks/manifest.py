@@ -1,6 +1,6 @@
 """Names that benchmarks have as parameters.
 
-asv stores parameters by their position: the lists are append-only, so that history keeps its labels when plugins
+asv stores parameters by their position: both tables are append-only, so that history keeps its labels when plugins
 come and go. A commit that lacks a name reports it as not available.
 """
 
@@ -20,5 +20,35 @@ ESTIMATORS = (
     "st_gumbel_softmax",
     "straight_through",
     "reinmax",
+    "arms",
+    "arsm",
+    "augmented_reinforce",
+    "carms",
+    "darn",
+    "decoupled_straight_through",
+    "disarm_categorical",
+    "double_cv",
+    "evolution_strategies",
+    "finite_differences",
+    "gst",
+    "gumbel_rao",
+    "imle",
+    "local_expectation",
+    "rao_blackwell",
+    "rodeo",
+    "slope_annealed",
+    "spsa",
+    "stochastic_ad",
+    "sum_and_sample",
+    "unordered_set",
+    "vargrad",
+    "zgr",
 )
-TASKS = ("toy[units=5]", "sigmoid_belief_net", "vae")
+
+# tasks, with the replicates behind variance and error
+TASKS = {
+    "toy[units=5]": 131072,
+    "sigmoid_belief_net": 16384,
+    "vae": 256,
+    "toy[latents=categorical]": 131072,
+}

@@ -94,9 +94,7 @@ def test_the_scalar_toy_has_its_published_gradient_and_variances(target):
         estimator = load_estimator(name).eval()
 
         def gradient(_, estimator=estimator):
-            return grad(lambda s: estimator(shifted(model(x), {"b": s})))(
-                torch.zeros(1, 1, dtype=torch.float64)
-            )
+            return grad(lambda s: estimator(shifted(model(x), {"b": s})))(torch.zeros(1, 1, dtype=torch.float64))
 
         with torch.no_grad():
             g = vmap(gradient, randomness="different")(torch.empty(100_000)).flatten()

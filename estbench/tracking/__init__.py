@@ -1,0 +1,1 @@
+"""Tracking: results of comparisons as asv's history, and a gate between two of them."""

@@ -1,0 +1,100 @@
+"""Reading asv's result files, whose format needs no asv to be read."""
+
+import ast
+import itertools
+import json
+import math
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from estbench.spec import UserError
+from estbench.tracking.figures import Figure, Figures, Key
+
+# half widths of 95 % and of asv's 99 % intervals
+_NARROWER = 1.95996 / 2.57583
+
+
+def of_file(path: Path, place: str = "") -> Figures:
+    """The figures of one asv result file.
+
+    Raises:
+        UserError: it is not one.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = {
+            name: dict(zip(content["result_columns"], row, strict=False)) for name, row in content["results"].items()
+        }
+        return {key: figure for name, row in rows.items() for key, figure in _figures(name, row, place).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UserError(f"{path} is no result file of asv: {type(error).__name__}: {error}") from error
+
+
+def of_commit(name: str, results: Path) -> Figures:
+    """The figures of a commit, on all machines and environments of a folder of results.
+
+    Raises:
+        UserError: there is no such commit, or it has no results.
+    """
+    commit = _commit(name)
+    found: Figures = {}
+    for path in sorted(results.glob(f"*/{commit[:8]}-*.json")):
+        found |= of_file(path, f"{path.parent.name}/{path.stem[9:]}")
+    if not found:
+        raise UserError(f"{name} is neither a file nor a run, and {results} holds no results of a commit {commit[:8]}")
+    return found
+
+
+def _commit(name: str) -> str:
+    command = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (no shell)
+    except OSError as error:
+        raise UserError(f"cannot look up the commit {name}: {error.strerror}") from error
+    if done.returncode == 0:
+        return done.stdout.strip()
+    raise UserError(f"{name} is neither a file, nor a run, nor a commit of the repository here")
+
+
+def _figures(name: str, row: dict[str, Any], place: str) -> Figures:
+    combinations = list(itertools.product(*(row.get("params") or [])))
+    columns = {key: _spread(row.get(key), len(combinations)) for key in _COLUMNS}
+    found = {}
+    for index, parameters in enumerate(combinations):
+        cell = {key: values[index] for key, values in columns.items()}
+        figure = _figure(cell, str(row.get("version")))
+        # asv writes NaN both for what does not apply and for what was not asked for
+        if figure.status != "not applicable":
+            found[Key(name, tuple(_plain(parameter) for parameter in parameters), place)] = figure
+    return found
+
+
+_COLUMNS = ("result", "samples", "stats_ci_99_a", "stats_ci_99_b")
+
+
+def _spread(values: Any, count: int) -> list[Any]:
+    """A column for all combinations of parameters; asv shortens one without any value to null."""
+    return [None] * count if values is None else list(values)
+
+
+def _figure(cell: dict[str, Any], version: str) -> Figure:
+    value = cell["result"]
+    if value is None:
+        return Figure(status="failed", error="the benchmark failed", version=version)
+    value = float(value)
+    if math.isnan(value):
+        return Figure(status="not applicable", version=version)
+    low, high = math.nan, math.nan
+    if cell["stats_ci_99_a"] is not None and cell["stats_ci_99_b"] is not None:
+        low, high = (value + _NARROWER * (float(cell[end]) - value) for end in ("stats_ci_99_a", "stats_ci_99_b"))
+    samples = tuple(float(sample) for sample in cell["samples"] or () if not math.isnan(sample))
+    return Figure(value, low, high, samples, version=version)
+
+
+def _plain(parameter: str) -> str:
+    """A parameter, of which asv keeps the repr."""
+    try:
+        return str(ast.literal_eval(parameter))
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return parameter

@@ -1,0 +1,182 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from estbench.spec import UserError
+from estbench.tracking.figures import Figure, Key
+from estbench.tracking.gate import Threshold, chance, code, compare, gate
+
+COLUMNS = ["result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b"]
+COLUMNS += ["stats_q_25", "stats_q_75", "stats_number", "stats_repeat", "samples", "profile"]
+
+
+def asv_file(path, estimators, results, samples=None, version="1", name="Quality.track_variance"):
+    """A result file as asv writes it."""
+    cells = [results, [[repr(e) for e in estimators], ["'toy'"]], version, 0, 1.0, *[None] * 6, samples]
+    content = {"result_columns": COLUMNS, "results": {name: cells}, "commit_hash": "0" * 40}
+    # asv writes NaN, which is no JSON but what Python reads and writes
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def spread(value, relative=0.02, n=16, seed=0):
+    return (value * np.exp(relative * np.random.default_rng(seed).standard_normal(n))).tolist()
+
+
+def verdicts(base, head):
+    key = Key("x.y", ("rloo", "toy"))
+    sides = [{key: figure} if figure else {} for figure in (base, head)]
+    return [finding.verdict for finding in compare(*sides, [Threshold("*", 1.05)], 0.01)]
+
+
+def sampled(value, **options):
+    samples = spread(value, **options)
+    return Figure(float(np.median(samples)), samples=tuple(samples))
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "expected"),
+    [
+        (sampled(1.0), sampled(1.3, seed=1), "regression"),
+        (sampled(1.3), sampled(1.0, seed=1), "improvement"),
+        (sampled(1.0), sampled(1.01, seed=1), "same"),
+        (sampled(1.0, relative=1.0), sampled(1.3, relative=1.0, seed=2), "noise"),
+        (sampled(1.0), None, "missing"),
+        (None, sampled(1.0), "new"),
+        (sampled(1.0), Figure(status="failed"), "failed"),
+        (sampled(1.0), Figure(status="not applicable"), "missing"),
+        (Figure(status="failed"), Figure(status="failed"), "same"),
+        (Figure(status="failed"), sampled(1.0), "new"),
+        (None, Figure(status="failed"), "failed"),
+        (sampled(1.0), Figure(1.3, version="2"), "incomparable"),
+        (Figure(1.0), Figure(1.3), "regression"),
+        (Figure(1.0, 0.9, 1.1), Figure(1.1, 0.99, 1.21), "noise"),
+        (Figure(1.0, 0.99, 1.01), Figure(1.1, 1.09, 1.11), "regression"),
+        (Figure(0.0), Figure(1.0), "incomparable"),
+    ],
+)
+def test_every_kind_of_change_has_its_verdict(base, head, expected):
+    """Regression, improvement, noise, missing and failed are told apart."""
+    assert verdicts(base, head) == [expected]
+
+
+def test_the_level_of_the_test_is_kept():
+    """Of 300 tables of 20 unchanged figures each, at most 2 in 100 raise an alarm at a level of 1 in 100."""
+    random = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(300):
+        sides = []
+        for _side in range(2):
+            values = np.exp(0.3 * random.standard_normal((20, 8)))
+            sides.append(
+                {Key("x", (str(i),)): Figure(float(np.median(v)), samples=tuple(v)) for i, v in enumerate(values)}
+            )
+        alarms += any(f.verdict in {"regression", "improvement"} for f in compare(*sides, [Threshold("*", 1.0)], 0.01))
+    assert alarms <= 10
+
+
+def test_an_outlier_does_not_hide_a_slowdown():
+    """One sample a hundred times too long, of a busy machine, leaves 30 % more time visible."""
+    base, head = spread(1.0), spread(1.3, seed=1)
+    base[3] *= 100
+    assert chance(Figure(1.0, samples=tuple(base)), Figure(1.3, samples=tuple(head))) < 1e-4
+
+
+def test_equal_samples_differ_by_no_chance():
+    """What repeats exactly is equal; without spread, any difference is one."""
+    constant = Figure(1.0, samples=(1.0,) * 8)
+    assert chance(constant, constant) == 1.0
+    assert chance(constant, Figure(2.0, samples=(2.0,) * 8)) == 0.0
+    assert math.isnan(chance(Figure(1.0), Figure(2.0)))
+
+
+@pytest.mark.parametrize(
+    ("results", "samples", "expected", "word"),
+    [
+        ([1.0, 1.0], None, 0, "2 same"),
+        ([1.5, 1.0], [spread(1.5, seed=3), None], 1, "1 regression"),
+        ([0.5, 1.0], [spread(0.5, seed=3), None], 0, "1 improvement"),
+        ([None, 1.0], None, 3, "1 failed"),
+        ([math.nan, 1.0], None, 3, "1 missing"),
+        ([1.5, None], [spread(1.5, seed=3), None], 1, "1 regression, 1 failed"),
+    ],
+)
+def test_the_exit_code_tells_a_regression_from_a_failure(tmp_path, results, samples, expected, word):
+    """0, 1 for a regression, 3 for what failed or is missing: asv has one code for both."""
+    base = asv_file(tmp_path / "base.json", ["rloo", "arm"], [1.0, 1.0], [spread(1.0), None])
+    head = asv_file(tmp_path / "head.json", ["rloo", "arm"], results, samples)
+    outcome = gate(base, head)
+    assert outcome.code == expected, outcome.table
+    assert word in outcome.table.splitlines()[0]
+
+
+def test_a_gap_can_be_let_through(tmp_path):
+    """allow_missing is for changes that take a benchmark away on purpose."""
+    base = asv_file(tmp_path / "base.json", ["rloo", "arm"], [1.0, 1.0])
+    head = asv_file(tmp_path / "head.json", ["rloo"], [1.0])
+    assert gate(base, head).code == 3
+    assert gate(base, head, allow_missing=True).code == 0
+
+
+def test_parameters_are_matched_by_name_not_by_place(tmp_path):
+    """A name put in the middle moves no label."""
+    base = asv_file(tmp_path / "base.json", ["arm", "rloo"], [1.0, 5.0])
+    head = asv_file(tmp_path / "head.json", ["arm", "lemon", "rloo"], [1.0, 9.0, 5.0])
+    assert {(f.key.parameters[0], f.verdict) for f in gate(base, head).findings} == {
+        ("arm", "same"),
+        ("rloo", "same"),
+        ("lemon", "new"),
+    }
+
+
+def test_thresholds_go_by_benchmark(tmp_path):
+    """The last pattern that fits holds; times have a wider one of their own."""
+    base = asv_file(tmp_path / "base.json", ["rloo"], [1.0], name="Step.time_step")
+    head = asv_file(tmp_path / "head.json", ["rloo"], [1.15], name="Step.time_step")
+    assert gate(base, head).code == 0
+    assert gate(base, head, thresholds=["*step=1.1"]).code == 1
+    assert gate(base, head, thresholds=["1.1", "Step*=1.3"]).code == 0
+
+
+@pytest.mark.parametrize("wrong", ["fast", "0.9", "*=nan", "x=inf", ""])
+def test_a_threshold_that_is_none_is_refused(tmp_path, wrong):
+    """The message quotes what was given."""
+    base = asv_file(tmp_path / "base.json", ["rloo"], [1.0])
+    with pytest.raises(UserError, match="a threshold is a ratio of at least 1"):
+        gate(base, base, thresholds=[wrong])
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"results": 3}', '{"result_columns": [], "results": {"a": 1}}'])
+def test_a_file_that_is_no_result_is_refused(tmp_path, content):
+    """One line says which file, whatever is in it."""
+    (tmp_path / "base.json").write_text(content)
+    with pytest.raises(UserError, match=r"base\.json is no result file of asv"):
+        gate(str(tmp_path / "base.json"), str(tmp_path / "base.json"))
+
+
+def test_a_name_that_is_nothing_is_refused(tmp_path):
+    """Neither a file, nor a run, nor a commit; and an option of git is none of them either."""
+    for name in ("no_such_thing", "--output=x"):
+        with pytest.raises(UserError, match="neither a file, nor a run, nor a commit"):
+            gate(name, name, results=tmp_path)
+
+
+def test_names_of_unknown_origin_stay_text(tmp_path):
+    """Bars, markup, links, mentions and line breaks in a name cannot leave their cell."""
+    evil = "a|b`<img src=x>` @someone [x](http://y)\n| **bold** \\| \u202e"
+    base = asv_file(tmp_path / "base.json", [evil], [1.0])
+    head = asv_file(tmp_path / "head.json", [evil], [2.0])
+    lines = gate(base, head).table.splitlines()
+    assert len(lines) == 5
+    assert lines[4].count("|") == 8
+    inside = lines[4].split(" | ")[2]
+    assert inside.count("`") == 4 and inside.startswith("`") and inside.endswith("`toy`")
+    assert "\u202e" not in inside
+
+
+def test_a_code_span_is_never_empty():
+    """An empty span would be two literal backticks."""
+    assert code("") == "`�`"
+    assert code("x" * 500) == f"`{'x' * 120}`"
