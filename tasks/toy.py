@@ -32,6 +32,7 @@ class Toy(Task):
 
     objective = "loss"
     baseline = "rloo"
+    oracle = "exact"
     batch_size = 1
 
     def __init__(
