@@ -13,6 +13,7 @@ from torch.func import grad
 from estbench import NotApplicableError, load_estimator, load_task
 from estbench.program import draw, repeat, run
 from estbench.spec import UserError
+from estbench.task import Trainer
 
 # before asv's server forks: a forked process must not inherit a pool of threads
 torch.set_num_threads(1)
@@ -35,15 +36,15 @@ class Subject:
     model: torch.nn.Module
     batch: tuple
     estimator: torch.nn.Module
-    optimizer: torch.optim.Optimizer
+    trainer: Trainer
 
     def gradient(self):
-        self.optimizer.zero_grad()
+        self.trainer.zero_grad()
         self.estimator(self.model(*self.batch)).backward()
 
     def step(self):
         self.gradient()
-        self.optimizer.step()
+        self.trainer.step()
 
     def logit_gradient(self, estimator):
         """A function that gives one gradient with respect to the logits of all nodes; runs under vmap."""
@@ -67,9 +68,9 @@ class Subject:
         minibatches = self.task.minibatches(self.task.splits().train, torch.Generator().manual_seed(SEED))
         torch.manual_seed(seed)
         for _, batch in zip(range(steps), minibatches, strict=False):
-            self.optimizer.zero_grad()
+            self.trainer.zero_grad()
             self.estimator(self.model(*batch)).backward()
-            self.optimizer.step()
+            self.trainer.step()
 
     def test_cost(self, samples):
         """Mean cost of the test examples at hard samples: NLL's bound, or the loss."""
@@ -89,11 +90,11 @@ def make(name, task):
     batch = next(made.minibatches(made.splits().train, torch.Generator().manual_seed(SEED)))
     try:
         estimator.prepare(model(*batch))
-        subject = Subject(made, model, batch, estimator, made.optimizer(model, estimator))
+        subject = Subject(made, model, batch, estimator, made.trainer(model, estimator))
         subject.gradient()
     except NotApplicableError as error:
         raise NotImplementedError(str(error)) from error
-    subject.optimizer.zero_grad()
+    subject.trainer.zero_grad()
     return subject
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from estbench.spec import UserError
 from estbench.task import Splits
 
+Dataset: TypeAlias = Literal["digits", "mnist"]
 Binarisation: TypeAlias = Literal["dynamic", "fixed", "threshold", "none"]
 
 

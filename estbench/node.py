@@ -1,6 +1,7 @@
 """Nodes: vectors of independent discrete random variables, parametrised by logits."""
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Self
@@ -17,6 +18,24 @@ def uniform(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Uniform noise in the open interval (0, 1): its logarithms are finite."""
     u = torch.rand(shape, dtype=like.dtype, device=like.device)
     return u.clamp(torch.finfo(like.dtype).tiny, 1 - torch.finfo(like.dtype).eps / 2)
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Softmax over the last dimension, fast for few classes too."""
+    return _over_classes(torch.softmax, logits)
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """Logarithm of the softmax over the last dimension, fast for few classes too."""
+    return _over_classes(torch.log_softmax, logits)
+
+
+def _over_classes(function: Callable[[Tensor, int], Tensor], logits: Tensor) -> Tensor:
+    # on a CPU torch vectorises over the last dimension from 16 entries on, and over the others always: with 10 classes
+    # that is six times faster
+    if logits.device.type == "cpu" and logits.ndim > 1 and logits.shape[-1] < 16:
+        return function(logits.transpose(-1, -2), -2).transpose(-1, -2)
+    return function(logits, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,11 +271,11 @@ class Categorical(Node):
     @property
     def mean(self) -> Tensor:
         """The probabilities of the classes."""
-        return self.logits.softmax(-1)
+        return softmax(self.logits)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of one-hot vectors, summed over the units."""
-        return (value * self.logits.log_softmax(-1)).sum((-2, -1))
+        return (value * log_softmax(self.logits)).sum((-2, -1))
 
     def sample(self) -> Tensor:
         """One-hot vectors, in the shape of the logits."""
@@ -296,7 +315,7 @@ class Categorical(Node):
 
     def soften(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
         """Softmax of logits plus noise over the temperature (the Gumbel-Softmax distribution)."""
-        return ((self.logits + noise) / temperature).softmax(-1)
+        return softmax((self.logits + noise) / temperature)
 
     def support(self) -> Tensor:
         """All tuples of classes, one-hot, ``(classes ** units, *ones, units, classes)``."""

@@ -1,7 +1,9 @@
 """Tasks: models whose cost depends on discrete samples, with the data and the protocol to train them."""
 
 import abc
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -11,6 +13,7 @@ from estbench.estimator import Estimator
 from estbench.program import Program
 
 Batch: TypeAlias = tuple[Tensor, ...]
+Method: TypeAlias = Literal["adam", "radam", "sgd", "rmsprop"]
 
 
 class Splits(NamedTuple):
@@ -19,6 +22,31 @@ class Splits(NamedTuple):
     train: Batch
     valid: Batch
     test: Batch
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Optimisers and schedules of learning rates that step together.
+
+    Args:
+        optimizers: each with parameters of its own.
+        schedulers: each takes a step after every training step.
+    """
+
+    optimizers: Sequence[torch.optim.Optimizer]
+    schedulers: Sequence[torch.optim.lr_scheduler.LRScheduler] = ()
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+
+    def step(self) -> None:
+        """One training step by the gradients."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+        for scheduler in self.schedulers:
+            scheduler.step()
 
 
 class Task(abc.ABC):
@@ -33,7 +61,9 @@ class Task(abc.ABC):
             estimates the gradient where none is exact, and is the 1 of the speed ratios.
         oracle: the estimator that gives the exact gradient where it is applicable.
         batch_size: examples per minibatch.
+        optimizer: of the model: ``adam``, ``radam``, ``sgd`` (with momentum 0.9) or ``rmsprop``.
         learning_rate: of the model.
+        second_moment: Adam's and RAdam's decay of squared gradients.
         estimator_learning_rate: of an estimator's own parameters; as for the toy of Grathwohl et al. (2018),
             and ten times the model's as in Tucker et al. (2017).
     """
@@ -42,7 +72,9 @@ class Task(abc.ABC):
     baseline: ClassVar[str]
     oracle: ClassVar[str | None] = None
     batch_size: int = 100
+    optimizer: Method = "adam"
     learning_rate: float = 1e-3
+    second_moment: float = 0.999
     estimator_learning_rate: float = 1e-2
 
     @abc.abstractmethod
@@ -61,13 +93,40 @@ class Task(abc.ABC):
         """Hook: a program whose cost, at its nodes' means, is the expected cost; None where there is none."""
         return None
 
-    def optimizer(self, model: nn.Module, estimator: Estimator) -> torch.optim.Optimizer:
-        """Hook: Adam, with a learning rate of its own for what the estimator learns."""
-        groups = [
-            {"params": list(model.parameters()), "lr": self.learning_rate},
-            {"params": list(estimator.parameters()), "lr": self.estimator_learning_rate},
-        ]
-        return torch.optim.Adam([group for group in groups if group["params"]])
+    def trainer(self, model: nn.Module | None, estimator: Estimator) -> Trainer:
+        """What trains a model and what its estimator learns, or the latter alone; after ``estimator.prepare``."""
+        optimizers = [] if model is None else self.optimizers(model)
+        if own := list(estimator.parameters()):
+            optimizers.append(torch.optim.Adam(own, self.estimator_learning_rate, fused=True))
+        return Trainer(optimizers, self.schedulers(optimizers))
+
+    def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
+        """Hook: what trains the model."""
+        return [self.optimizer_of(model.parameters(), self.learning_rate)]
+
+    def schedulers(
+        self,
+        optimizers: Sequence[torch.optim.Optimizer],  # noqa: ARG002
+    ) -> list[torch.optim.lr_scheduler.LRScheduler]:
+        """Hook: what changes learning rates; each takes a step after every training step."""
+        return []
+
+    def optimizer_of(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+        """An optimiser as the task's protocol has it.
+
+        Raises:
+            ValueError: the task names one that is not known.
+        """
+        known: dict[str, Callable[..., torch.optim.Optimizer]] = {
+            "adam": functools.partial(torch.optim.Adam, betas=(0.9, self.second_moment), fused=True),
+            "radam": functools.partial(torch.optim.RAdam, betas=(0.9, self.second_moment)),
+            "sgd": functools.partial(torch.optim.SGD, momentum=0.9, fused=True),
+            "rmsprop": torch.optim.RMSprop,
+        }
+        if self.optimizer not in known:
+            raise ValueError(f"'optimizer' is one of {', '.join(known)}; got {self.optimizer!r}")
+        wanted = [parameter for parameter in parameters if parameter.requires_grad]
+        return known[self.optimizer](wanted, lr=learning_rate)
 
     def minibatches(self, train: Batch, generator: torch.Generator) -> Iterator[Batch]:
         """Endless minibatches in a new random order every epoch; the generator is on the data's device."""

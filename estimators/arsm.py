@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from estbench.families.coupled import Coupled
-from estbench.node import Categorical, Node
+from estbench.node import Categorical, Node, softmax
 
 
 class ARSM(Coupled):
@@ -36,7 +36,7 @@ class ARSM(Coupled):
     def gradient(self, node: Node, noise: Tensor, cost: Tensor) -> Tensor:
         classes = node.logits.shape[-1]
         # Gumbels are minus the logarithms of exponentials; exponentials over their sum are Dirichlet
-        weight = (-noise[0]).softmax(-1)
+        weight = softmax(-noise[0])
         table = cost[_which(classes, cost.device)]
         excess = (table - table.mean(0)).movedim((0, 1), (-2, -1))
         return torch.einsum("...cj,...uj->...uc", excess, 1 / classes - weight)

@@ -1,14 +1,17 @@
-r"""DARN: REINFORCE with the cost's expansion about the sample, taken at one half, as baseline.
+r"""DARN: REINFORCE with the cost's expansion about the sample, taken at a fixed centre, as baseline.
 
-.. math:: g = \big(f(b) - [f(b) + f'(b)^\top (\tfrac12 - b)]\big)\, \nabla \log q(b) \;\to\;
-    \tfrac12 |b - p| \, f'(b)
+.. math:: g = \big(f(b) - [f(b) + f'(b)^\top (c - b)]\big)\, \nabla \log q(b)
+    = \big(f'(b)^\top (b - c)\big)\, (b - p)
 
-bit by bit. The correction term that would make it unbiased is left out.
+variable by variable, with centre :math:`c = \tfrac12` for bits, where it is :math:`\tfrac12 |b - p| \, f'(b)`, and
+the uniform distribution :math:`c = 1/C` for one-hot vectors, which is the same for two classes. The correction term
+that would make it unbiased is left out.
 
-Biased, but exact where the cost is quadratic in each bit, and of lower order than straight-through. Bernoulli.
-One evaluation; uses the derivative of the cost.
+Biased, but exact where the cost is quadratic in each bit, and of lower order than straight-through. Bernoulli and
+categorical. One evaluation; uses the derivative of the cost.
 
-Reference: Gregor, Danihelka, Mnih, Blundell & Wierstra (2014), https://arxiv.org/abs/1310.8499
+Reference: Gregor, Danihelka, Mnih, Blundell & Wierstra (2014), https://arxiv.org/abs/1310.8499; for categorical
+variables Jang, Gu & Poole (2017) give results but no formula: the one here is this package's reading.
 """
 
 from torch import Tensor
@@ -21,11 +24,13 @@ from estbench.node import Bernoulli, Node
 class DARN(Pathwise):
     """The estimator of deep autoregressive networks."""
 
-    accepts = (Bernoulli,)
     unbiased = False
     hard = True
     paper = "Gregor, Danihelka, Mnih, Blundell & Wierstra (2014), https://arxiv.org/abs/1310.8499"
 
     def sample(self, name: str, node: Node) -> Tensor:
         value = node.sample()
-        return value + silent(node.score(value).abs().detach() / 2 * node.logits)
+        along = silent(node.score(value).detach() * node.logits)
+        if isinstance(node, Bernoulli):
+            return value + (value - 0.5) * along
+        return value + (value - 1 / value.shape[-1]) * along.sum(-1, keepdim=True)

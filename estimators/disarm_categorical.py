@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from estbench.families.coupled import Coupled
-from estbench.node import Categorical, Node
+from estbench.node import Categorical, Node, softmax
 
 Split = tuple[list[int], list[int]]
 
@@ -84,7 +84,7 @@ def _masked(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def _shares(logits: Tensor, mask: Tensor) -> Tensor:
-    return _masked(logits, mask).softmax(-1)
+    return softmax(_masked(logits, mask))
 
 
 def _decisions(logits: Tensor, left: Tensor, right: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from estbench.estimator import silent
 from estbench.families.pathwise import Pathwise
-from estbench.node import Node
+from estbench.node import Node, log_softmax
 
 
 class ZGR(Pathwise):
@@ -27,6 +27,6 @@ class ZGR(Pathwise):
     def sample(self, name: str, node: Node) -> Tensor:
         value = node.sample()
         hot, of_classes = node.to_hot(value), node.classes()
-        log_q = (hot * of_classes.logits.log_softmax(-1)).sum(-1, keepdim=True)
+        log_q = (hot * log_softmax(of_classes.logits)).sum(-1, keepdim=True)
         score_part = node.from_hot(of_classes.score(hot).detach() * log_q)
         return value + silent((node.mean + score_part) / 2)

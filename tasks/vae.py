@@ -2,12 +2,21 @@ r"""VAE: one layer of Bernoulli or categorical latents.
 
 .. math:: \mathrm{ELBO} = \mathbb E_{q(z|x)} \log \frac{p(z)\,p(x|z)}{q(z|x)}
 
-The linear one is 784-200-784 (or 784-(20x10)-784) on MNIST, as in Jang, Gu & Poole (2017),
-https://arxiv.org/abs/1611.01144; the nonlinear one has two hidden layers of 200 LeakyReLU units on either
-side, as in Titsias & Shi (2022), https://arxiv.org/abs/2111.05300.
+The defaults are the model and the training of Jang, Gu & Poole (2017), https://arxiv.org/abs/1611.01144: linear
+maps 784-200-784 or 784-(20x10)-784, a learned prior, images binarised once, SGD with momentum. Others:
+
+- Dong, Mnih & Tucker (2020), https://arxiv.org/abs/2006.10680: ``hidden=200 200``, ``binarisation=dynamic``,
+  ``optimizer=adam``, ``learning_rate=0.0001``, ``prior_learning_rate=0.01``, ``batch_size=50``.
+- Shi, Zhou, Hwang, Titsias & Mackey (2022), https://arxiv.org/abs/2202.09497: ``hidden=200 200``,
+  ``binarisation=dynamic``, ``optimizer=adam``, ``prior=fixed``, ``centre=false``.
+- Liu, Dong, Liu, Yu & Gao (2023), https://arxiv.org/abs/2304.08612: ``latents=categorical``, ``units=4``,
+  ``classes=8``, ``hidden=512 256``, ``activation=relu``, ``binarisation=none``, ``kl=analytic``, ``prior=fixed``,
+  ``centre=false``, ``optimizer=adam`` or ``radam``.
 """
 
 import itertools
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -16,23 +25,32 @@ from torch import Tensor, nn
 from estbench import data
 from estbench.node import Bernoulli, Categorical
 from estbench.program import Program, Sample
-from estbench.task import Batch, Splits, Task
+from estbench.task import Batch, Method, Splits, Task
+
+Activation = Literal["leaky_relu", "relu", "tanh"]
 
 
 class VAE(Task):
     """A variational autoencoder with discrete latents.
 
     Args:
-        dataset: ``digits`` or ``mnist``.
+        dataset: a data set of images; ``estbench data list`` names them.
         latents: ``bernoulli`` or ``categorical``.
         units: latent variables; 0 for 200 Bernoulli or 20 categorical ones.
         classes: of a categorical variable.
-        network: ``linear`` or ``nonlinear`` encoder and decoder.
-        hidden: width of the two hidden layers of the nonlinear networks.
+        hidden: widths of the encoder's hidden layers, separated by spaces; the decoder has them in reverse.
+        activation: of hidden units; ``leaky_relu`` has slope 0.3.
         prior: ``learned`` or ``fixed`` (uniform).
-        binarisation: ``dynamic``, ``fixed`` or ``threshold``.
+        kl: ``sampled`` or ``analytic`` divergence from the prior; at relaxed samples the sampled one takes the
+            discrete log-probabilities, as in Jang, Gu & Poole.
+        binarisation: ``fixed``, ``dynamic``, ``threshold`` or ``none`` (grey levels as targets).
+        centre: whether the mean image is taken off the encoder's input and is where the decoder starts.
         batch_size: examples per minibatch.
-        learning_rate: of Adam.
+        optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
+        learning_rate: of the optimiser.
+        prior_learning_rate: of plain SGD for the prior alone; 0 to train it with the rest.
+        decay: factor of the learning rates after every ``decay_every`` steps.
+        decay_every: training steps.
     """
 
     objective = "elbo"
@@ -41,31 +59,49 @@ class VAE(Task):
 
     def __init__(
         self,
-        dataset: Literal["digits", "mnist"] = "digits",
+        dataset: data.Dataset = "digits",
         latents: Literal["bernoulli", "categorical"] = "bernoulli",
         units: int = 0,
         classes: int = 10,
-        network: Literal["linear", "nonlinear"] = "linear",
-        hidden: int = 200,
+        hidden: int | str = "",
+        activation: Activation = "leaky_relu",
         prior: Literal["learned", "fixed"] = "learned",
-        binarisation: Literal["dynamic", "fixed", "threshold"] = "dynamic",
+        kl: Literal["sampled", "analytic"] = "sampled",
+        binarisation: data.Binarisation = "fixed",
+        centre: bool = True,
         batch_size: int = 100,
+        optimizer: Method = "sgd",
         learning_rate: float = 1e-3,
+        prior_learning_rate: float = 0.0,
+        decay: float = 1.0,
+        decay_every: int = 1000,
     ) -> None:
-        if units < 0 or hidden < 1 or classes < 2 or batch_size < 1:
+        if units < 0 or classes < 2 or batch_size < 1 or decay_every < 1:
             raise ValueError(
-                f"a VAE needs units >= 0, hidden >= 1, classes >= 2 and batch_size >= 1; got {units=}, "
-                f"{hidden=}, {classes=}, {batch_size=}"
+                f"a VAE needs units >= 0, classes >= 2, batch_size >= 1 and decay_every >= 1; got {units=}, "
+                f"{classes=}, {batch_size=}, {decay_every=}"
             )
-        self.dataset, self.network, self.hidden, self.prior = dataset, network, hidden, prior
-        self.binarisation, self.batch_size, self.learning_rate = binarisation, batch_size, learning_rate
-        categorical = latents == "categorical"
-        self.shape = (units or 20, classes) if categorical else (units or 200,)
+        self.dataset, self.binarisation, self.batch_size = dataset, binarisation, batch_size
+        self.hidden, self.activation = widths(hidden), activation
+        self.prior, self.kl, self.centre = prior, kl, centre
+        self.optimizer, self.learning_rate, self.prior_learning_rate = optimizer, learning_rate, prior_learning_rate
+        self.decay, self.decay_every = decay, decay_every
+        self.shape = (units or 20, classes) if latents == "categorical" else (units or 200,)
 
     def model(self) -> nn.Module:
         mean = data.images(self.dataset).train[0].mean(0)
-        hidden = (self.hidden, self.hidden) if self.network == "nonlinear" else ()
-        return _VAE(mean, self.shape, hidden, learned=self.prior == "learned")
+        latents, pixels = math.prod(self.shape), len(mean)
+        model = _VAE(
+            mean if self.centre else torch.zeros_like(mean),
+            network((pixels, *self.hidden, latents), self.activation),
+            network((latents, *self.hidden[::-1], pixels), self.activation),
+            _Prior(self.shape, learned=self.prior == "learned"),
+            analytic=self.kl == "analytic",
+        )
+        if self.centre:
+            with torch.no_grad():
+                model.decoder[-1].bias.copy_(mean.clamp(0.01, 0.99).logit())
+        return model
 
     def splits(self) -> Splits:
         return data.binarised(self.dataset, self.binarisation)
@@ -73,12 +109,37 @@ class VAE(Task):
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
         return (data.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
 
+    def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
+        if not self.prior_learning_rate or self.prior == "fixed":
+            return [self.optimizer_of(model.parameters(), self.learning_rate)]
+        rest = [p for name, p in model.named_parameters() if not name.startswith("prior.")]
+        prior = torch.optim.SGD(model.get_submodule("prior").parameters(), self.prior_learning_rate)
+        return [self.optimizer_of(rest, self.learning_rate), prior]
 
-def network(widths: tuple[int, ...]) -> nn.Sequential:
-    """Linear layers of these widths with LeakyReLU (slope 0.3) between them."""
+    def schedulers(self, optimizers: Sequence[torch.optim.Optimizer]) -> list[torch.optim.lr_scheduler.LRScheduler]:
+        if self.decay == 1.0:
+            return []
+        return [torch.optim.lr_scheduler.StepLR(each, self.decay_every, self.decay) for each in optimizers]
+
+
+def widths(text: int | str) -> tuple[int, ...]:
+    """The widths of hidden layers: ``"512 256"`` is two.
+
+    Raises:
+        ValueError: one of them is no positive whole number.
+    """
+    parts = str(text).split()
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise ValueError(f"'hidden' takes widths separated by spaces, such as 512 256; got {text!r}")
+    return tuple(int(part) for part in parts)
+
+
+def network(widths: tuple[int, ...], activation: Activation = "leaky_relu") -> nn.Sequential:
+    """Linear layers of these widths with an activation between them."""
+    make = {"leaky_relu": lambda: nn.LeakyReLU(0.3), "relu": nn.ReLU, "tanh": nn.Tanh}[activation]
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(0.3)]
+        layers += [nn.Linear(inputs, outputs), make()]
     return nn.Sequential(*layers[:-1])
 
 
@@ -89,28 +150,32 @@ class _Prior(nn.Module):
 
 
 class _VAE(nn.Module):
-    mean: Tensor
+    centre: Tensor
 
-    def __init__(self, mean: Tensor, shape: tuple[int, ...], hidden: tuple[int, ...], *, learned: bool) -> None:
+    def __init__(
+        self, centre: Tensor, encoder: nn.Sequential, decoder: nn.Sequential, prior: _Prior, *, analytic: bool
+    ) -> None:
         super().__init__()
-        self.shape, width = shape, int(torch.tensor(shape).prod())
-        self.register_buffer("mean", mean)
-        self.encoder = network((len(mean), *hidden, width))
-        self.decoder = network((width, *hidden[::-1], len(mean)))
-        self.prior = _Prior(shape, learned=learned)
-        with torch.no_grad():
-            self.decoder[-1].bias.copy_(mean.clamp(0.01, 0.99).logit())
+        self.register_buffer("centre", centre)
+        self.encoder, self.decoder, self.prior, self.analytic = encoder, decoder, prior, analytic
 
     def node(self, logits: Tensor, given: Tensor | None = None) -> Bernoulli | Categorical:
-        return Categorical(logits, given) if len(self.shape) == 2 else Bernoulli(logits, given)
+        return Categorical(logits, given) if self.prior.logits.ndim == 2 else Bernoulli(logits, given)
+
+    def decode(self, z: Tensor) -> Bernoulli:
+        return Bernoulli(self.decoder(z.flatten(-self.prior.logits.ndim)))
 
     def forward(self, x: Tensor) -> Program:
-        centred = x - self.mean
-        q = self.node(self.encoder(centred).unflatten(-1, self.shape), centred)
+        centred = x - self.centre
+        q, p = (
+            self.node(self.encoder(centred).unflatten(-1, self.prior.logits.shape), centred),
+            self.node(self.prior.logits),
+        )
+        kl = q.log_prob(q.mean) - p.log_prob(q.mean) if self.analytic else None
 
         def program(sample: Sample) -> Tensor:
             z, log_q = sample("z", q)
-            log_px = Bernoulli(self.decoder(z.flatten(-len(self.shape)))).log_prob(x)
-            return log_q - self.node(self.prior.logits).log_prob(z) - log_px
+            divergence = log_q - p.log_prob(z) if kl is None else kl
+            return divergence - self.decode(z).log_prob(x)
 
         return program

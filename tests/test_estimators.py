@@ -127,6 +127,25 @@ def test_zgr_of_bits_is_darn():
             torch.testing.assert_close(one, other)
 
 
+def test_darn_of_two_classes_is_that_of_bits():
+    """The gradient with respect to the second class's logit is that with respect to the bit's."""
+    for value in Bernoulli(LOGITS["bits"]).support():
+        node = Bernoulli(LOGITS["bits"])
+        hot = FixedClasses(node.classes().logits, value=node.to_hot(value))
+        of_bits = gradient(load_estimator("darn"), FixedBits(LOGITS["bits"], value=value), cubic)
+        of_classes = gradient(load_estimator("darn"), hot, lambda one: cubic(one[..., 1]))
+        torch.testing.assert_close(of_classes[..., 1], of_bits)
+
+
+def test_darn_of_classes_is_exact_for_linear_costs():
+    """Whatever its centre: the covariance of the sample and the score is the derivative of the mean."""
+
+    def linear(hot):
+        return (hot * torch.arange(hot.shape[-1], dtype=hot.dtype)).sum((-2, -1))
+
+    torch.testing.assert_close(expected(load_estimator("darn"), "classes", linear), exact("classes", linear))
+
+
 @pytest.mark.parametrize("name", ["unordered_set[samples=8]", "sum_and_sample[samples=8]", "rao_blackwell[summed=7]"])
 def test_taking_all_values_is_exact(name):
     """Estimators with distinct values have no variance once they take all of them."""

@@ -166,7 +166,9 @@ def test_training_is_reproducible_and_starts_alike():
 
 def test_training_raises_the_elbo_and_the_bound_is_above_it():
     """After 200 steps the ELBO is higher than at the start, and the 20-sample bound higher still."""
-    rows = measured(Training(steps=200, evaluations=1, samples=20), bench("vae[learning_rate=0.01]"), "disarm")
+    rows = measured(
+        Training(steps=200, evaluations=1, samples=20), bench("vae[learning_rate=0.01,optimizer=adam]"), "disarm"
+    )
     by = {(row.metric, row.step): row.value for _, row in rows}
     assert by["elbo_test", 200] > by["elbo_test", 0] + 1
     assert by["bound20_test", 200] > by["elbo_test", 200]

@@ -16,8 +16,10 @@ TASKS = [
     "sigmoid_belief_net",
     "sigmoid_belief_net[latents=categorical,units=2]",
     "vae[units=3]",
-    "vae[latents=categorical,units=2,classes=3,network=nonlinear,prior=fixed,binarisation=fixed]",
+    "vae[latents=categorical,units=2,classes=3,hidden=30 20,prior=fixed,kl=analytic]",
+    "vae[units=3,binarisation=none,hidden=20,activation=relu,centre=false]",
     "structured_prediction[units=3]",
+    "structured_prediction[units=2,layers=3]",
     "structured_prediction[latents=categorical,units=2,classes=3,binarisation=dynamic]",
 ]
 

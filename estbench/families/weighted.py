@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from estbench.estimator import Estimator, NotApplicableError, full_cost, inject
-from estbench.node import Categorical, Node, one_hot
+from estbench.node import Categorical, Node, log_softmax, one_hot
 from estbench.program import Program, Sites, plate
 
 
@@ -70,7 +70,7 @@ class Weighted(Estimator):
 
 def most_probable(node: Categorical, count: int) -> Tensor:
     """The most probable joint values, ``(count, *batch, units, classes)``: a beam search, which is exact here."""
-    log_probs = node.logits.log_softmax(-1)
+    log_probs = log_softmax(node.logits)
     units, classes = node.logits.shape[-2:]
     total = torch.zeros_like(log_probs[..., 0, :1])
     index = torch.zeros_like(log_probs[..., :1, :0], dtype=torch.long)
@@ -85,7 +85,7 @@ def most_probable(node: Categorical, count: int) -> Tensor:
 
 def draw_outside(node: Categorical, taken: Tensor) -> Tensor:
     """A draw given that it is none of the values ``(taken, *batch, units, classes)``, unit after unit."""
-    log_probs = node.logits.log_softmax(-1)
+    log_probs = log_softmax(node.logits)
     each = (taken * log_probs).sum(-1)
     rest = (each.flip(-1).cumsum(-1).flip(-1) - each).exp()
     alike = torch.ones_like(rest[..., 0])

@@ -113,16 +113,13 @@ def train_along(bench: Bench, steps: int, follower: Estimator | None) -> nn.Modu
     model, leader = bench.model(), bench.baseline().to(bench.device)
     minibatches = bench.minibatches(bench.splits().train)
     leader.prepare(model(*next(bench.minibatches(bench.splits().train))))
-    lead = bench.task.optimizer(model, leader)
-    follow = None
-    if follower is not None and any(True for _ in follower.parameters()):
-        follow = bench.task.optimizer(nn.Module(), follower)
+    lead = bench.task.trainer(model, leader)
+    follow = bench.task.trainer(None, follower) if follower is not None else None
     for step, batch in zip(range(steps), minibatches, strict=False):
-        if follower is not None:
-            follower.zero_grad()
+        if follower is not None and follow is not None:
+            follow.zero_grad()
             follower(model(*batch)).backward()
-            if follow is not None:
-                follow.step()
+            follow.step()
         # a follower uses up random numbers; the trajectory must not depend on it
         bench.sow("trajectory", step)
         lead.zero_grad()

@@ -79,18 +79,18 @@ class _Runner:
         model = bench.model()
         batch = next(bench.minibatches(bench.splits().train))
         estimator.to(bench.device).prepare(model(*batch))
-        optimizer = bench.task.optimizer(model, estimator)
+        trainer = bench.task.trainer(model, estimator)
 
         def gradient() -> None:
-            optimizer.zero_grad()
+            trainer.zero_grad()
             estimator(model(*batch)).backward()
 
         def step() -> None:
             gradient()
-            optimizer.step()
+            trainer.step()
 
         step()
-        return cls(optimizer.zero_grad, gradient, step)
+        return cls(trainer.zero_grad, gradient, step)
 
     def peak_memory(self, device: torch.device) -> int:
         """Bytes that one gradient has allocated at its peak, above what was there before."""

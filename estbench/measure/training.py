@@ -50,17 +50,17 @@ class Training(Measure):
         minibatches = bench.minibatches(splits.train)
         bench.sow("prepare")
         estimator.prepare(model(*next(bench.minibatches(splits.train))))
-        optimizer = bench.task.optimizer(model, estimator)
+        trainer = bench.task.trainer(model, estimator)
         bench.sow("training", str(type(estimator)))
         step, seconds = 0, 0.0
         yield from self._evaluate(bench, model, step, seconds)
         for stop in (round(self.steps * (k + 1) / self.evaluations) for k in range(self.evaluations)):
             start = time.perf_counter()
             for _ in range(step, stop):
-                optimizer.zero_grad()
+                trainer.zero_grad()
                 loss = estimator(model(*next(minibatches)))
                 loss.backward()
-                optimizer.step()
+                trainer.step()
             seconds += time.perf_counter() - start
             step = stop
             if not math.isfinite(loss.item()):
