@@ -73,6 +73,9 @@ def compare(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Fraction of the training steps that the suite asks for, 0.1 for a tenth.")
+    ] = None,
     suite: Annotated[str, typer.Option(help="A .toml file, or the name of a suite shipped with estbench.")] = "quick",
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")] = None,
     store: Annotated[Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")] = Path(
@@ -96,7 +99,7 @@ def compare(
         for key, texts in (("tasks", tasks), ("estimators", estimators), ("measures", measures))
         if texts
     }
-    overrides |= {k: v for k, v in (("device", device), ("dtype", dtype)) if v is not None}
+    overrides |= {k: v for k, v in (("device", device), ("dtype", dtype), ("scale", scale)) if v is not None}
     if seeds is not None:
         overrides["seeds"] = _seeds(seeds)
     files = tuple(str(path.resolve()) for path in plugin or ())

@@ -5,6 +5,7 @@ import json
 import shlex
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from tqdm import tqdm
 
-from estbench import executors, report, run, suite
+from estbench import executors, report, run, suite, tuning
 from estbench import plan as planning
 from estbench.environment import environment
 from estbench.estimator import Estimator
@@ -61,15 +62,23 @@ def compare(request: Request, console: Console, *, dry_run: bool = False) -> int
         print(f"estbench: {problem}", file=sys.stderr)  # noqa: T201
     wanted = suite.load(request.suite, request.overrides)
     _prepare_torch(wanted.device, request.threads)
+    trials = _Tuning.of(wanted, request.files)
     plan = planning.make(wanted, request.files)
+    if trials:
+        console.print(f"{len(trials.plan.cells)} candidates to choose from on validation, then")
     console.print(f"{len(plan.cells)} cells: {_counts(plan)}.")
     if dry_run:
-        for cell in plan.cells:
+        for cell in (*(trials.plan.cells if trials else ()), *plan.cells):
             console.print(escape(str(cell)))
         return 0
     out = request.out or Path("runs") / f"{started:%Y%m%d-%H%M%S}"
     out_store, store = Store(out), Store(request.store)
     executor = executors.make(request.executor, request.workers, plan.cells[0].device)
+    if trials:
+        _, interrupted = _measure(trials.plan, store, executor)
+        if interrupted:
+            return _interrupted(console)
+        plan = planning.make(wanted, request.files, trials.choose(store, out))
     results, interrupted = _measure(plan, store, executor)
     about = {
         "command": shlex.join(["estbench", *sys.argv[1:]]),
@@ -84,10 +93,32 @@ def compare(request: Request, console: Console, *, dry_run: bool = False) -> int
     for table in report.terminal_table(results):
         console.print(table)
     _close(results, out, console)
-    if interrupted:
-        console.print("Interrupted; what was measured is kept: the same command goes on from here.")
-        return 130
-    return int((results["status"] == "failed").any())
+    return _interrupted(console) if interrupted else int((results["status"] == "failed").any())
+
+
+def _interrupted(console: Console) -> int:
+    console.print("Interrupted; what was measured is kept: the same command goes on from here.")
+    return 130
+
+
+@dataclass(frozen=True)
+class _Tuning:
+    """What is trained to choose options on validation."""
+
+    plan: planning.Plan
+    groups: Mapping[planning.Pair, Sequence[planning.Cell]]
+
+    @classmethod
+    def of(cls, wanted: suite.Suite, files: tuple[str, ...]) -> "_Tuning | None":
+        return cls(*planning.candidates(wanted, files)) if any(each.tune for each in wanted.comparisons) else None
+
+    def choose(self, store: Store, out: Path) -> dict[planning.Pair, planning.Pair]:
+        """What was chosen; all candidates are listed in ``tuning.csv``."""
+        rows = {cell: found for cell in self.plan.cells if (found := store.get(self.plan.key(cell))) is not None}
+        done = {key: cells for key, cells in self.groups.items() if all(cell in rows for cell in cells)}
+        chosen, table = tuning.choose(done, rows)
+        write_atomically(out / "tuning.csv", table.to_csv(index=False).encode())
+        return chosen
 
 
 def _prepare_torch(device: str, threads: int | None) -> None:

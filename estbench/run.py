@@ -1,6 +1,7 @@
 """Running: a cell becomes rows, whatever happens in it."""
 
 import functools
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from estbench.plan import Cell, Plan
 from estbench.plugins import Catalogue, discover
 from estbench.spec import Spec
 from estbench.store import COLUMNS, Store
+from estbench.task import Task
 
 
 def run(plan: Plan, store: Store, executor: Executor) -> Iterator[tuple[Cell, pd.DataFrame, bool]]:
@@ -51,11 +53,19 @@ def measure(cell: Cell) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def task_of(cell: Cell) -> Task:
+    """The task of a cell."""
+    return _bench(cell.task, cell.files, cell.seed, cell.device, cell.dtype).task
+
+
 def _record(cell: Cell, spec: Spec, row: Row) -> dict[str, Any]:
+    options = {**cell.task.options, **spec.options}
+    chosen = {name: options[name] for name in cell.tuned if name in options}
     return {
-        "task": str(cell.task),
+        "task": str(cell.task.without(cell.tuned)),
         "estimator": spec.name,
-        "params": spec.params,
+        "params": spec.without(cell.tuned).params,
+        "chosen": json.dumps(chosen, sort_keys=True),
         "seed": cell.seed,
         "device": cell.device,
         "dtype": cell.dtype,

@@ -13,6 +13,7 @@ COLUMNS = (
     "task",
     "estimator",
     "params",
+    "chosen",
     "seed",
     "device",
     "dtype",

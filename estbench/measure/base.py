@@ -127,9 +127,12 @@ class Measure(abc.ABC):
     Attributes:
         joint: whether all estimators of a task are measured together, interleaved in time, or each alone.
         repeated: whether it is done for every seed; a measure that repeats within itself takes the first.
+        tuned: whether each estimator is measured with the task's options that suit it best, such as its own learning
+            rate; other measures take all on the same task.
     """
 
     joint: ClassVar[bool] = False
+    tuned: ClassVar[bool] = False
     repeated: ClassVar[bool] = False
 
     @abc.abstractmethod

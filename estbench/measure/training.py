@@ -17,6 +17,7 @@ from estbench.stats import Interval
 from estbench.task import Batch
 
 ROWS_AT_ONCE = 2**11
+VALIDATION_SAMPLES = 100
 
 
 class Training(Measure):
@@ -25,11 +26,13 @@ class Training(Measure):
     Args:
         steps: training steps.
         evaluations: how often the objective is evaluated along the way, evenly spaced.
-        samples: size of the multi-sample bound of an ELBO or NLL at the end; 0 leaves it out.
+        samples: size of the multi-sample bound of an ELBO or NLL on the test images at the end; 0 leaves it out. On
+            the validation images, where it only serves to choose, it is at most 100.
         examples: evaluate the training objective on that many examples.
     """
 
     repeated = True
+    tuned = True
 
     def __init__(self, steps: int = 1000, evaluations: int = 10, samples: int = 100, examples: int = 1000) -> None:
         if steps < 1 or evaluations < 1 or samples < 0 or examples < 1:
@@ -75,10 +78,10 @@ class Training(Measure):
             for split, data in named.items():
                 costs = self._costs(bench, model, data)
                 rows.append(_row(objective, f"{objective}_{split}", costs, step, seconds))
-                if self.samples and step == self.steps and split != "train" and objective != "loss":
-                    bound = _in_chunks(model, data, self.samples)
-                    name = "bound" if objective == "elbo" else objective
-                    rows.append(_row(objective, f"{name}{self.samples}_{split}", bound, step, seconds))
+                samples = min(self.samples, VALIDATION_SAMPLES) if split == "valid" else self.samples
+                if samples and step == self.steps and split != "train" and objective != "loss":
+                    bound = _in_chunks(model, data, samples)
+                    rows.append(_row(objective, f"{bound_name(objective)}{samples}_{split}", bound, step, seconds))
         return rows
 
     def _costs(self, bench: Bench, model: nn.Module, data: Batch) -> Tensor:
@@ -86,6 +89,11 @@ class Training(Measure):
         with torch.no_grad():
             exact = bench.task.closed_form(model, data)
             return run(exact, mean)[0] if exact else _in_chunks(model, data, 1)
+
+
+def bound_name(objective: str) -> str:
+    """What the multi-sample bound of an objective is called in results, before its number of samples."""
+    return "bound" if objective == "elbo" else objective
 
 
 def _in_chunks(model: nn.Module, data: Batch, samples: int) -> Tensor:

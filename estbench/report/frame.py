@@ -11,7 +11,7 @@ from estbench.report.text import plain
 from estbench.spec import Spec
 from estbench.store import COLUMNS
 
-_TEXT = ("task", "estimator", "params", "device", "dtype", "measure", "metric", "unit", "status", "error")
+_TEXT = ("task", "estimator", "params", "chosen", "device", "dtype", "measure", "metric", "unit", "status", "error")
 _NUMBERS = ("step", "seconds", "value", "low", "high", "n")
 
 
@@ -24,6 +24,8 @@ def prepare(results: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: columns are missing.
     """
+    # results from before anything was tuned
+    results = results if "chosen" in results else results.assign(chosen="{}")
     missing = [column for column in COLUMNS if column not in results.columns]
     if missing:
         raise ValueError(f"results need the columns of docs/results.md; missing: {', '.join(missing)}")
@@ -58,6 +60,16 @@ def label(estimator: str, params: str) -> str:
     except json.JSONDecodeError:
         options = {"params": params}
     return plain(Spec(estimator, options if isinstance(options, dict) else {"params": options}))
+
+
+def tuned(chosen: str) -> str:
+    """Options chosen on validation, in words: ``learning_rate 0.003``."""
+    try:
+        options = json.loads(chosen or "{}")
+    except json.JSONDecodeError:
+        return plain(chosen)
+    pairs = options.items() if isinstance(options, dict) else ()
+    return plain(", ".join(f"{name} {value}" for name, value in pairs))
 
 
 def measured(rows: pd.DataFrame, measure: str) -> pd.DataFrame:

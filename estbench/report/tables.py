@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from estbench.report import frame
 from estbench.report.quantities import Quantity
 from estbench.report.study import Study
 from estbench.report.text import MISSING, decimals_for, fixed, listing, number, shorten
@@ -114,7 +115,15 @@ def _row(study: Study, task: str, label: str, headings: list[Heading], columns: 
             cells.append(_cell(heading, column[label]))
         else:
             cells.append(_blank(own[own["measure"] == heading.quantity.measure]))
-    return Row(label, study.families.get(label, ""), cells, _notes(own))
+    return Row(label, study.families.get(label, ""), cells, [*_tuned(study, task, label), *_notes(own)])
+
+
+def _tuned(study: Study, task: str, label: str) -> list[str]:
+    """What was chosen on validation for this estimator."""
+    rows = study.rows
+    found = rows.loc[(rows["task"] == task) & (rows["label"] == label) & (rows["measure"] == "training"), "chosen"]
+    chosen = dict.fromkeys(found.map(frame.tuned))
+    return [f"chosen on validation: {text}" for text in chosen if text]
 
 
 def _blank(reasons: pd.DataFrame) -> Cell:
