@@ -11,7 +11,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -162,13 +162,40 @@ def images(name: str) -> Splits:
     raise UserError(f"unknown data set {name!r}; known: digits, {', '.join(SOURCES)}")
 
 
+@functools.lru_cache(maxsize=2)
+def labels(name: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Classes 0 to 9 of the images of training, validation and test set, each ``(examples,)`` int64.
+
+    Raises:
+        UserError: the data set is unknown, has no labels, or cannot be had.
+    """
+    if name == "digits":
+        bundled, order = _bundled(), _digits_order()
+        train, valid, test = torch.tensor(bundled.target)[order].split(_DIGITS_SIZES)
+        return train, valid, test
+    if name == "mnist":
+        classes = _idx_labels(MNIST.read("train-labels-idx1-ubyte.gz"))
+        return classes[:50_000], classes[50_000:], _idx_labels(MNIST.read("t10k-labels-idx1-ubyte.gz"))
+    raise UserError(f"no labels of a data set {name!r}; known: digits, {', '.join(SOURCES)}")
+
+
+_DIGITS_SIZES = [1197, 300, 300]
+
+
 def _digits() -> Splits:
+    pixels = torch.tensor(_bundled().data / 16.0, dtype=torch.float32)[_digits_order()]
+    return Splits(*((part,) for part in pixels.split(_DIGITS_SIZES)))
+
+
+def _bundled() -> Any:
     from sklearn.datasets import load_digits  # noqa: PLC0415  (slow)
 
-    pixels = torch.tensor(load_digits().data / 16.0, dtype=torch.float32)
-    # the file is ordered by writer: a fixed shuffle makes the splits alike
-    pixels = pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))]
-    return Splits((pixels[:1197],), (pixels[1197:1497],), (pixels[1497:],))
+    return load_digits()
+
+
+def _digits_order() -> Tensor:
+    """A fixed shuffle: the file is ordered by writer, and the splits are to be alike."""
+    return torch.randperm(sum(_DIGITS_SIZES), generator=torch.Generator().manual_seed(0))
 
 
 def _idx(content: bytes) -> Tensor:
@@ -176,6 +203,11 @@ def _idx(content: bytes) -> Tensor:
     raw = np.frombuffer(content, np.uint8)
     count, rows, columns = raw[4:16].view(">i4")
     return torch.tensor(raw[16:].reshape(count, rows * columns), dtype=torch.float32) / 255
+
+
+def _idx_labels(content: bytes) -> Tensor:
+    """Labels of an IDX file."""
+    return torch.tensor(np.frombuffer(content, np.uint8)[8:], dtype=torch.long)
 
 
 FIXED_SEED = 20170424

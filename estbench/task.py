@@ -89,6 +89,20 @@ class Task(abc.ABC):
         """Hook: what training sees of a minibatch, a fresh random binarisation for instance."""
         return batch
 
+    def supplement(self, batch: Batch, train: Batch, generator: torch.Generator) -> Batch:  # noqa: ARG002
+        """Hook: a minibatch with what training adds to it, labelled examples for instance; evaluation adds nothing.
+
+        Args:
+            batch: the minibatch as ``view`` returned it.
+            train: the whole training split.
+            generator: on the data's device.
+        """
+        return batch
+
+    def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
+        """Hook: what evaluation tells beside the objective, by name; a value per example ``(examples,)``."""
+        return {}
+
     def closed_form(self, model: nn.Module, batch: Batch) -> Program | None:  # noqa: ARG002
         """Hook: a program whose cost, at its nodes' means, is the expected cost; None where there is none."""
         return None
@@ -136,4 +150,5 @@ class Task(abc.ABC):
             order = torch.randperm(examples, generator=generator, device=train[0].device)
             for start in range(0, examples - size + 1, size):
                 index = order[start : start + size]
-                yield self.view(tuple(x[index] for x in train), generator)
+                batch = self.view(tuple(x[index] for x in train), generator)
+                yield self.supplement(batch, train, generator)

@@ -164,6 +164,19 @@ def test_training_is_reproducible_and_starts_alike():
     assert starts[0] == starts[1]
 
 
+def test_training_tells_what_the_task_tells_of_each_example():
+    """Accuracy has a row for each split, the share of right examples with its interval, beside the objective."""
+    name = "semi_supervised[width=4,batch_size=20]"
+    rows = figures(Training(steps=3, evaluations=1, samples=0, examples=50), bench(name), "rloo", step=3)
+    objectives = {f"{metric}_{split}" for metric in ("elbo", "accuracy") for split in ("train", "valid", "test")}
+    assert set(rows) == objectives
+    row = rows["accuracy_test"]
+    error = (row.value * (1 - row.value) / 299) ** 0.5
+    assert (row.n, row.unit) == (300, "")
+    assert 300 * row.value == pytest.approx(round(300 * row.value), abs=1e-6)
+    assert row.high - row.low == pytest.approx(2 * 1.96 * error)
+
+
 def test_training_raises_the_elbo_and_the_bound_is_above_it():
     """After 200 steps the ELBO is higher than at the start, and the 20-sample bound higher still."""
     rows = measured(

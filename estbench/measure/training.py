@@ -77,11 +77,13 @@ class Training(Measure):
             named: dict[str, Batch] = {"train": few, "valid": splits.valid, "test": splits.test}
             for split, data in named.items():
                 costs = self._costs(bench, model, data)
-                rows.append(_row(objective, f"{objective}_{split}", costs, step, seconds))
+                rows.append(_objective_row(objective, f"{objective}_{split}", costs, step, seconds))
+                for name, values in _metrics(bench, model, data).items():
+                    rows.append(_row(f"{name}_{split}", values, "", step, seconds))
                 samples = min(self.samples, VALIDATION_SAMPLES) if split == "valid" else self.samples
                 if samples and step == self.steps and split != "train" and objective != "loss":
-                    bound = _in_chunks(model, data, samples)
-                    rows.append(_row(objective, f"{bound_name(objective)}{samples}_{split}", bound, step, seconds))
+                    bound, name = _in_chunks(model, data, samples), bound_name(objective)
+                    rows.append(_objective_row(objective, f"{name}{samples}_{split}", bound, step, seconds))
         return rows
 
     def _costs(self, bench: Bench, model: nn.Module, data: Batch) -> Tensor:
@@ -98,20 +100,34 @@ def bound_name(objective: str) -> str:
 
 def _in_chunks(model: nn.Module, data: Batch, samples: int) -> Tensor:
     """The negative multi-sample bound of each example; with one sample, its cost."""
-    size = max(1, ROWS_AT_ONCE // samples)
     with torch.no_grad():
         parts = []
-        for start in range(0, len(data[0]), size):
-            program = model(*(x[start : start + size] for x in data))
-            cost, _ = run(program, repeat(draw, samples))
+        for chunk in _chunks(data, max(1, ROWS_AT_ONCE // samples)):
+            cost, _ = run(model(*chunk), repeat(draw, samples))
             parts.append(math.log(samples) - (-cost).logsumexp(0))
     return torch.cat(parts)
 
 
-def _row(objective: str, metric: str, costs: Tensor, step: int, seconds: float) -> Row:
-    values = costs.double() * (-1 if objective == "elbo" else 1)
+def _metrics(bench: Bench, model: nn.Module, data: Batch) -> dict[str, Tensor]:
+    """What the task tells of each example beside its cost."""
+    with torch.no_grad():
+        parts = [bench.task.metrics(model, chunk) for chunk in _chunks(data, ROWS_AT_ONCE)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _chunks(data: Batch, size: int) -> Iterator[Batch]:
+    for start in range(0, len(data[0]), size):
+        yield tuple(x[start : start + size] for x in data)
+
+
+def _objective_row(objective: str, metric: str, costs: Tensor, step: int, seconds: float) -> Row:
+    values = -costs if objective == "elbo" else costs
+    return _row(metric, values, "" if objective == "loss" else "nats", step, seconds)
+
+
+def _row(metric: str, values: Tensor, unit: str, step: int, seconds: float) -> Row:
+    values = values.double()
     error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else math.nan
     value = values.mean().item()
     interval = Interval(value, value - 1.96 * error, value + 1.96 * error)
-    unit = "" if objective == "loss" else "nats"
     return Row(metric, *interval, unit=unit, n=len(values), step=step, seconds=seconds)
