@@ -8,7 +8,7 @@ from estbench.estimator import NotApplicableError
 from estbench.families.pathwise import Pathwise
 from estbench.measure._moments import BATCHES, Comparison, Moments, chunk_size, moments, working_set
 from estbench.measure.base import Bench, MeasurementError
-from estbench.measure.gradient import Gradient
+from estbench.measure.gradient import Gradient, _Point
 from estbench.measure.speed import Speed
 from estbench.measure.training import Training, _in_chunks
 from estbench.program import plate, run
@@ -64,6 +64,18 @@ def comparison(bias, dimensions=20, replicates=32, reference=0.5):
     spread = torch.distributions.Chi2(freedom).sample((BATCHES, dimensions)).sum(1) / freedom
     own = Moments(replicates * BATCHES, 1 + shift + noise[0], spread, 1e-16)
     return Comparison(own, Moments(0, 1 + reference * noise[1], spread, 1e-16))
+
+
+@pytest.mark.parametrize("name", ["sigmoid_belief_net", "vae[units=3]", "coins"])
+def test_the_encoder_has_the_gradient_of_all_its_layers(name):
+    """What is measured for the encoder is autograd's gradient by all its parameters, those of later layers too."""
+    where = bench(name)
+    model, batch = where.model(), next(where.minibatches(where.splits().train))
+    exact = load_estimator("exact")
+    found = _Point(0, model, batch).encoder_gradient(exact)()["encoder"]
+    own = [p for key, p in model.named_parameters() if key.startswith("encoder.")]
+    expected = torch.autograd.grad(exact(model(*batch)), own)
+    torch.testing.assert_close(found, torch.cat([g.flatten() for g in expected]))
 
 
 @pytest.mark.parametrize("dimensions", [1, 20])
