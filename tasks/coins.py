@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from estbench.node import Bernoulli
 from estbench.program import Program, Sample
-from estbench.task import Batch, Splits, Task
+from estbench.task import Batch, Method, Splits, Task
 
 
 class Coins(Task):
@@ -24,7 +24,8 @@ class Coins(Task):
     Args:
         targets: :math:`p_0`, an entry per coin, separated by spaces.
         initial_logit: where :math:`\eta` starts.
-        learning_rate: of Adam.
+        optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
+        learning_rate: of the optimiser.
     """
 
     objective = "loss"
@@ -32,11 +33,17 @@ class Coins(Task):
     oracle = "exact"
     batch_size = 1
 
-    def __init__(self, targets: str = "0.6 0.51 0.48", initial_logit: float = 0.0, learning_rate: float = 0.01) -> None:
+    def __init__(
+        self,
+        targets: str = "0.6 0.51 0.48",
+        initial_logit: float = 0.0,
+        optimizer: Method = "adam",
+        learning_rate: float = 0.01,
+    ) -> None:
         self.targets = tuple(float(target) for target in targets.split())
         if not self.targets:
             raise ValueError(f"there must be at least 1 coin; got {targets=}")
-        self.initial_logit, self.learning_rate = initial_logit, learning_rate
+        self.initial_logit, self.optimizer, self.learning_rate = initial_logit, optimizer, learning_rate
 
     def model(self) -> nn.Module:
         return _Shared(self.targets, self.initial_logit)

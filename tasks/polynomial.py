@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from estbench.node import Bernoulli, Categorical, Node
 from estbench.program import Program, Sample
-from estbench.task import Batch, Splits, Task
+from estbench.task import Batch, Method, Splits, Task
 
 
 class Polynomial(Task):
@@ -28,7 +28,8 @@ class Polynomial(Task):
         units: :math:`L`, the number of variables.
         latents: ``categorical``, one-hot vectors of two classes as in the paper, or ``bernoulli``.
         batch_size: samples per step.
-        learning_rate: of Adam.
+        optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
+        learning_rate: of the optimiser.
     """
 
     objective = "loss"
@@ -42,6 +43,7 @@ class Polynomial(Task):
         units: int = 128,
         latents: Literal["categorical", "bernoulli"] = "categorical",
         batch_size: int = 64,
+        optimizer: Method = "adam",
         learning_rate: float = 1e-3,
     ) -> None:
         if not power >= 1 or not 0 <= target <= 1 or units < 1 or batch_size < 1:
@@ -50,7 +52,7 @@ class Polynomial(Task):
                 f"{power=}, {target=}, {units=}, {batch_size=}"
             )
         self.power, self.target, self.units, self.latents = power, target, units, latents
-        self.batch_size, self.learning_rate = batch_size, learning_rate
+        self.batch_size, self.optimizer, self.learning_rate = batch_size, optimizer, learning_rate
 
     def model(self) -> nn.Module:
         return _Powers(self.power, self.target, (self.units, 2) if self.latents == "categorical" else (self.units,))

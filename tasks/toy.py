@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from estbench.node import Bernoulli, Categorical
 from estbench.program import Program, Sample
-from estbench.task import Batch, Splits, Task
+from estbench.task import Batch, Method, Splits, Task
 
 
 class Toy(Task):
@@ -28,7 +28,8 @@ class Toy(Task):
         costs: cost per class of the categorical toy, separated by spaces.
         sense: ``minimise`` or ``maximise``; the latter turns the sign of the cost.
         initial_logits: where Bernoulli logits start; categorical ones start at this times the class index.
-        learning_rate: of Adam.
+        optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
+        learning_rate: of the optimiser.
     """
 
     objective = "loss"
@@ -44,6 +45,7 @@ class Toy(Task):
         costs: str = "0.3 0.5 0.1",
         sense: Literal["minimise", "maximise"] = "minimise",
         initial_logits: float = 0.0,
+        optimizer: Method = "adam",
         learning_rate: float = 0.01,
     ) -> None:
         if units < 1:
@@ -51,7 +53,7 @@ class Toy(Task):
         self.latents, self.target, self.units = latents, target, units
         self.costs = tuple(float(cost) for cost in costs.split())
         self.sign = 1.0 if sense == "minimise" else -1.0
-        self.initial_logits, self.learning_rate = initial_logits, learning_rate
+        self.initial_logits, self.optimizer, self.learning_rate = initial_logits, optimizer, learning_rate
 
     def model(self) -> nn.Module:
         if self.latents == "bernoulli":

@@ -143,12 +143,12 @@ def test_accuracy_rises_above_chance():
     model, splits = task.model(), task.splits()
     minibatches = task.minibatches(splits.train, torch.Generator().manual_seed(0))
     estimator = load_estimator("gumbel_softmax", temperature=0.7)
-    optimizer = task.optimizer(model, estimator)
+    trainer = task.trainer(model, estimator)
     first = run(model(*splits.test), draw)[0].mean()
     for _ in range(300):
-        optimizer.zero_grad()
+        trainer.zero_grad()
         estimator(model(*next(minibatches))).backward()
-        optimizer.step()
+        trainer.step()
     with torch.no_grad():
         assert task.metrics(model, splits.test)["accuracy"].mean() > 0.5
         assert run(model(*splits.test), draw)[0].mean() < first - 5

@@ -177,11 +177,11 @@ def test_training_brings_the_polynomial_down():
     torch.manual_seed(0)
     task = load_task("polynomial[learning_rate=0.1,units=16]")
     model, batch, estimator = task.model(), task.splits().train, load_estimator("reinmax")
-    optimizer = task.optimizer(model, estimator)
+    trainer = task.trainer(model, estimator)
     for _ in range(200):
-        optimizer.zero_grad()
+        trainer.zero_grad()
         estimator(model(*batch)).backward()
-        optimizer.step()
+        trainer.step()
     loss = run(task.closed_form(model, batch), mean)[0].mean().item()
     assert 0.2025 <= loss < 0.206
 
