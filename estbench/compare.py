@@ -5,7 +5,6 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ def compare(request: Request, console: Console, *, dry_run: bool = False) -> int
         print(f"estbench: {problem}", file=sys.stderr)  # noqa: T201
     wanted = suite.load(request.suite, request.overrides)
     _prepare_torch(wanted.device, request.threads)
-    trials = _Tuning.of(wanted, request.files)
+    trials = planning.trials(wanted, request.files)
     plan = planning.make(wanted, request.files)
     if trials:
         console.print(f"{len(trials.plan.cells)} candidates to choose from on validation, then")
@@ -78,7 +77,7 @@ def compare(request: Request, console: Console, *, dry_run: bool = False) -> int
         _, interrupted = _measure(trials.plan, store, executor)
         if interrupted:
             return _interrupted(console)
-        plan = planning.make(wanted, request.files, trials.choose(store, out))
+        plan = planning.make(wanted, request.files, _choose(trials, store, out))
     results, interrupted = _measure(plan, store, executor)
     about = {
         "command": shlex.join(["estbench", *sys.argv[1:]]),
@@ -101,24 +100,13 @@ def _interrupted(console: Console) -> int:
     return 130
 
 
-@dataclass(frozen=True)
-class _Tuning:
-    """What is trained to choose options on validation."""
-
-    plan: planning.Plan
-    groups: Mapping[planning.Pair, Sequence[planning.Cell]]
-
-    @classmethod
-    def of(cls, wanted: suite.Suite, files: tuple[str, ...]) -> "_Tuning | None":
-        return cls(*planning.candidates(wanted, files)) if any(each.tune for each in wanted.comparisons) else None
-
-    def choose(self, store: Store, out: Path) -> dict[planning.Pair, planning.Pair]:
-        """What was chosen; all candidates are listed in ``tuning.csv``."""
-        rows = {cell: found for cell in self.plan.cells if (found := store.get(self.plan.key(cell))) is not None}
-        done = {key: cells for key, cells in self.groups.items() if all(cell in rows for cell in cells)}
-        chosen, table = tuning.choose(done, rows)
-        write_atomically(out / "tuning.csv", table.to_csv(index=False).encode())
-        return chosen
+def _choose(trials: planning.Trials, store: Store, out: Path) -> dict[planning.Pair, planning.Pair]:
+    """What tuning chose; all candidates are listed in ``tuning.csv``."""
+    keys = {cell: trials.plan.key(cell) for cell in trials.plan.cells}
+    rows = {cell: found for cell, key in keys.items() if (found := store.get(key)) is not None}
+    chosen, table = tuning.choose(trials, rows)
+    write_atomically(out / "tuning.csv", table.to_csv(index=False).encode())
+    return chosen
 
 
 def _prepare_torch(device: str, threads: int | None) -> None:

@@ -94,20 +94,37 @@ def make(suite: Suite, files: tuple[str, ...] = (), chosen: Mapping[Pair, Pair] 
     return _plan(found, files)
 
 
-def candidates(suite: Suite, files: tuple[str, ...] = ()) -> tuple[Plan, dict[Pair, list[Cell]]]:
+@dataclass(frozen=True)
+class Trials:
     """What has to be trained to choose the options that a suite tunes: by the first seed, on a fraction of the steps.
 
-    Returns:
-        The plan, and its cells by task and estimator without tuned options.
+    Args:
+        plan: all cells.
+        groups: the cells by task and estimator without tuned options.
+        metrics: what decides in each group, if not the objective.
+    """
+
+    plan: Plan
+    groups: Mapping[Pair, Sequence[Cell]]
+    metrics: Mapping[Pair, str]
+
+
+def trials(suite: Suite, files: tuple[str, ...] = ()) -> Trials | None:
+    """The candidates of a suite's tuning; None where it tunes nothing.
 
     Raises:
         UserError: as ``make``; or there is nothing to choose from.
     """
     groups: dict[Pair, list[Cell]] = {}
+    metrics: dict[Pair, str] = {}
     for comparison in suite.comparisons:
         if comparison.tune is not None:
-            groups |= _Resolved.of(comparison, files).candidates(comparison.tune)
-    return _plan((cell for cells in groups.values() for cell in cells), files), groups
+            found = _Resolved.of(comparison, files).candidates(comparison.tune)
+            groups |= found
+            metrics |= dict.fromkeys(found, comparison.tune.metric)
+    if not groups:
+        return None
+    return Trials(_plan((cell for cells in groups.values() for cell in cells), files), groups, metrics)
 
 
 def _shortened(measure: Spec, tune: Tune) -> Spec:

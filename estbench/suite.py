@@ -19,6 +19,7 @@ class Tune(BaseModel):
         fraction: of the training steps that each candidate gets.
         samples: size of the multi-sample bound on the validation images that decides; 0 for the ELBO or NLL of one
             sample. Without effect at ``fraction = 1``, where candidates are trained and judged as in the comparison.
+        metric: what decides in its place, such as ``accuracy``; higher is better.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -26,6 +27,7 @@ class Tune(BaseModel):
     options: Annotated[list[str], Field(min_length=1)]
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     samples: Annotated[int, Field(ge=0)] = 10
+    metric: str = ""
 
 
 class Part(BaseModel):

@@ -11,7 +11,7 @@ maps 784-200-784 or 784-(20x10)-784, a learned prior, images binarised once, SGD
   ``binarisation=dynamic``, ``optimizer=adam``, ``prior=fixed``, ``centre=false``.
 - Liu, Dong, Liu, Yu & Gao (2023), https://arxiv.org/abs/2304.08612: ``latents=categorical``, ``units=4``,
   ``classes=8``, ``hidden=512 256``, ``activation=relu``, ``binarisation=none``, ``kl=analytic``, ``prior=fixed``,
-  ``centre=false``, ``optimizer=adam`` or ``radam``.
+  ``centre=false``, ``holdout=false``, ``optimizer=adam`` or ``radam``.
 """
 
 import itertools
@@ -44,6 +44,7 @@ class VAE(Task):
         kl: ``sampled`` or ``analytic`` divergence from the prior; at relaxed samples the sampled one takes the
             discrete log-probabilities, as in Jang, Gu & Poole.
         binarisation: ``fixed``, ``dynamic``, ``threshold`` or ``none`` (grey levels as targets).
+        holdout: whether the validation images are kept out of training; Liu et al. train on them.
         centre: whether the mean image is taken off the encoder's input and is where the decoder starts.
         batch_size: examples per minibatch.
         optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
@@ -68,6 +69,7 @@ class VAE(Task):
         prior: Literal["learned", "fixed"] = "learned",
         kl: Literal["sampled", "analytic"] = "sampled",
         binarisation: data.Binarisation = "fixed",
+        holdout: bool = True,
         centre: bool = True,
         batch_size: int = 100,
         optimizer: Method = "sgd",
@@ -83,7 +85,7 @@ class VAE(Task):
             )
         self.dataset, self.binarisation, self.batch_size = dataset, binarisation, batch_size
         self.hidden, self.activation = widths(hidden), activation
-        self.prior, self.kl, self.centre = prior, kl, centre
+        self.prior, self.kl, self.holdout, self.centre = prior, kl, holdout, centre
         self.optimizer, self.learning_rate, self.prior_learning_rate = optimizer, learning_rate, prior_learning_rate
         self.decay, self.decay_every = decay, decay_every
         self.shape = (units or 20, classes) if latents == "categorical" else (units or 200,)
@@ -104,7 +106,10 @@ class VAE(Task):
         return model
 
     def splits(self) -> Splits:
-        return data.binarised(self.dataset, self.binarisation)
+        splits = data.binarised(self.dataset, self.binarisation)
+        if self.holdout:
+            return splits
+        return splits._replace(train=tuple(map(torch.cat, zip(splits.train, splits.valid, strict=True))))
 
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
         return (data.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
