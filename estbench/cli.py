@@ -77,6 +77,9 @@ def compare(
         float | None, typer.Option(help="Fraction of the training steps that the suite asks for, 0.1 for a tenth.")
     ] = None,
     suite: Annotated[str, typer.Option(help="A .toml file, or the name of a suite shipped with estbench.")] = "quick",
+    parts: Annotated[
+        str | None, typer.Option(help="Which parts of a suite that has several: 1,3; by default all.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")] = None,
     store: Annotated[Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")] = Path(
         ".estbench"
@@ -103,15 +106,20 @@ def compare(
     if seeds is not None:
         overrides["seeds"] = _seeds(seeds)
     files = tuple(str(path.resolve()) for path in plugin or ())
-    request = comparison.Request(suite, overrides, files, out, store, threads, executor, workers)
+    only = tuple(_numbers("--parts", parts or ""))
+    request = comparison.Request(suite, overrides, only, files, out, store, threads, executor, workers)
     raise typer.Exit(comparison.compare(request, console(), dry_run=dry_run))
 
 
-def _seeds(text: str) -> int | list[int]:
+def _numbers(option: str, text: str) -> list[int]:
     try:
-        numbers = [int(part) for part in text.split(",") if part.strip()]
+        return [int(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
-        raise UserError(f"--seeds takes a number, or numbers separated by commas; got {text!r}") from error
+        raise UserError(f"{option} takes a number, or numbers separated by commas; got {text!r}") from error
+
+
+def _seeds(text: str) -> int | list[int]:
+    numbers = _numbers("--seeds", text)
     return numbers[0] if len(numbers) == 1 and "," not in text else numbers
 
 

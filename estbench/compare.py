@@ -32,6 +32,7 @@ class Request:
     Args:
         suite: its file or name.
         overrides: values that replace the suite's.
+        parts: which parts of the suite; all if none is named.
         files: plugin files.
         out: folder for the report; None for a new one under ``runs/``.
         store: folder that keeps finished cells.
@@ -42,6 +43,7 @@ class Request:
 
     suite: str
     overrides: dict[str, Any]
+    parts: tuple[int, ...]
     files: tuple[str, ...]
     out: Path | None
     store: Path
@@ -59,7 +61,7 @@ def compare(request: Request, console: Console, *, dry_run: bool = False) -> int
     started = dt.datetime.now(dt.UTC).astimezone()
     for problem in (problem for kind in KINDS for problem in discover(kind, request.files).problems):
         print(f"estbench: {problem}", file=sys.stderr)  # noqa: T201
-    wanted = suite.load(request.suite, request.overrides)
+    wanted = suite.load(request.suite, request.overrides, request.parts)
     _prepare_torch(wanted.device, request.threads)
     trials = planning.trials(wanted, request.files)
     plan = planning.make(wanted, request.files)

@@ -1,6 +1,7 @@
 """Suites: what to compare, as a TOML file or by command-line options."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -92,11 +93,16 @@ class Suite(BaseModel):
         return seeds
 
 
-def load(name: str, overrides: dict[str, Any]) -> Suite:
+def load(name: str, overrides: dict[str, Any], only: Sequence[int] = ()) -> Suite:
     """A suite by the path of its file, or the name of one that is shipped, with some values replaced.
 
+    Args:
+        name: path or name.
+        overrides: values that replace the suite's, and those of its parts.
+        only: which of its parts to take, counted from 1; all by default.
+
     Raises:
-        UserError: there is no such suite, or it is not valid.
+        UserError: there is no such suite or part, or it is not valid.
     """
     path = Path(name)
     if not path.suffix:
@@ -110,7 +116,11 @@ def load(name: str, overrides: dict[str, Any]) -> Suite:
         raise UserError(f"suite {name}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"suite {name} is not valid TOML: {error}") from error
-    return validate(_replaced(values, overrides), f"suite {name}")
+    found = validate(_replaced(values, overrides), f"suite {name}")
+    wrong = [number for number in only if not 1 <= number <= len(found.parts)]
+    if wrong:
+        raise UserError(f"suite {name} has {len(found.parts)} parts; got --parts {','.join(map(str, only))}")
+    return found.model_copy(update={"parts": [found.parts[number - 1] for number in only]}) if only else found
 
 
 def _replaced(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
