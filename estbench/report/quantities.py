@@ -80,8 +80,13 @@ def better(metric: str) -> str:
 def objective(metric: str) -> Quantity:
     """The column of a training metric such as ``elbo_test``."""
     name, _, split = metric.rpartition("_")
-    short = {"elbo": "ELBO", "nll": "NLL"}.get(name, name)
+    kind, samples = name.rstrip("0123456789"), name.lstrip("abcdefghijklmnopqrstuvwxyz")
+    short = {"elbo": "ELBO", "nll": "NLL"}.get(kind, kind) + (f", m = {samples}" if samples else "")
     about = f"At the end of training: mean over seeds, Student's interval; {better(metric)} is better."
+    if samples:
+        about += (
+            f" From {samples} samples by the logarithm of their mean likelihood; not to be compared with one sample's."
+        )
     data = {"valid": "Validation", "test": "Test"}.get(split, split)
     return Quantity(metric, f"{data} {short}", about, "training", better(metric))
 
