@@ -79,10 +79,12 @@ class SemiSupervised(Task):
                 f"width, batch_size and labelled_batch_size; got {classes=}, {labelled=}, {gaussians=}, {width=}, "
                 f"{batch_size=}, {labelled_batch_size=}"
             )
+        self.random = labels == "random" or classes != CLASSES
+        if not self.random and dataset not in data.LABELLED:
+            raise ValueError(f"labels are known for {', '.join(data.LABELLED)}, or labels=random; got {dataset=}")
         if not alpha >= 0:
             raise ValueError(f"the weight of the classification cannot be negative; got {alpha=}")
         self.dataset, self.classes, self.labelled, self.alpha = dataset, classes, labelled, alpha
-        self.random = labels == "random" or classes != CLASSES
         self.gaussians, self.width = gaussians, width
         self.batch_size, self.labelled_batch_size = batch_size, labelled_batch_size
         self.optimizer, self.learning_rate = optimizer, learning_rate
@@ -95,7 +97,7 @@ class SemiSupervised(Task):
         """Images and labels, the labelled ones last in training; for validation and test also the Gaussian noise."""
         generator = torch.Generator().manual_seed(SEED)
         images = data.binarised(self.dataset, "dynamic")
-        labels = [self._label(true, generator) for true in data.labels(self.dataset)]
+        labels = self._labels(images, generator)
         order = _balanced_last(labels[0], self.classes, self.labelled)
         rest = (
             (split[0], y, torch.randn(len(y), self.gaussians, generator=generator))
@@ -118,8 +120,10 @@ class SemiSupervised(Task):
         assert isinstance(model, _Net)
         return {"accuracy": (model.classify(x).argmax(-1) == y).to(x.dtype)}
 
-    def _label(self, true: Tensor, generator: torch.Generator) -> Tensor:
-        return torch.randint(self.classes, true.shape, generator=generator) if self.random else true
+    def _labels(self, images: Splits, generator: torch.Generator) -> tuple[Tensor, ...]:
+        if self.random:
+            return tuple(torch.randint(self.classes, (len(x),), generator=generator) for (x,) in images)
+        return data.labels(self.dataset)
 
 
 def _balanced_last(y: Tensor, classes: int, labelled: int) -> Tensor:
