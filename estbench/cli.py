@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from estbench import __version__, listing, options, plugins
 from estbench.listing import Files, console, data_app, warn
+from estbench.published.command import published
 from estbench.spec import UserError, select, split
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.command("list")(listing.list_)
 app.command()(listing.info)
+app.command()(published)
 
 
 def main() -> None:

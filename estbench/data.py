@@ -7,6 +7,7 @@ downloads fill.
 import functools
 import gzip
 import hashlib
+import math
 import os
 import zlib
 from dataclasses import dataclass
@@ -241,3 +242,9 @@ def draw(grey: Tensor, generator: torch.Generator) -> Tensor:
     """Binary images drawn with the grey levels as probabilities."""
     u = torch.rand(grey.shape, dtype=grey.dtype, device=grey.device, generator=generator)
     return (u < grey).to(grey.dtype)
+
+
+def squares(pixels: Tensor) -> Tensor:
+    """Pixels along the last dimension as square images: ``(..., height, width)``."""
+    side = math.isqrt(pixels.shape[-1])
+    return pixels.unflatten(-1, (side, side))

@@ -5,11 +5,11 @@ from typing import Any
 
 from estbench.report.text import plain
 
-_ASIDE = ("families", "papers")
+_ASIDE = ("families", "papers", "options")
 
 
 def entries(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Everything the environment says, in its order; ``families`` and ``papers`` are shown elsewhere."""
+    """Everything the environment says, in its order; what ``_ASIDE`` names is used elsewhere."""
     return [(plain(key), _words(value)) for key, value in environment.items() if key not in _ASIDE]
 
 
