@@ -10,13 +10,17 @@ from estbench.spec import Spec
 
 
 def resolved(plan: Plan, files: tuple[str, ...]) -> dict[str, dict[str, dict[str, Any]]]:
-    """All options by ``task`` or ``estimator``, its specification, and the option's name."""
-    specs = {
-        "task": {cell.task for cell in plan.cells},
-        "estimator": {spec for cell in plan.cells for spec in cell.estimators},
-    }
+    """All options by ``task`` or ``estimator``, its specification in the results, and the option's name.
+
+    Of an option that was tuned the results say, row by row, what was chosen.
+    """
+    specs: dict[str, dict[str, Spec]] = {"task": {}, "estimator": {}}
+    for cell in plan.cells:
+        specs["task"].setdefault(str(cell.task.without(cell.tuned)), cell.task)
+        for spec in cell.estimators:
+            specs["estimator"].setdefault(str(spec.without(cell.tuned)), spec)
     return {
-        kind: {str(spec): _options(discover(kind, files), spec) for spec in sorted(found, key=str)}
+        kind: {label: _options(discover(kind, files), spec) for label, spec in found.items()}
         for kind, found in specs.items()
     }
 

@@ -181,7 +181,7 @@ class _VAE(nn.Module):
         return self.node(self.encoder(centred).unflatten(-1, self.prior.logits.shape), centred)
 
     def pictures(self, x: Tensor) -> Mapping[str, Tensor]:
-        codes = self.node(self.prior.logits.expand(4, len(x), *self.prior.logits.shape)).sample()
+        codes = self.node(self.prior.logits.expand(2, len(x), *self.prior.logits.shape)).sample()
         reconstructions = self.decode(self.posterior(x).sample()).mean
         return {
             "random codes, decoded": data.squares(self.decode(codes).mean),

@@ -109,7 +109,9 @@ def words(value: Any) -> str:
     """A part's value as people write it."""
     if isinstance(value, list | tuple):
         return " or ".join(map(words, value)) or "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"
 
 
 @functools.cache

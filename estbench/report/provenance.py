@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from estbench.report.study import Options
 from estbench.report.text import plain
 
 _ASIDE = ("families", "papers", "options")
@@ -24,6 +25,11 @@ def _words(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_words, value))
     return plain("none" if value is None else value)
+
+
+def options(environment: Mapping[str, Any]) -> Options:
+    """All options by ``task`` or ``estimator``, specification and name, where the environment holds them."""
+    return dict(environment.get("options") or {})
 
 
 def families(environment: Mapping[str, Any]) -> dict[str, str]:

@@ -80,7 +80,9 @@ def better(metric: str) -> str:
 def objective(metric: str) -> Quantity:
     """The column of a training metric such as ``elbo_test``."""
     name, _, split = metric.rpartition("_")
-    short = {"elbo": "ELBO", "nll": "NLL"}.get(name, name)
+    stem = name.rstrip("0123456789")
+    samples = f"{int(name.removeprefix(stem)):,}-sample " if stem != name else ""
+    short = samples + {"elbo": "ELBO", "nll": "NLL"}.get(stem, stem)
     about = f"At the end of training: mean over seeds, Student's interval; {better(metric)} is better."
     data = {"valid": "Validation", "test": "Test"}.get(split, split)
     return Quantity(metric, f"{data} {short}", about, "training", better(metric))
