@@ -21,6 +21,7 @@ from estbench.environment import environment
 from estbench.estimator import Estimator
 from estbench.imports import KINDS
 from estbench.plugins import discover
+from estbench.resolved import resolved
 from estbench.spec import UserError
 from estbench.store import Store, write_atomically
 
@@ -89,6 +90,7 @@ def compare(request: Request, console: Console, *, dry_run: bool = False) -> int
         "seeds": wanted.seeds,
         **environment(),
         **_known(plan, request.files),
+        "options": resolved(plan, request.files),
     }
     _write(results, about, out_store.folder)
     for table in report.terminal_table(results):
@@ -159,7 +161,7 @@ def _family(estimator: type[Estimator]) -> str:
 
 def _write(results: pd.DataFrame, about: dict[str, Any], folder: Path) -> None:
     write_atomically(folder / "results.parquet", results.to_parquet(index=False))
-    write_atomically(folder / "results.csv", results.to_csv(index=False).encode())
+    write_atomically(folder / "results.csv", results.drop(columns="picture").to_csv(index=False).encode())
     write_atomically(folder / "environment.json", (json.dumps(about, indent=2) + "\n").encode())
     report.write(results, about, folder)
 

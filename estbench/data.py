@@ -2,6 +2,7 @@
 
 import functools
 import io
+import math
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -85,6 +86,12 @@ def draw(grey: Tensor, generator: torch.Generator) -> Tensor:
     """Binary images drawn with the grey levels as probabilities."""
     u = torch.rand(grey.shape, dtype=grey.dtype, device=grey.device, generator=generator)
     return (u < grey).to(grey.dtype)
+
+
+def squares(pixels: Tensor) -> Tensor:
+    """Pixels along the last dimension as square images: ``(..., height, width)``."""
+    side = math.isqrt(pixels.shape[-1])
+    return pixels.unflatten(-1, (side, side))
 
 
 def _source(name: str) -> Source:

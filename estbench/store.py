@@ -28,6 +28,7 @@ COLUMNS = (
     "n",
     "status",
     "error",
+    "picture",
 )
 
 

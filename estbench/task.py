@@ -2,9 +2,9 @@
 
 import abc
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -106,6 +106,18 @@ class Task(abc.ABC):
     def closed_form(self, model: nn.Module, batch: Batch) -> Program | None:  # noqa: ARG002
         """Hook: a program whose cost, at its nodes' means, is the expected cost; None where there is none."""
         return None
+
+    def effective(self) -> Mapping[str, Any]:
+        """Hook: options whose value stands for another, 0 for a default for instance, by the value they stand for."""
+        return {}
+
+    def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:  # noqa: ARG002
+        """Hook: pictures of what a trained model does with a batch, by their title; none by default.
+
+        A picture is a grid of grey images with values in [0, 1], ``(rows, columns, height, width)``. The caller
+        has seeded torch and wants no gradient.
+        """
+        return {}
 
     def trainer(self, model: nn.Module | None, estimator: Estimator) -> Trainer:
         """What trains a model and what its estimator learns, or the latter alone; after ``estimator.prepare``."""

@@ -16,8 +16,8 @@ maps 784-200-784 or 784-(20x10)-784, a learned prior, images binarised once, SGD
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +111,12 @@ class VAE(Task):
             return splits
         return splits._replace(train=tuple(map(torch.cat, zip(splits.train, splits.valid, strict=True))))
 
+    def effective(self) -> Mapping[str, Any]:
+        return {"units": self.shape[0]}
+
+    def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        return model.pictures(*batch) if isinstance(model, _VAE) else {}
+
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
         return (data.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
 
@@ -170,12 +176,20 @@ class _VAE(nn.Module):
     def decode(self, z: Tensor) -> Bernoulli:
         return Bernoulli(self.decoder(z.flatten(-self.prior.logits.ndim)))
 
-    def forward(self, x: Tensor) -> Program:
+    def posterior(self, x: Tensor) -> Bernoulli | Categorical:
         centred = x - self.centre
-        q, p = (
-            self.node(self.encoder(centred).unflatten(-1, self.prior.logits.shape), centred),
-            self.node(self.prior.logits),
-        )
+        return self.node(self.encoder(centred).unflatten(-1, self.prior.logits.shape), centred)
+
+    def pictures(self, x: Tensor) -> Mapping[str, Tensor]:
+        codes = self.node(self.prior.logits.expand(2, len(x), *self.prior.logits.shape)).sample()
+        reconstructions = self.decode(self.posterior(x).sample()).mean
+        return {
+            "random codes, decoded": data.squares(self.decode(codes).mean),
+            "originals above, reconstructions below": data.squares(torch.stack([x, reconstructions])),
+        }
+
+    def forward(self, x: Tensor) -> Program:
+        q, p = self.posterior(x), self.node(self.prior.logits)
         kl = q.log_prob(q.mean) - p.log_prob(q.mean) if self.analytic else None
 
         def program(sample: Sample) -> Tensor:

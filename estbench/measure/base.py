@@ -29,6 +29,7 @@ class Row:
         seconds: training time to that step.
         status: ``ok``, ``not applicable`` or ``failed``.
         error: the reason where it is not ``ok``.
+        picture: a PNG in base64, for a metric that is a picture.
     """
 
     metric: str = ""
@@ -41,6 +42,7 @@ class Row:
     seconds: float = float("nan")
     status: str = "ok"
     error: str = ""
+    picture: str = ""
 
 
 class MeasurementError(RuntimeError):

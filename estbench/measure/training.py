@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from estbench.estimator import Estimator
+from estbench.measure._png import png
 from estbench.measure.base import Bench, Maker, Measure, MeasurementError, Row
 from estbench.program import draw, mean, repeat, run
 from estbench.stats import Interval
@@ -29,19 +30,22 @@ class Training(Measure):
         samples: size of the multi-sample bound of an ELBO or NLL on the test images at the end; 0 leaves it out. On
             the validation images, where it only serves to choose, it is at most 100.
         examples: evaluate the training objective on that many examples.
+        pictures: test examples in the pictures that a task makes at the end, if it makes any; 0 for none.
     """
 
     repeated = True
     tuned = True
 
-    def __init__(self, steps: int = 1000, evaluations: int = 10, samples: int = 100, examples: int = 1000) -> None:
-        if steps < 1 or evaluations < 1 or samples < 0 or examples < 1:
+    def __init__(
+        self, steps: int = 1000, evaluations: int = 10, samples: int = 100, examples: int = 1000, pictures: int = 8
+    ) -> None:
+        if steps < 1 or evaluations < 1 or samples < 0 or examples < 1 or pictures < 0:
             raise ValueError(
                 f"training needs at least 1 step, evaluation and example; got {steps=}, {evaluations=}, "
-                f"{samples=}, {examples=}"
+                f"{samples=}, {examples=}, {pictures=}"
             )
         self.steps, self.evaluations = steps, min(evaluations, steps)
-        self.samples, self.examples = samples, examples
+        self.samples, self.examples, self.pictures = samples, examples, pictures
 
     def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
         for key, maker in makers.items():
@@ -69,6 +73,16 @@ class Training(Measure):
             if not math.isfinite(loss.item()):
                 raise MeasurementError(f"the objective is {loss.item()} after {step} training steps")
             yield from self._evaluate(bench, model, step, seconds)
+        yield from self._pictures(bench, model, step, seconds)
+
+    def _pictures(self, bench: Bench, model: nn.Module, step: int, seconds: float) -> Iterator[Row]:
+        if not self.pictures:
+            return
+        batch = tuple(x[: self.pictures] for x in bench.splits().test)
+        with bench.aside("pictures"), torch.no_grad():
+            pictures = bench.task.pictures(model, batch)
+        for title, images in pictures.items():
+            yield Row(f"picture/{title}", n=len(batch[0]), step=step, seconds=seconds, picture=png(images))
 
     def _evaluate(self, bench: Bench, model: nn.Module, step: int, seconds: float) -> list[Row]:
         objective, splits, rows = bench.task.objective, bench.splits(), []

@@ -80,13 +80,12 @@ def better(metric: str) -> str:
 def objective(metric: str) -> Quantity:
     """The column of a training metric such as ``elbo_test``."""
     name, _, split = metric.rpartition("_")
-    kind, samples = name.rstrip("0123456789"), name.lstrip("abcdefghijklmnopqrstuvwxyz")
-    short = {"elbo": "ELBO", "nll": "NLL"}.get(kind, kind) + (f", m = {samples}" if samples else "")
+    stem = name.rstrip("0123456789")
+    count = f"{int(name.removeprefix(stem)):,}" if stem != name else ""
+    short = (f"{count}-sample " if count else "") + {"elbo": "ELBO", "nll": "NLL"}.get(stem, stem)
     about = f"At the end of training: mean over seeds, Student's interval; {better(metric)} is better."
-    if samples:
-        about += (
-            f" From {samples} samples by the logarithm of their mean likelihood; not to be compared with one sample's."
-        )
+    if count:
+        about += f" The logarithm of the mean of {count} likelihoods: another quantity than the one-sample objective."
     data = {"valid": "Validation", "test": "Test"}.get(split, split)
     return Quantity(metric, f"{data} {short}", about, "training", better(metric))
 
