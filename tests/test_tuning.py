@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -141,6 +143,12 @@ def test_parts_inherit_and_replace():
     assert len(load("jang2017", {}, [2]).comparisons) == 1
     with pytest.raises(UserError, match=r"has 4 parts; got --parts 0"):
         load("jang2017", {}, [0])
+
+
+def test_every_shipped_suite_is_documented():
+    """docs/suites.md has a row for each, and none for another."""
+    page = (Path(__file__).parents[1] / "docs" / "suites.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == {path.stem for path in FOLDER.glob("*.toml")}
 
 
 @pytest.mark.parametrize("name", [path.stem for path in FOLDER.glob("*.toml")])
