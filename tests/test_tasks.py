@@ -7,7 +7,9 @@ from torch.func import grad, vmap
 
 from estbench import data, load_estimator, load_task
 from estbench.measure.gradient import shifted
+from estbench.plugins import discover
 from estbench.program import draw, mean, repeat, run
+from estbench.testing.tasks import check_task
 
 EXACT = Path(__file__).parents[2] / "shared" / "published" / "exact_values.json"
 TASKS = [
@@ -34,6 +36,13 @@ def start(name):
     task.batch_size = 4
     model = task.model()
     return task, model, next(task.minibatches(task.splits().train, torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("name", sorted(discover("task").plugins))
+def test_every_task_keeps_what_a_task_promises(name):
+    """Each built-in task, at its defaults, passes the public check, and docs/tasks.md lists it."""
+    check_task(load_task(name))
+    assert f"| `{name}` |" in (Path(__file__).parents[1] / "docs" / "tasks.md").read_text()
 
 
 @pytest.mark.parametrize("name", TASKS)
