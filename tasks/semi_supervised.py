@@ -24,6 +24,7 @@ https://arxiv.org/abs/1611.01144
 """
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -36,6 +37,7 @@ from estbench.task import Batch, Method, Splits, Task
 
 CLASSES = 10
 SEED = 20140620
+ROWS = 10
 
 
 class SemiSupervised(Task):
@@ -120,6 +122,9 @@ class SemiSupervised(Task):
         assert isinstance(model, _Net)
         return {"accuracy": (model.classify(x).argmax(-1) == y).to(x.dtype)}
 
+    def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        return model.pictures(*batch) if isinstance(model, _Net) else {}
+
     def _labels(self, images: Splits, generator: torch.Generator) -> tuple[Tensor, ...]:
         if self.random:
             return tuple(torch.randint(self.classes, (len(x),), generator=generator) for (x,) in images)
@@ -149,6 +154,17 @@ class _Net(nn.Module):
         """Logits of the classes, ``(examples, classes)``."""
         return self.encoder["y"](x)
 
+    def pictures(self, x: Tensor, _y: Tensor, noise: Tensor) -> Mapping[str, Tensor]:
+        likely = one_hot(self.classify(x).argmax(-1), self.classes, x.dtype)
+        each = torch.eye(self.classes).to(x)[:ROWS, None].expand(-1, len(x), -1)
+        shown = torch.stack([x, self.decoder(self.posterior(x, likely, noise)[0], likely).sigmoid()])
+        return {
+            "one random code a column, one class a row": data.squares(
+                self.decoder(torch.randn_like(noise), each).sigmoid()
+            ),
+            "originals above, reconstructions below": data.squares(shown),
+        }
+
     def forward(self, x: Tensor, _y: Tensor, noise: Tensor, *labelled: Tensor) -> Program:
         q = Categorical(self.classify(x)[:, None])
         supervised = self._supervised(*labelled) if labelled else 0.0
@@ -159,10 +175,14 @@ class _Net(nn.Module):
 
         return program
 
+    def posterior(self, x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """The Gaussian code at this noise and the logarithm of its scale, each ``(*samples, batch, gaussians)``."""
+        mean, log_scale = self.encoder["z"](x, y).chunk(2, -1)
+        return mean + log_scale.exp() * noise, log_scale
+
     def _cost(self, x: Tensor, y: Tensor, noise: Tensor) -> Tensor:
         """The negative ELBO of an image and its class, one-hot or relaxed, ``(*samples, batch)``."""
-        mean, log_scale = self.encoder["z"](x, y).chunk(2, -1)
-        z = mean + log_scale.exp() * noise
+        z, log_scale = self.posterior(x, y, noise)
         log_ratio = (z.square() - noise.square()).sum(-1) / 2 - log_scale.sum(-1)
         return log_ratio + math.log(self.classes) - Bernoulli(self.decoder(z, y)).log_prob(x)
 

@@ -15,6 +15,7 @@ less the mean image, and the decoder starts at the latter. The nets of the paper
 """
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -97,6 +98,9 @@ class SigmoidBeliefNet(Task):
     def splits(self) -> Splits:
         return data.binarised(self.dataset, self.binarisation)
 
+    def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        return model.pictures(*batch) if isinstance(model, _Net) else {}
+
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
         return (data.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
 
@@ -129,6 +133,22 @@ class _Net(nn.Module):
         flat = z.flatten(-self.prior[0].ndim)
         return 2 * flat - 1 if self.signed else flat
 
+    def top(self, *batch: int) -> Node:
+        """The top layer's prior for a batch of this shape."""
+        logits = self.prior[0].expand(*batch, *self.prior[0].shape)
+        return Categorical(logits) if self.prior[0].ndim == 2 else Bernoulli(logits)
+
+    def pictures(self, x: Tensor) -> Mapping[str, Tensor]:
+        drawn = self.top(2, len(x)).sample()
+        for layer in self.decoder[:0:-1]:
+            drawn = layer(self.fed(drawn)).sample()
+        seen = self.encoder[0](x - self.mean).sample()
+        below = torch.stack([x, self.decoder[0](self.fed(seen)).mean])
+        return {
+            "random codes, decoded": data.squares(self.decoder[0](self.fed(drawn)).mean),
+            "originals above, reconstructions below": data.squares(below),
+        }
+
     def forward(self, x: Tensor) -> Program:
         first = self.encoder[0](x - self.mean)
 
@@ -139,6 +159,6 @@ class _Net(nn.Module):
                 above, log_q = sample(f"z{index + 1}", self.encoder[index](self.fed(z)))
                 cost = cost + log_q - self.decoder[index](self.fed(above)).log_prob(z)
                 z = above
-            return cost - type(first)(self.prior[0]).log_prob(z)
+            return cost - self.top().log_prob(z)
 
         return program

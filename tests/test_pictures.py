@@ -26,6 +26,19 @@ TASKS = {
     "structured_prediction[latents=categorical,units=3,classes=4,layers=1]": {
         "original, four completions, mean of 100": 6
     },
+    "sigmoid_belief_net": {"random codes, decoded": 2, "originals above, reconstructions below": 2},
+    "sigmoid_belief_net[layers=3,latents=categorical,units=2,signed=true]": {
+        "random codes, decoded": 2,
+        "originals above, reconstructions below": 2,
+    },
+    "semi_supervised[width=4]": {
+        "one random code a column, one class a row": 10,
+        "originals above, reconstructions below": 2,
+    },
+    "semi_supervised[width=4,classes=3]": {
+        "one random code a column, one class a row": 3,
+        "originals above, reconstructions below": 2,
+    },
     "toy": {},
 }
 
