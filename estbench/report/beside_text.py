@@ -22,6 +22,7 @@ class Block:
         link: the paper's address.
         lines: what is to be said of the protocols.
         rows: a row an estimator, under ``COLUMNS``.
+        comparable: whether the protocols agree for one of them.
     """
 
     title: str
@@ -29,6 +30,7 @@ class Block:
     link: str
     lines: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    comparable: bool
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Published:
 
     blocks: tuple[Block, ...]
     lines: tuple[str, ...]
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the protocols agree anywhere."""
+        return any(block.comparable for block in self.blocks)
 
 
 def published(study: Study, task: str) -> Published:
@@ -64,7 +71,7 @@ def _block(group: Group) -> Block:
         lines.insert(0, "The protocols agree in all that the paper states.")
     rows = tuple(_row(group, pair) for pair in group.pairs)
     title = f"{first.paper}, {first.table}: {first.setting}"
-    return Block(title, first.metric_published, group.protocol.link, (*lines, *group.protocol.notes), rows)
+    return Block(title, first.metric_published, group.protocol.link, (*lines, *group.protocol.notes), rows, comparable)
 
 
 def _said(parts: Sequence[Part], lead: str) -> list[str]:
@@ -94,8 +101,8 @@ def _row(group: Group, pair: Pair) -> tuple[str, ...]:
     gap = _interval(*pair.difference, sign=True) if pair.comparable else MISSING
     spread = "" if math.isnan(pair.result.spread) else f" ± {pair.result.spread:g}"
     note = "; ".join([*apart, *([pair.result.note] if pair.result.note else [])])
-    value = _interval(pair.value, pair.low, pair.high)
-    return pair.label, pair.result.estimator_published, value, f"{pair.result.printed}{spread}", gap, note
+    value, printed = _interval(pair.value, pair.low, pair.high), pair.result.printed.replace("-", "−")
+    return pair.label, pair.result.estimator_published, value, f"{printed}{spread}", gap, note
 
 
 def _interval(value: float, low: float, high: float, *, sign: bool = False) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from estbench.published import NOT_STATED, Protocol, Result, words
 from estbench.report.study import Study
+from estbench.report.text import plain
 
 NO_OPTION = "no such option"
 Verdict: TypeAlias = Literal["same", "differs", "not stated", "not recorded"]
@@ -112,7 +113,7 @@ def _part(name: str, options: Mapping[str, Any], published: Any, *, recorded: bo
     if key not in options:
         here, verdict = (NO_OPTION, "differs") if recorded else ("not recorded", "not recorded")
     else:
-        here, verdict = words(options[key]), "same" if same(options[key], published) else "differs"
+        here, verdict = plain(words(options[key])), "same" if same(options[key], published) else "differs"
     if published == NOT_STATED:
         verdict = "not stated"
     return Part(name, here, words(published), verdict)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from estbench.report import frame
-from estbench.report.quantities import Quantity
+from estbench.report.quantities import BIASES, Quantity
 from estbench.report.study import Study
 from estbench.report.text import MISSING, decimals_for, fixed, listing, number, shorten
 
@@ -153,7 +153,7 @@ def _cell(heading: Heading, row: pd.Series) -> Cell:
 
 
 def _readable(quantity: Quantity, value: float, low: float, high: float) -> tuple[str, str]:
-    if quantity.key in {"relative_bias", "bias"} and low <= 0 < high:
+    if quantity.key in BIASES and low <= 0 < high:
         return f"< {number(high, 2)}", "none found"
     if low == high:
         return number(value, 1 if value == round(value) and abs(value) < 10 else 3), ""
