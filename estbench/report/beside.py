@@ -1,6 +1,7 @@
 """Published figures beside measured ones."""
 
 import math
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from estbench.report.study import Study
 
 MOST = 3
 _METRIC = re.compile(r"([a-z]+?)(\d*)_(\w+)")
+_IMAGES = operator.methodcaller("removeprefix", "binarised_")
 _KIN = {"bound": ("bound", "elbo"), "elbo": ("elbo", "bound")}
 
 
@@ -137,10 +139,12 @@ def _nearest(wanted: str, available: Sequence[str]) -> str:
 
 
 def _other_data(run: Run, result: Result) -> str:
-    """The published data set where it is not the run's, or the run does not say."""
-    there = str(result.task.options.get("dataset", protocols()[result.protocol].task.get("dataset", "")))
+    """The published data set where its images are not the run's, or the run does not say."""
+    there = result.task.options.get("dataset", protocols()[result.protocol].task.get("dataset", ""))
+    there = [there] if isinstance(there, str) else there
     here = str(run.task_options.get("dataset", ""))
-    return there if there != here else ""
+    # a published binarisation is of the same images, and as a part of the protocol it still counts
+    return "" if _IMAGES(here) in map(_IMAGES, there) else str(there[0])
 
 
 def _pair(result: Result, run: Run, label: str, row: pd.Series, metric: str) -> Pair:

@@ -148,7 +148,9 @@ def _gradient(rows: pd.DataFrame) -> pd.DataFrame:
     encoder = _moments(every[(every["group"] == "encoder") & ~every.index.isin(chosen.index)])
     # for the rest of the parameters the main two
     kept = _kept(encoder, ["relative_bias", "variance"])
-    return pd.concat([*found, kept.assign(quantity=kept["quantity"] + "_encoder")], ignore_index=True)
+    return pd.concat(
+        [*found, kept.assign(quantity=[f"{name}_encoder" for name in kept["quantity"]])], ignore_index=True
+    )
 
 
 def _moments(rows: pd.DataFrame) -> pd.DataFrame:
