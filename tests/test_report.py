@@ -8,9 +8,14 @@ import time
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
+from matplotlib.textpath import TextToPath
 from rich.console import Console
 from scipy import stats
 from test_report_results import ENVIRONMENT, FAMILIES, TASKS, results
@@ -21,6 +26,7 @@ from estbench.report.answers import answers
 from estbench.report.chart_bias import pareto
 from estbench.report.evidence import compare, paired_test
 from estbench.report.intervals import averaged, root_mean_square
+from estbench.report.numbers import place_numbers
 from estbench.report.study import Study
 from estbench.stats import holm
 from estbench.store import COLUMNS
@@ -530,3 +536,45 @@ def test_a_bias_is_found_only_if_its_test_survives_the_number_of_estimators():
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     found = report.summary(table).set_index("estimator")["relative_bias_low"]
     assert found.to_dict() == {"a": 0.0, "b": 0.1, "c": 0.0, "d": 0.0}
+
+
+def test_every_point_is_numbered_and_no_number_lies_on_another():
+    """Also forty points in a heap: where there is no room beside one, its number stands further off."""
+    rng = np.random.default_rng(0)
+    with mpl.rc_context(style.settings("paper")):
+        figure = Figure(figsize=(3.8, 2.5))
+        axes = figure.add_axes((0, 0, 1, 1))
+        places = [(float(x), float(y)) for x, y in 10 ** rng.normal(0, 0.25, (40, 2))]
+        axes.loglog(*zip(*places, strict=True), "o")
+        axes.set(xlim=(0.01, 100), ylim=(0.01, 100))
+        place_numbers(axes, places, [i % 2 == 0 for i in range(40)])
+        figure.draw_without_rendering()
+    assert [note.get_text() for note in axes.texts] == [str(i) for i in range(1, 41)]
+    # what is drawn of a number is its text, without the line to its point
+    boxes = [Text.get_window_extent(note) for note in axes.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_the_encoders_gradient_has_columns_of_its_own(five):
+    """They are in the summary, and hidden in the page until they are asked for."""
+    table = report.summary(five).set_index(["task", "estimator"])
+    rows = five[(five["metric"] == "variance/encoder") & (five["step"] == 300) & (five["estimator"] == "rloo")]
+    expected = rows[rows["task"] == "toy"]["value"].mean()
+    assert table.loc[("toy", "rloo"), "variance_encoder"] == pytest.approx(expected)
+    hidden = {heading.quantity.key for heading in tables.table(Study.of(five), "toy").headings
+              if not heading.quantity.shown}  # fmt: skip
+    assert {"variance_encoder", "relative_bias_encoder"} <= hidden
+
+
+def test_texts_of_a_figure_say_how_wide_they_are(written):
+    """Each has the width of its font in the layout, so that another font cannot make labels overlap."""
+    texts = [
+        element
+        for path in (written / "figures").glob("variance-*.svg")
+        for element in ET.parse(path).getroot().iter("{http://www.w3.org/2000/svg}text")
+    ]
+    assert len(texts) > 10
+    for element in texts:
+        size = float(re.search(r"([\d.]+)px", element.get("style"))[1])
+        width, _, _ = TextToPath().get_text_width_height_descent(element.text, FontProperties(size=size), ismath=False)
+        assert float(element.get("textLength")) == pytest.approx(width, abs=0.01)

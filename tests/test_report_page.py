@@ -103,6 +103,19 @@ def test_nothing_overflows(browser, pages, count, width):
     assert outside == []
 
 
+def test_figures_keep_their_layout_in_another_font(browser, pages):
+    """Where a reader's machine has not the layout's font, texts are fitted to the width they were laid out for."""
+    visit(browser, pages[5])
+    widths = browser.execute_script(
+        "const style = document.createElement('style'); style.textContent = 'figure svg text { font-family: monospace"
+        " !important }'; document.head.append(style);"
+        "return [...document.querySelectorAll('figure svg text')]"
+        ".map((e) => [e.textLength.baseVal.value, e.getBBox().width])"
+    )
+    assert len(widths) > 50
+    assert [shown for _, shown in widths] == pytest.approx([wanted for wanted, _ in widths], rel=0.02, abs=0.5)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_schemes_are_legible(browser, pages, scheme):
     """Text has a contrast of 4.5 or more against its ground, in the page and in its figures."""

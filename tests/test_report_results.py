@@ -8,7 +8,7 @@ import pandas as pd
 
 from estbench.store import COLUMNS
 
-TASKS = ("toy", "sigmoid_belief_net", "vae[data=digits,latents=bernoulli]")
+TASKS = ("toy", "sigmoid_belief_net", "vae[binarisation=dynamic,dataset=digits,hidden=200 200,latents=bernoulli]")
 NAMES = (
     "exact", "rloo", "gumbel_softmax", "disarm", "reinforce", "arm", "straight_through", "nvil", "muprop", "rebar",
     "relax", "vimco", "st_gumbel_softmax", "reinmax", "reinforce_moving_average",
