@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from estbench.estimator import Estimator, NotApplicableError
+from estbench.measure._journal import Journal, NoJournal
 from estbench.task import Batch, Splits, Task
 
 T = TypeVar("T")
@@ -67,6 +68,8 @@ class Bench:
         baseline: makes the task's baseline estimator.
         oracle: makes the task's oracle for an m-sample bound; None where the task names none.
         memory: what measurements of several estimators share.
+        cell: what sets this measurement apart from others of the seed, and with it its own streams.
+        journal: where a measurement leaves what it needs to be continued.
     """
 
     task: Task
@@ -76,6 +79,8 @@ class Bench:
     baseline: Maker
     oracle: Callable[[int], Estimator] | None
     memory: dict[Hashable, Any] = field(default_factory=dict)
+    cell: str = ""
+    journal: Journal = field(default_factory=NoJournal)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` returns, made at the first call with this key."""
@@ -127,10 +132,13 @@ class Measure(abc.ABC):
     Attributes:
         joint: whether all estimators of a task are measured together, interleaved in time, or each alone.
         repeated: whether it is done for every seed; a measure that repeats within itself takes the first.
+        budgets: options that say how much is measured and not what: with more of them it goes on from what the
+            bench's journal holds.
     """
 
     joint: ClassVar[bool] = False
     repeated: ClassVar[bool] = False
+    budgets: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod
     def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
