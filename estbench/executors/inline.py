@@ -1,18 +1,15 @@
 """Inline: one cell after another, in this process."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-import pandas as pd
-
-from estbench.plan import Cell
+from estbench.executors.base import Job, Outcome, Work, alone_last
 
 
 class Inline:
-    """Measures cells in this process."""
+    """Measures cells in this process: what ends the process ends the run."""
 
-    def run(
-        self, cells: Sequence[Cell], measure: Callable[[Cell], pd.DataFrame]
-    ) -> Iterator[tuple[Cell, pd.DataFrame]]:
-        """Yields each cell with its rows as it is done."""
-        for cell in cells:
-            yield cell, measure(cell)
+    def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
+        """Yields each job with its result as it is done."""
+        shared, alone = alone_last(jobs)
+        for job in (*shared, *alone):
+            yield job, work(job)

@@ -22,6 +22,7 @@ class Minibatches:
         self._generator = bench.generator("minibatches")
         examples, own = len(self._train[0]), type(bench.task).minibatches is not Task.minibatches
         self._epoch = None if own else examples // min(bench.task.batch_size, examples)
+        self._taken = 0
         self._begin()
 
     def __next__(self) -> Batch:

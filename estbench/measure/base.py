@@ -48,10 +48,12 @@ class MeasurementError(RuntimeError):
     """A measurement failed for a reason that its message says in full."""
 
 
-def verdict(error: Exception) -> Row:
+def verdict(error: BaseException) -> Row:
     """The row of an estimator that could not be measured, with the reason in one line."""
     if isinstance(error, NotApplicableError):
         return Row(status="not applicable", error=" ".join(str(error).split()))
+    if isinstance(error, SystemExit):
+        return Row(status="failed", error=f"it tried to exit the interpreter, with {error.code!r}")
     text = str(error) if isinstance(error, MeasurementError) else f"{type(error).__name__}: {error}"
     return Row(status="failed", error=" ".join(text.split()))
 

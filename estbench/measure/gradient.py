@@ -145,11 +145,11 @@ class Gradient(Measure):
 
 def _loaded(kept: Mapping[str, Mapping[str, Any]], device: torch.device) -> dict[str, Moments]:
     """Moments as a journal gives them back."""
-    on_device = {
-        group: {name: value.to(device) if isinstance(value, Tensor) else value for name, value in own.items()}
-        for group, own in kept.items()
-    }
-    return {group: Moments(**own) for group, own in on_device.items()}
+    loaded = {}
+    for group, own in kept.items():
+        means, variances = own["means"].to(device), own["variances"].to(device)
+        loaded[group] = Moments(own["n"], means, variances, own["eps"])
+    return loaded
 
 
 def train_along(bench: Bench, steps: int, follower: Estimator | None) -> nn.Module:

@@ -1,0 +1,64 @@
+"""Guards: a plugin may print, hang or exit; the cell ends, and the run goes on."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+
+class OutOfTimeError(BaseException):
+    """A cell has used up its time. No exception of the ordinary kind: plugins that catch those do not catch it."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Raises in what runs too long; only in a main thread, and where the system has alarms.
+
+    Raises:
+        OutOfTimeError: the time is up.
+    """
+    usable = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGALRM")
+    if seconds is None or not usable:
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise OutOfTimeError(out_of_time(seconds))
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def out_of_time(seconds: float) -> str:
+    """The reason of a failure for want of time."""
+    return f"it took longer than the --timeout of {seconds:g} s"
+
+
+@contextlib.contextmanager
+def muted() -> Iterator[None]:
+    """Lets nothing be printed, by Python or below it."""
+    with contextlib.ExitStack() as stack:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        stack.callback(os.close, nowhere)
+        for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+            _flush(stream)
+            kept = os.dup(number)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, number)
+            stack.callback(_flush, stream)
+            os.dup2(nowhere, number)
+        yield
+
+
+def _flush(stream: object) -> None:
+    # a plugin may have closed or replaced it
+    with contextlib.suppress(Exception):
+        stream.flush()  # type: ignore[attr-defined]
