@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 
@@ -55,6 +56,9 @@ def muted() -> Iterator[None]:
             stack.callback(os.dup2, kept, number)
             stack.callback(_flush, stream)
             os.dup2(nowhere, number)
+        # where Python's streams lead elsewhere, as in notebooks
+        for redirect in (contextlib.redirect_stdout, contextlib.redirect_stderr):
+            stack.enter_context(redirect(stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))))
         yield
 
 

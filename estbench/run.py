@@ -61,13 +61,15 @@ class Work:
         return dataclasses.replace(result, about=about)
 
     def keep(self, job: Job, result: Result) -> None:
-        """Keeps a result from where it was measured; elsewhere the driver does."""
-        about = {**result.about, **commit()}
-        Store(self.store).put(job.entry, dataclasses.replace(result, about=about))
+        """Keeps a result that has not failed from where it was measured; others the driver keeps."""
+        if not result.failures:
+            about = {**result.about, **commit()}
+            Store(self.store).put(job.entry, dataclasses.replace(result, about=about))
 
     def kept(self, job: Job) -> Result | None:
-        """The result of a job that is kept already."""
-        return Store(self.store).get(job.entry)
+        """The result of a job that is kept already, and has not failed."""
+        result = Store(self.store).get(job.entry)
+        return result if result is not None and not result.failures else None
 
 
 def run(

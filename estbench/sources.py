@@ -88,6 +88,8 @@ class _Module:
         if not node.level:
             return node.module or ""
         above = self._package.split(".")
+        if node.level > len(above) or not self._package:
+            return ""
         base = ".".join(above[: len(above) - node.level + 1])
         return ".".join(filter(None, (base, node.module)))
 

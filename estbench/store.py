@@ -154,7 +154,7 @@ class Store:
         """The result in a file; None if there is none, it is damaged, or of another version."""
         try:
             return read(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except DamagedError as error:
             self.set_aside(path, str(error))

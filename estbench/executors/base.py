@@ -49,10 +49,10 @@ class Work(Protocol):
         """The result."""
 
     def keep(self, job: Job, result: Result) -> None:
-        """Keeps a result from where it was measured; elsewhere the driver does."""
+        """Keeps a result that has not failed from where it was measured; others the driver keeps."""
 
     def kept(self, job: Job) -> Result | None:
-        """The result of a job that is kept already."""
+        """The result of a job that is kept already, and has not failed."""
 
 
 Outcome: TypeAlias = Result | Failure

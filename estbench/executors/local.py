@@ -1,5 +1,6 @@
 """Local: cells in worker processes of this machine, timing cells alone afterwards."""
 
+import importlib
 import os
 import signal
 import threading
@@ -23,18 +24,21 @@ class Local:
     Args:
         workers: how many processes; 0 for one a core, or one a GPU.
         gpus: GPUs to share out: each worker sees one of them as its only one. 0 leaves them alone.
+        grace: seconds beyond its timeout after which a cell that does not stop by itself is killed.
     """
 
-    def __init__(self, workers: int = 0, gpus: int = 0) -> None:
-        if workers < 0 or gpus < 0:
-            raise ValueError(f"the local executor needs at least 1 worker; got {workers=}, {gpus=}")
+    def __init__(self, workers: int = 0, gpus: int = 0, grace: float = GRACE) -> None:
+        if workers < 0 or gpus < 0 or grace < 0:
+            raise ValueError(f"workers, GPUs and seconds cannot be negative; got {workers=}, {gpus=}, {grace=}")
         self.workers = workers or gpus or joblib.cpu_count()
-        self.gpus = gpus
+        self.gpus, self._grace = gpus, grace
 
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
         """Yields each job with what came of it as it is done."""
         shared, alone = alone_last(jobs)
-        slots = [_Slot(self._environment(index)) for index in range(min(self.workers, max(len(shared), 1)))]
+        slots = [
+            _Slot(self._environment(index), self._grace) for index in range(min(self.workers, max(len(shared), 1)))
+        ]
         try:
             yield from _spread(slots, shared, work)
             for slot in slots[1:]:
@@ -55,8 +59,8 @@ class Local:
 class _Slot:
     """A place for one worker process, which is replaced when it dies."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
+    def __init__(self, environment: dict[str, str], grace: float) -> None:
+        self._environment, self._grace = environment, grace
         self._pool: ProcessPoolExecutor | None = None
         self._ready: Future[None] | None = None
         self._since = 0.0
@@ -66,7 +70,7 @@ class _Slot:
     def start(self, job: Job, work: Work) -> None:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(1, initializer=_prepare, initargs=(os.getpid(),), env=self._environment)
-            self._ready = self._pool.submit(_nothing)
+            self._ready = self._pool.submit(_warm)
         self.job, self.future = job, self._pool.submit(work, job)
         self._since = time.monotonic() if self._ready is not None and self._ready.done() else 0.0
 
@@ -74,7 +78,7 @@ class _Slot:
         """When its job is out of time; a worker that is still starting has all of it before it."""
         if not self._since and self._ready is not None and self._ready.done():
             self._since = time.monotonic()
-        return (self._since or time.monotonic()) + timeout + GRACE
+        return (self._since or time.monotonic()) + timeout + self._grace
 
     def outcome(self) -> Outcome:
         """What came of its job, which is done."""
@@ -141,8 +145,9 @@ def _death(message: str) -> str:
     return f"its worker process died{hint}: {codes or message.splitlines()[0]}"
 
 
-def _nothing() -> None:
-    """Is done once a worker can work."""
+def _warm() -> None:
+    """Imports what every cell needs, before any cell's time runs."""
+    importlib.import_module("estbench.run")
 
 
 def _prepare(driver: int) -> None:

@@ -13,6 +13,9 @@ from estbench.executors.base import GRACE, Failure, Job, Outcome, Work, alone_la
 from estbench.guard import out_of_time
 from estbench.spec import UserError
 
+# a worker may have to be started first, which imports torch
+_START = 30.0
+
 
 class Ray:
     """Measures cells as Ray tasks.
@@ -48,7 +51,9 @@ class Ray:
     def _cluster(self) -> Iterator[None]:
         ours = not ray.is_initialized()
         if ours:
-            places = {} if self.address else {"num_cpus": self.workers or None, "include_dashboard": False}
+            places: dict[str, Any] = (
+                {} if self.address else {"num_cpus": self.workers or None, "include_dashboard": False}
+            )
             try:
                 ray.init(self.address or "local", log_to_driver=False, logging_level=logging.ERROR, **places)
             except (ConnectionError, OSError, RuntimeError, ValueError) as error:
@@ -62,7 +67,7 @@ class Ray:
 
     def _places(self) -> int:
         """How many cells run at once."""
-        room = ray.cluster_resources()
+        room: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         wanted = {"CPU": self.cpus, "GPU": self.gpus}
         fits = [int(room.get(name, 0) / amount + 1e-9) for name, amount in wanted.items() if amount]
         if min(fits) < 1:
@@ -105,7 +110,3 @@ def _outcome(reference: Any, since: float) -> Outcome:
     except RayError as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     return Failure(reason, time.monotonic() - since)
-
-
-# a worker may have to be started first, which imports torch
-_START = 30.0

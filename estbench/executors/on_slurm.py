@@ -10,7 +10,6 @@ import submitit
 
 from estbench.executors.base import Failure, Job, Outcome, Work, alone_last
 from estbench.spec import UserError
-from estbench.store import Result
 
 
 class Slurm:
@@ -87,7 +86,10 @@ class Slurm:
                 done = [each for each in busy if each[0].done()]
                 busy = [each for each in busy if each not in done]
                 for task, group, since in done:
-                    yield from _outcomes(task, group, since, work)
+                    outcomes = _outcomes(task, group, since, work)
+                    yield from zip(group, outcomes, strict=False)
+                    if rest := group[len(outcomes) :]:
+                        groups.append(rest)
                 if not done:
                     time.sleep(0.2 if self._cluster == "local" else 2.0)
         finally:
@@ -96,24 +98,28 @@ class Slurm:
                     task.cancel(check=False)
 
 
-def _measure(work: Work, jobs: list[Job]) -> list[Result]:
+def _measure(work: Work, jobs: list[Job]) -> list[Outcome]:
     """In a job: a result is kept at once, for the job may be killed before its end."""
-    results = []
+    outcomes: list[Outcome] = []
     for job in jobs:
-        results.append(work(job))
-        work.keep(job, results[-1])
-    return results
+        result = work(job)
+        work.keep(job, result)
+        outcomes.append(result)
+    return outcomes
 
 
-def _outcomes(task: Any, jobs: list[Job], since: float, work: Work) -> Iterator[tuple[Job, Outcome]]:
-    """What came of the cells of a job; if it died, of those that it had finished, and the others have failed."""
+def _outcomes(task: Any, jobs: list[Job], since: float, work: Work) -> list[Outcome]:
+    """What came of the cells of a job; if it died, up to the one that it was at."""
     try:
-        yield from zip(jobs, task.result(), strict=True)
+        return task.result()
     except submitit.core.utils.UncompletedJobError as error:
         reason = f"its job died (out of memory or time?): {' '.join(str(error).split())[:160]}"
     except submitit.core.utils.FailedJobError as error:
         reason = f"its job failed: {str(error).strip().splitlines()[-1]}"
-    else:
-        return
+    outcomes: list[Outcome] = []
     for job in jobs:
-        yield job, work.kept(job) or Failure(reason, time.monotonic() - since)
+        known = work.kept(job)
+        outcomes.append(known or Failure(reason, time.monotonic() - since))
+        if known is None:
+            break
+    return outcomes
