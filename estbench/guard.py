@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -17,6 +17,8 @@ class OutOfTimeError(BaseException):
 @contextlib.contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
     """Raises in what runs too long; only in a main thread, and where the system has alarms.
+
+    Where a process can be ended instead, that is better: see ``last_resort``.
 
     Raises:
         OutOfTimeError: the time is up.
@@ -36,6 +38,31 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def last_resort(seconds: float | None, then: Callable[[], None]) -> Iterator[None]:
+    """Ends the process of what runs too long, having called ``then``; for processes that others watch.
+
+    An exception might come in the middle of an import, and leave a process in which the next cell fails.
+    """
+    if seconds is None:
+        yield
+        return
+
+    def end() -> None:
+        try:
+            then()
+        finally:
+            os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def out_of_time(seconds: float) -> str:

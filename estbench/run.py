@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import torch
 from estbench.checkpoints import Checkpoints
 from estbench.environment import commit, machine
 from estbench.estimator import Estimator
-from estbench.executors.base import Executor, Failure, Job
-from estbench.guard import OutOfTimeError, muted, time_limit
+from estbench.executors.base import Executor, Failure, Job, Outcome
+from estbench.guard import muted
 from estbench.measure._journal import Journal, NoJournal
 from estbench.measure.base import Bench, Row, verdict
 from estbench.plan import Cell, Plan
@@ -49,7 +49,7 @@ class Work:
         cell, process, started = job.cell, os.getpid(), time.perf_counter()
         journal = Checkpoints(Store(self.store), job.entry, self.checkpoint)
         with muted(), _threads(self.threads or (None if cell.joint else 1)):
-            result = measure(cell, journal, self.timeout)
+            result = measure(cell, journal)
             if os.getpid() != process:
                 os._exit(0)
             about = {
@@ -60,16 +60,22 @@ class Work:
             }
         return dataclasses.replace(result, about=about)
 
-    def keep(self, job: Job, result: Result) -> None:
-        """Keeps a result that has not failed from where it was measured; others the driver keeps."""
-        if not result.failures:
-            about = {**result.about, **commit()}
-            Store(self.store).put(job.entry, dataclasses.replace(result, about=about))
+    def keep(self, job: Job, outcome: Outcome) -> None:
+        """Keeps what came of a job from where it was measured; elsewhere the driver does."""
+        _keep(Store(self.store), job, outcome, commit())
 
-    def kept(self, job: Job) -> Result | None:
-        """The result of a job that is kept already, and has not failed."""
+    def kept(self, job: Job, since: float) -> Result | None:
+        """What was kept of a job since a time (``time.time``)."""
         result = Store(self.store).get(job.entry)
-        return result if result is not None and not result.failures else None
+        return result if result is not None and result.about["finished"] >= since else None
+
+
+def _keep(store: Store, job: Job, outcome: Outcome, version: Mapping[str, Any]) -> Result:
+    """Keeps what came of a job, with the version of the code that it came from."""
+    result = failed(job.cell, outcome) if isinstance(outcome, Failure) else outcome
+    result = dataclasses.replace(result, about={**result.about, **version})
+    store.put(job.entry, result)
+    return result
 
 
 def run(
@@ -103,10 +109,7 @@ def run(
     store.check_writable()
     version = commit()
     for job, outcome in executor.run(missing, work):
-        result = failed(job.cell, outcome) if isinstance(outcome, Failure) else outcome
-        result = dataclasses.replace(result, about={**result.about, **version})
-        store.put(job.entry, result)
-        yield job.cell, result, False
+        yield job.cell, _keep(store, job, outcome, version), False
 
 
 def failed(cell: Cell, failure: Failure) -> Result:
@@ -116,21 +119,20 @@ def failed(cell: Cell, failure: Failure) -> Result:
     return Result.of([_record(cell, spec, row) for spec in cell.estimators], about)
 
 
-def measure(cell: Cell, journal: Journal | None = None, timeout: float | None = None) -> Result:
+def measure(cell: Cell, journal: Journal | None = None) -> Result:
     """The result of a cell; a failure is a row too."""
     by_label = {str(spec): spec for spec in cell.estimators}
     rows: list[dict[str, Any]] = []
     try:
-        with time_limit(timeout):
-            shared = _bench(cell.task, cell.files, cell.seed, cell.device, cell.dtype)
-            bench = dataclasses.replace(shared, cell=cell.identity, journal=journal or NoJournal())
-            makers = {
-                label: functools.partial(_estimator, cell.files, spec, cell.dtype) for label, spec in by_label.items()
-            }
-            for label, row in _catalogue("measure", cell.files).make(cell.measure).rows(bench, makers):
-                if label in by_label:
-                    rows.append(_record(cell, by_label[label], row))
-    except (Exception, SystemExit, OutOfTimeError) as error:  # noqa: BLE001  (a plugin may raise anything)
+        shared = _bench(cell.task, cell.files, cell.seed, cell.device, cell.dtype)
+        bench = dataclasses.replace(shared, cell=cell.identity, journal=journal or NoJournal())
+        makers = {
+            label: functools.partial(_estimator, cell.files, spec, cell.dtype) for label, spec in by_label.items()
+        }
+        for label, row in _catalogue("measure", cell.files).make(cell.measure).rows(bench, makers):
+            if label in by_label:
+                rows.append(_record(cell, by_label[label], row))
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
         rows = [_record(cell, spec, verdict(error)) for spec in cell.estimators]
     return Result.of(rows)
 

@@ -79,7 +79,7 @@ def test_whatever_a_plugin_does_the_others_go_on(tmp_path, capfd):
     """Plugins that hang, exit, die, fork, shout or return NaN cost nobody else anything, and nothing is printed."""
     names = ("hangs", "stubborn", "exits", "dies", "forks", "shouts", "not_a_number", "good")
     broken = plan(write(tmp_path, *names), estimators=list(names))
-    found = reasons(done(broken, tmp_path / "store", "local[workers=2,grace=1.0]", timeout=8.0))
+    found = reasons(done(broken, tmp_path / "store", "local[workers=2]", timeout=8.0))
     assert found["good"] == found["shouts"] == found["forks"] == ""
     assert "longer than the --timeout of 8 s" in found["hangs"]
     assert "longer than the --timeout of 8 s" in found["stubborn"]
@@ -140,7 +140,7 @@ def test_workers_see_one_gpu_each(tmp_path):
     note = f"import pathlib; pathlib.Path({str(tmp_path)!r}, 'gpu-' + os.environ['CUDA_VISIBLE_DEVICES']).touch()"
     source = Path(write(tmp_path, "good")[0]).read_text()
     file.write_text(source.replace("pass", f"{note}; time.sleep(1)").replace("Good", "Looks"))
-    looking = plan((str(file),), estimators=["looks"], seeds=4, measures=["training[steps=1]"])
+    looking = plan((str(file),), estimators=["looks"], seeds=2, measures=["training[steps=1]"])
     done(looking, tmp_path / "store", "local[gpus=2]")
     assert {path.name for path in tmp_path.glob("gpu-*")} == {"gpu-0", "gpu-1"}
 

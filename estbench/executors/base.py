@@ -48,11 +48,11 @@ class Work(Protocol):
     def __call__(self, job: Job) -> Result:
         """The result."""
 
-    def keep(self, job: Job, result: Result) -> None:
-        """Keeps a result that has not failed from where it was measured; others the driver keeps."""
+    def keep(self, job: Job, outcome: "Outcome") -> None:
+        """Keeps what came of a job from where it was measured; elsewhere the driver does."""
 
-    def kept(self, job: Job) -> Result | None:
-        """The result of a job that is kept already, and has not failed."""
+    def kept(self, job: Job, since: float) -> Result | None:
+        """What was kept of a job since a time (``time.time``)."""
 
 
 Outcome: TypeAlias = Result | Failure
@@ -68,7 +68,3 @@ class Executor(Protocol):
 def alone_last(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
     """Jobs that may run side by side, and those that need the machine to themselves."""
     return [job for job in jobs if not job.cell.joint], [job for job in jobs if job.cell.joint]
-
-
-# what a job that does not stop by itself gets beyond its timeout before its process is killed
-GRACE = 5.0

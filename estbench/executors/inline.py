@@ -1,8 +1,10 @@
 """Inline: one cell after another, in this process."""
 
+import time
 from collections.abc import Iterator, Sequence
 
-from estbench.executors.base import Job, Outcome, Work, alone_last
+from estbench.executors.base import Failure, Job, Outcome, Work, alone_last
+from estbench.guard import OutOfTimeError, time_limit
 
 
 class Inline:
@@ -12,4 +14,13 @@ class Inline:
         """Yields each job with its result as it is done."""
         shared, alone = alone_last(jobs)
         for job in (*shared, *alone):
-            yield job, work(job)
+            yield job, _outcome(job, work)
+
+
+def _outcome(job: Job, work: Work) -> Outcome:
+    started = time.monotonic()
+    try:
+        with time_limit(work.timeout):
+            return work(job)
+    except OutOfTimeError as error:
+        return Failure(str(error), time.monotonic() - started)

@@ -12,7 +12,7 @@ import joblib
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-from estbench.executors.base import GRACE, Failure, Job, Outcome, Work, alone_last
+from estbench.executors.base import Failure, Job, Outcome, Work, alone_last
 from estbench.guard import out_of_time
 
 
@@ -24,21 +24,18 @@ class Local:
     Args:
         workers: how many processes; 0 for one a core, or one a GPU.
         gpus: GPUs to share out: each worker sees one of them as its only one. 0 leaves them alone.
-        grace: seconds beyond its timeout after which a cell that does not stop by itself is killed.
     """
 
-    def __init__(self, workers: int = 0, gpus: int = 0, grace: float = GRACE) -> None:
-        if workers < 0 or gpus < 0 or grace < 0:
-            raise ValueError(f"workers, GPUs and seconds cannot be negative; got {workers=}, {gpus=}, {grace=}")
+    def __init__(self, workers: int = 0, gpus: int = 0) -> None:
+        if workers < 0 or gpus < 0:
+            raise ValueError(f"workers and GPUs cannot be negative; got {workers=}, {gpus=}")
         self.workers = workers or gpus or joblib.cpu_count()
-        self.gpus, self._grace = gpus, grace
+        self.gpus = gpus
 
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
         """Yields each job with what came of it as it is done."""
         shared, alone = alone_last(jobs)
-        slots = [
-            _Slot(self._environment(index), self._grace) for index in range(min(self.workers, max(len(shared), 1)))
-        ]
+        slots = [_Slot(self._environment(index)) for index in range(min(self.workers, max(len(shared), 1)))]
         try:
             yield from _spread(slots, shared, work)
             for slot in slots[1:]:
@@ -59,8 +56,8 @@ class Local:
 class _Slot:
     """A place for one worker process, which is replaced when it dies."""
 
-    def __init__(self, environment: dict[str, str], grace: float) -> None:
-        self._environment, self._grace = environment, grace
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
         self._pool: ProcessPoolExecutor | None = None
         self._ready: Future[None] | None = None
         self._since = 0.0
@@ -78,7 +75,7 @@ class _Slot:
         """When its job is out of time; a worker that is still starting has all of it before it."""
         if not self._since and self._ready is not None and self._ready.done():
             self._since = time.monotonic()
-        return (self._since or time.monotonic()) + timeout + self._grace
+        return (self._since or time.monotonic()) + timeout
 
     def outcome(self) -> Outcome:
         """What came of its job, which is done."""

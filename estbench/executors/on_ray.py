@@ -9,8 +9,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError, WorkerCrashedError
 
-from estbench.executors.base import GRACE, Failure, Job, Outcome, Work, alone_last
-from estbench.guard import out_of_time
+from estbench.executors.base import Failure, Job, Outcome, Work, alone_last
+from estbench.guard import last_resort, out_of_time
 from estbench.spec import UserError
 
 # a worker may have to be started first, which imports torch
@@ -77,7 +77,8 @@ class Ray:
 
 def _measure(work: Work, job: Job) -> Outcome:
     """In a worker."""
-    return work(job)
+    with last_resort(work.timeout, lambda: None):
+        return work(job)
 
 
 def _spread(task: Any, jobs: Sequence[Job], work: Work, places: int) -> Iterator[tuple[Job, Outcome]]:
@@ -91,20 +92,21 @@ def _spread(task: Any, jobs: Sequence[Job], work: Work, places: int) -> Iterator
         done, _ = ray.wait(list(busy), timeout=None if work.timeout is None else 1.0)
         for reference in done:
             job, since = busy.pop(reference)
-            yield job, _outcome(reference, since)
+            yield job, _outcome(reference, since, work.timeout)
         for reference, (job, since) in list(busy.items()):
-            # workers stop by themselves in time; those that do not are killed
-            if work.timeout is not None and time.monotonic() - since > work.timeout + GRACE + _START:
+            # workers end by themselves in time, unless what they run never lets go
+            if work.timeout is not None and time.monotonic() - since > work.timeout + _START:
                 ray.cancel(reference, force=True)
                 del busy[reference]
                 yield job, Failure(out_of_time(work.timeout), time.monotonic() - since)
 
 
-def _outcome(reference: Any, since: float) -> Outcome:
+def _outcome(reference: Any, since: float, timeout: float | None) -> Outcome:
     try:
         return ray.get(reference)
     except (WorkerCrashedError, TaskCancelledError):
-        reason = "its worker process died (out of memory?)"
+        late = timeout is not None and time.monotonic() - since >= timeout
+        reason = out_of_time(timeout) if late and timeout else "its worker process died (out of memory?)"
     except RayTaskError as error:
         reason = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
     except RayError as error:

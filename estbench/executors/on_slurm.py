@@ -1,6 +1,7 @@
 """Slurm: cells as job arrays of a cluster."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import submitit
 
 from estbench.executors.base import Failure, Job, Outcome, Work, alone_last
+from estbench.guard import last_resort, out_of_time
 from estbench.spec import UserError
 
 
@@ -82,7 +84,7 @@ class Slurm:
                 if some:
                     with executor.batch():
                         submitted = [executor.submit(_measure, work, group) for group in some]
-                    busy += [(each, group, time.monotonic()) for each, group in zip(submitted, some, strict=True)]
+                    busy += [(each, group, time.time()) for each, group in zip(submitted, some, strict=True)]
                 done = [each for each in busy if each[0].done()]
                 busy = [each for each in busy if each not in done]
                 for task, group, since in done:
@@ -102,9 +104,10 @@ def _measure(work: Work, jobs: list[Job]) -> list[Outcome]:
     """In a job: a result is kept at once, for the job may be killed before its end."""
     outcomes: list[Outcome] = []
     for job in jobs:
-        result = work(job)
-        work.keep(job, result)
-        outcomes.append(result)
+        late = functools.partial(work.keep, job, Failure(out_of_time(work.timeout or 0), work.timeout or 0))
+        with last_resort(work.timeout, late):
+            outcomes.append(work(job))
+        work.keep(job, outcomes[-1])
     return outcomes
 
 
@@ -118,8 +121,8 @@ def _outcomes(task: Any, jobs: list[Job], since: float, work: Work) -> list[Outc
         reason = f"its job failed: {str(error).strip().splitlines()[-1]}"
     outcomes: list[Outcome] = []
     for job in jobs:
-        known = work.kept(job)
-        outcomes.append(known or Failure(reason, time.monotonic() - since))
+        known = work.kept(job, since)
+        outcomes.append(known or Failure(reason, time.time() - since))
         if known is None:
             break
     return outcomes
