@@ -22,7 +22,7 @@ from estbench.stats import holm
 from estbench.store import Store, together
 
 # by weight
-VERDICTS = ("worse", "failed", "missing", "better", "changed", "new", "same")
+VERDICTS = ("worse", "failed", "missing", "better", "changed", "untested", "new", "same")
 _FIGURE = ["task", "estimator", "params", "device", "dtype", "measure", "metric"]
 # roots of what is tested as a square, and p-values, are no figures to test
 _LEFT_OUT = ("bias/", "relative_bias/", "unbiased_p/")
@@ -135,7 +135,8 @@ def _load(name: str, store: Path) -> pd.DataFrame:
 def _figures(results: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
     """The rows of each figure, a seed each: of a training the last ones."""
     rows = results[~results["metric"].str.startswith(_LEFT_OUT)]
-    tested = (rows["status"] != "ok") | (rows["low"].notna() & rows["high"].notna())
+    # trainings are compared by their seeds
+    tested = (rows["status"] != "ok") | (rows["low"].notna() & rows["high"].notna()) | (rows["measure"] == "training")
     rows = rows[tested].fillna({"metric": ""})
     rows["metric"] = rows["metric"].where(rows["measure"] == "training", _at_step(rows))
     last = rows.groupby([*_FIGURE, "seed"])["step"].transform("max")
@@ -180,6 +181,10 @@ def _by_intervals(before: pd.DataFrame, after: pd.DataFrame) -> float:
 
 def _judge(change: Change, p: float, alpha: float) -> Change:
     """A change with its corrected p-value and what it means."""
+    if change.verdict == "same" and math.isnan(p) and change.before != change.after:
+        # one seed of a training without an interval, say; what is NaN on both sides was not measured
+        verdict = "same" if math.isnan(change.before) and math.isnan(change.after) else "untested"
+        return Change(change.figure, verdict, change.before, change.after, p)
     if change.verdict != "same" or not p < alpha:
         return Change(change.figure, change.verdict, change.before, change.after, p)
     measure, metric = change.figure[-2:]
