@@ -10,7 +10,7 @@ from typing import Any
 
 from estbench.options import check, options_of
 from estbench.plugins import Catalogue, discover
-from estbench.sources import Sources
+from estbench.code import Sources
 from estbench.spec import Spec, select
 from estbench.store import FORMAT, Entry
 from estbench.suite import Suite

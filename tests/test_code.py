@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from estbench.plugins import discover
-from estbench.sources import Sources
+from estbench.code import Sources
 
 FILES = {
     "plug.py": "import numpy\nimport helper\nfrom pack.inner import tool\n\n\ndef f():\n    import late\n",
