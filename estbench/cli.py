@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from estbench import __version__, listing, options, plugins, running, upkeep
 from estbench.listing import Files, console, data_app, warn
+from estbench.published.command import published
 from estbench.spec import UserError, select, split
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(upkeep.cache_app, name="cache")
 app.command("list")(listing.list_)
 app.command()(listing.info)
+app.command()(published)
 app.command()(running.compare)
 app.command()(running.plan)
 app.command()(upkeep.merge)
@@ -165,19 +167,23 @@ def report(
 @app.command()
 def plot(
     kind: Annotated[str, typer.Argument(help="variance, bias-variance, training, speed, ...")],
-    run: Run,
-    out: Annotated[Path | None, typer.Option(help="Folder for the files; by default the run's own.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="Folder of a run; gumbel_softmax needs none.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files; by default the run's, or this one.")] = None,
     style: Annotated[str, typer.Option(help="paper or talk.")] = "paper",
     width: Annotated[float | None, typer.Option(min=1, help="Inches; by default one column a task.")] = None,
     format_: Annotated[str, typer.Option("--format", help="svg, png, pdf; comma-separated.")] = "svg,png,pdf",
 ) -> None:
-    """Draws one kind of figure from the results of a run."""
-    from estbench.report import plot  # noqa: PLC0415  (slow)
+    """Draws one kind of figure, from the results of a run if it shows any."""
+    from estbench.report import illustrate, plot  # noqa: PLC0415  (slow)
 
-    results, environment = _load(run)
-    families = environment.get("families")
+    look: dict[str, Any] = {"style": style, "width": width, "formats": split(format_)}
     try:
-        files = plot(kind, results, out or run, style=style, width=width, formats=split(format_), families=families)
+        if run is None:
+            files = illustrate(kind, out or Path(), **look)
+        else:
+            results, environment = _load(run)
+            look |= {key: environment.get(key) for key in ("families", "options")}
+            files = plot(kind, results, out or run, **look)
     except ValueError as error:
         raise UserError(str(error)) from error
     for file in files:

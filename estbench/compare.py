@@ -22,13 +22,14 @@ from rich.console import Console
 from rich.markup import escape
 from tqdm import tqdm
 
-from estbench import executors, run, suite
+from estbench import executors, run, suite, tuning
 from estbench import plan as planning
 from estbench.environment import commit, environment, label
 from estbench.estimator import Estimator
 from estbench.executors.base import Executor
 from estbench.imports import KINDS
 from estbench.plugins import discover
+from estbench.resolved import resolved
 from estbench.spec import UserError
 from estbench.store import Result, Store, complain, digest, make_folder, together, write_atomically
 
@@ -42,6 +43,7 @@ class Request:
     Args:
         suite: its file or name.
         overrides: values that replace the suite's.
+        parts: which parts of the suite; all if none is named.
         files: plugin files.
         out: folder for the report; None for a new one under ``runs/``.
         store: folder that keeps finished cells.
@@ -55,6 +57,7 @@ class Request:
 
     suite: str
     overrides: dict[str, Any]
+    parts: tuple[int, ...]
     files: tuple[str, ...]
     out: Path | None
     store: Path
@@ -73,10 +76,19 @@ def compare(request: Request, console: Console) -> int:
         UserError: the request cannot be met.
     """
     started = dt.datetime.now(dt.UTC).astimezone()
-    wanted, plan = prepare(request)
+    wanted, trials, plan = prepare(request)
+    if trials:
+        console.print(f"{len(trials.plan.cells)} candidates to choose from on validation, then")
     console.print(f"{len(plan.cells)} cells: {_counts(plan)}.")
     store = Store(request.store)
     executor = executors.make(request.executor, request.workers, plan.cells[0].device)
+    tuned = None
+    if trials:
+        tried = _measure(trials.plan, store, executor, request)
+        if tried.interrupted:
+            return _interrupted(console)
+        chosen, tuned = tuning.choose(trials, {cell: result.rows for cell, result in tried.results.items()})
+        plan = planning.make(wanted, request.files, chosen)
     measured = _measure(plan, store, executor, request)
     store.note(label(commit()), (plan.entries[cell] for cell in measured.results))
     mark = _mark(plan, measured.results)
@@ -93,25 +105,33 @@ def compare(request: Request, console: Console) -> int:
             "cells": mark,
             **environment(),
             **_known(plan, request.files),
+            "options": resolved(plan, request.files),
         }
+        if tuned is not None:
+            write_atomically(out / "tuning.csv", tuned.to_csv(index=False).encode())
         _write(together(measured.results.values()), about, out, console)
     else:
         console.print((out / TABLES).read_text(encoding="utf-8"), markup=False, end="")
     return _close(measured, out, console)
 
 
-def prepare(request: Request) -> tuple[suite.Suite, planning.Plan]:
-    """The suite that is asked for and its plan; problems with plugins are said on stderr.
+def _interrupted(console: Console) -> int:
+    console.print("Interrupted; what was measured is kept: the same command goes on from here.")
+    return 130
+
+
+def prepare(request: Request) -> tuple[suite.Suite, planning.Trials | None, planning.Plan]:
+    """The suite that is asked for, what it tries first, and its plan; problems with plugins are said on stderr.
 
     Raises:
         UserError: the suite is not valid, or asks for what is not there.
     """
     for problem in (problem for kind in KINDS for problem in discover(kind, request.files).problems):
         complain(problem)
-    wanted = suite.load(request.suite, request.overrides)
+    wanted = suite.load(request.suite, request.overrides, request.parts)
     if wanted.device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"no CUDA device is available here; got --device {wanted.device}")
-    return wanted, planning.make(wanted, request.files)
+    return wanted, planning.trials(wanted, request.files), planning.make(wanted, request.files)
 
 
 def _counts(plan: planning.Plan) -> str:
@@ -208,7 +228,7 @@ def _write(results: pd.DataFrame, about: dict[str, Any], folder: Path, console: 
     from estbench import report  # noqa: PLC0415  (slow, and not needed where nothing is new)
 
     write_atomically(folder / "results.parquet", results.to_parquet(index=False))
-    write_atomically(folder / "results.csv", results.to_csv(index=False).encode())
+    write_atomically(folder / "results.csv", results.drop(columns="picture").to_csv(index=False).encode())
     report.write(results, about, folder)
     tables = Console(file=io.StringIO(), width=console.width, record=True)
     for table in report.terminal_table(results):
@@ -230,6 +250,5 @@ def _close(measured: _Measured, out: Path, console: Console) -> int:
         console.print("Failed cells are kept; --retry-failed measures them again.")
     console.print(f"Report: {escape(str(out / 'index.html'))}")
     if measured.interrupted:
-        console.print("Interrupted; what was measured is kept: the same command goes on from here.")
-        return 130
+        return _interrupted(console)
     return int(bool(counts["failed"]))

@@ -54,7 +54,7 @@ def export(source: Path, to: Path | None, formats: Sequence[str]) -> list[Path]:
 
 
 def _csv(results: pd.DataFrame) -> bytes:
-    return results.to_csv(index=False).encode()
+    return results.drop(columns="picture", errors="ignore").to_csv(index=False).encode()
 
 
 def _parquet(results: pd.DataFrame) -> bytes:

@@ -122,6 +122,7 @@ def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets to fet
     for name in names:
         if name in data.SOURCES:
             data.SOURCES[name].fetch()
+            data.images(name)
             console().print(f"{name}: {escape(str(data.SOURCES[name].folder()))}")
         else:
             console().print("digits: bundled with scikit-learn")

@@ -2,18 +2,20 @@
 
 import functools
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Self, TypeAlias
 
+from estbench.code import Sources
+from estbench.measure.base import Measure
 from estbench.options import check, options_of
 from estbench.plugins import Catalogue, discover
-from estbench.code import Sources
-from estbench.spec import Spec, select
+from estbench.spec import Spec, UserError, select
 from estbench.store import FORMAT, Entry
-from estbench.suite import Suite
+from estbench.suite import Suite, Tune
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Cell:
         dtype: ``float32`` or ``float64``.
         files: plugin files named by the user.
         joint: whether the measure is joint; such cells run last, with the machine to themselves.
+        tuned: names of options of the task or the estimator that were chosen on validation: results name what was
+            chosen, and the rest of the options as usual.
         budgets: options of the measure that say how much is measured.
     """
 
@@ -40,6 +44,7 @@ class Cell:
     dtype: str
     files: tuple[str, ...] = ()
     joint: bool = False
+    tuned: tuple[str, ...] = ()
     budgets: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -96,37 +101,153 @@ class Plan:
         """What the result of each cell is kept under."""
         versions = [version("torch"), version("numpy")]
         return {
-            cell: Entry(_hash(cell.identity, source, versions, FORMAT), cell.budget)
+            cell: Entry(_hash(cell.identity, cell.tuned, source, versions, FORMAT), cell.budget)
             for cell, source in zip(self.cells, self.sources, strict=True)
         }
 
 
-def make(suite: Suite, files: tuple[str, ...] = ()) -> Plan:
+Pair: TypeAlias = tuple[Spec, Spec]
+
+
+def make(suite: Suite, files: tuple[str, ...] = (), chosen: Mapping[Pair, Pair] | None = None) -> Plan:
     """Resolves a suite: names, globs, grids and options are checked before anything runs.
+
+    Args:
+        suite: what to compare.
+        files: plugin files named by the user.
+        chosen: the task and the estimator that tuning chose, by task and estimator without tuned options; where it is
+            silent the first of a grid is taken.
 
     Raises:
         UserError: a name is unknown, or an option is not what it must be.
     """
-    catalogues = {kind: discover(kind, files) for kind in ("task", "estimator", "measure")}
-    chosen = {
-        "task": select(suite.tasks, catalogues["task"].plugins, "task"),
-        "estimator": select(suite.estimators, catalogues["estimator"].plugins, "estimator"),
-        "measure": select(suite.measures, catalogues["measure"].plugins, "measure"),
-    }
-    resolved = {kind: [_checked(catalogues[kind], spec) for spec in specs] for kind, specs in chosen.items()}
-    cells = []
-    for measure in resolved["measure"]:
-        kind = catalogues["measure"][measure.name].load()
-        together = tuple(resolved["estimator"])
-        groups = [together] if kind.joint else [(spec,) for spec in together]
-        for task in resolved["task"]:
-            for seed in suite.seeds if kind.repeated else suite.seeds[:1]:
-                for group in groups:
-                    place = (seed, device(suite.device), suite.dtype, files, kind.joint, kind.budgets)
-                    cells.append(Cell(task, group, measure, *place))
-    # what needs the machine to itself comes last
-    cells.sort(key=lambda cell: cell.joint)
-    return Plan(tuple(cells), tuple(_sources(cells, catalogues)))
+    found: dict[Cell, None] = {}
+    for comparison in suite.comparisons:
+        resolved = _Resolved.of(comparison, files)
+        found |= dict.fromkeys(resolved.comparison(chosen or {}))
+    return _plan(found, files)
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What has to be trained to choose the options that a suite tunes: by the first seed, on a fraction of the steps.
+
+    Args:
+        plan: all cells.
+        groups: the cells by task and estimator without tuned options.
+        metrics: what decides in each group, if not the objective.
+    """
+
+    plan: Plan
+    groups: Mapping[Pair, Sequence[Cell]]
+    metrics: Mapping[Pair, str]
+
+
+def trials(suite: Suite, files: tuple[str, ...] = ()) -> Trials | None:
+    """The candidates of a suite's tuning; None where it tunes nothing.
+
+    Raises:
+        UserError: as ``make``; or there is nothing to choose from.
+    """
+    groups: dict[Pair, list[Cell]] = {}
+    metrics: dict[Pair, str] = {}
+    for comparison in suite.comparisons:
+        if comparison.tune is not None:
+            found = _Resolved.of(comparison, files).candidates(comparison.tune)
+            groups |= found
+            metrics |= dict.fromkeys(found, comparison.tune.metric)
+    if not groups:
+        return None
+    return Trials(_plan((cell for cells in groups.values() for cell in cells), files), groups, metrics)
+
+
+def _shortened(measure: Spec, tune: Tune) -> Spec:
+    if tune.fraction == 1:
+        return measure
+    steps = max(1, round(measure.options["steps"] * tune.fraction))
+    return Spec(measure.name, {**measure.options, "steps": steps, "samples": tune.samples, "evaluations": 1})
+
+
+@dataclass(frozen=True)
+class _Resolved:
+    """A suite with its patterns expanded and checked."""
+
+    suite: Suite
+    files: tuple[str, ...]
+    catalogues: Mapping[str, Catalogue]
+    tasks: list[Spec]
+    estimators: list[Spec]
+    measures: list[Spec]
+
+    @classmethod
+    def of(cls, suite: Suite, files: tuple[str, ...]) -> Self:
+        catalogues = _catalogues(files)
+        patterns = {"task": suite.tasks, "estimator": suite.estimators, "measure": suite.measures}
+        found = {
+            kind: [_checked(catalogue, spec) for spec in select(patterns[kind], catalogue.plugins, kind)]
+            for kind, catalogue in catalogues.items()
+        }
+        measures = [_scaled(catalogues["measure"], spec, suite.scale) for spec in found["measure"]]
+        return cls(suite, files, catalogues, found["task"], found["estimator"], measures)
+
+    @property
+    def tuned(self) -> tuple[str, ...]:
+        return tuple(self.suite.tune.options) if self.suite.tune else ()
+
+    def kind(self, measure: Spec) -> type[Measure]:
+        return self.catalogues["measure"][measure.name].load()
+
+    def grouped(self, specs: Iterable[Spec]) -> dict[Spec, list[Spec]]:
+        """Specifications that differ in tuned options only, by what they share."""
+        groups: dict[Spec, list[Spec]] = {}
+        for spec in specs:
+            groups.setdefault(spec.without(self.tuned), []).append(spec)
+        return groups
+
+    def comparison(self, chosen: Mapping[Pair, Pair]) -> Iterator[Cell]:
+        """The cells to compare, with what was chosen; where that is silent, the first of a grid."""
+        for measure in self.measures:
+            for task, tasks in self.grouped(self.tasks).items():
+                pairs = [
+                    chosen.get((task, estimator), (tasks[0], estimators[0]))
+                    for estimator, estimators in self.grouped(self.estimators).items()
+                ]
+                if not self.kind(measure).tuned:
+                    pairs = [(tasks[0], estimator) for _, estimator in pairs]
+                yield from self.cells(measure, pairs, self.suite.seeds)
+
+    def candidates(self, tune: Tune) -> dict[Pair, list[Cell]]:
+        """The cells to choose from, by task and estimator without tuned options."""
+        measures = [measure for measure in self.measures if self.kind(measure).tuned]
+        if not measures:
+            raise UserError(f"a suite that tunes needs the measure training; got {', '.join(self.suite.measures)}")
+        groups: dict[Pair, list[Cell]] = {}
+        for pair in itertools.product(self.tasks, self.estimators):
+            key = pair[0].without(self.tuned), pair[1].without(self.tuned)
+            groups.setdefault(key, []).extend(self.cells(_shortened(measures[0], tune), [pair], self.suite.seeds[:1]))
+        groups = {key: cells for key, cells in groups.items() if len(cells) > 1}
+        if not groups:
+            raise UserError(f"nothing to choose from: no grid of {' or '.join(tune.options)} in the suite")
+        return groups
+
+    def cells(self, measure: Spec, pairs: Sequence[Pair], seeds: Sequence[int]) -> Iterator[Cell]:
+        """The cells of a measure: one for all estimators if it is joint, else one each."""
+        kind, suite = self.kind(measure), self.suite
+        groups = [(pairs[0][0], tuple(spec for _, spec in pairs))] if kind.joint else [(t, (e,)) for t, e in pairs]
+        for seed in seeds if kind.repeated else seeds[:1]:
+            for task, group in groups:
+                place = (seed, device(suite.device), suite.dtype, self.files, kind.joint, self.tuned, kind.budgets)
+                yield Cell(task, group, measure, *place)
+
+
+def _plan(cells: Iterable[Cell], files: tuple[str, ...]) -> Plan:
+    """A plan of cells; those that need the machine to themselves come last."""
+    ordered = tuple(sorted(cells, key=lambda cell: cell.joint))
+    return Plan(ordered, tuple(_sources(ordered, _catalogues(files))))
+
+
+def _catalogues(files: tuple[str, ...]) -> dict[str, Catalogue]:
+    return {kind: discover(kind, files) for kind in ("task", "estimator", "measure")}
 
 
 def device(name: str) -> str:
@@ -146,6 +267,15 @@ def _checked(catalogue: Catalogue, spec: Spec) -> Spec:
     if catalogue.kind == "measure":
         options = {name: parameter.default for name, parameter in options_of(cls).items()} | options
     return Spec(spec.name, options)
+
+
+def _scaled(catalogue: Catalogue, measure: Spec, scale: float) -> Spec:
+    """A measure with a fraction of its training steps; one that takes none, or all of them, as it is."""
+    steps = options_of(catalogue[measure.name].load()).get("steps")
+    if steps is None:
+        return measure
+    wanted = measure.options.get("steps", steps.default)
+    return Spec(measure.name, {**measure.options, "steps": max(1, round(wanted * scale))})
 
 
 def _sources(cells: Iterable[Cell], catalogues: Mapping[str, Catalogue]) -> Iterator[str]:

@@ -24,10 +24,11 @@ def preview(request: Request, console: Console) -> None:
     Raises:
         UserError: the request cannot be met.
     """
-    _, plan = prepare(request)
+    _, trials, plan = prepare(request)
     store = Store(request.store)
-    kept = store.find(plan.entries.values())
-    states = {cell: _state(kept.get(entry.name), store, entry.key, request) for cell, entry in plan.entries.items()}
+    entries = {**(trials.plan.entries if trials else {}), **plan.entries}
+    kept = store.find(entries.values())
+    states = {cell: _state(kept.get(entry.name), store, entry.key, request) for cell, entry in entries.items()}
     for cell, state in states.items():
         console.print(f"{state:<9} {escape(str(cell))}", soft_wrap=True)
     missing = [cell for cell, state in states.items() if state not in ("kept", "failed")]

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from estbench.checkpoints import Checkpoints
@@ -23,6 +25,7 @@ from estbench.plan import Cell, Plan
 from estbench.plugins import Catalogue, discover
 from estbench.spec import Spec
 from estbench.store import Result, Store
+from estbench.task import Task
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Work:
         cell, process, started = job.cell, os.getpid(), time.perf_counter()
         journal = Checkpoints(Store(self.store), job.entry, self.checkpoint)
         with muted(), _threads(self.threads or (None if cell.joint else 1)):
-            result = measure(cell, journal)
+            rows = _measure(cell, journal)
             if os.getpid() != process:
                 os._exit(0)
             about = {
@@ -58,7 +61,7 @@ class Work:
                 "finished": time.time(),
                 "machine": machine(),
             }
-        return dataclasses.replace(result, about=about)
+        return Result.of(rows, about)
 
     def keep(self, job: Job, outcome: Outcome) -> None:
         """Keeps what came of a job from where it was measured; elsewhere the driver does."""
@@ -119,13 +122,17 @@ def failed(cell: Cell, failure: Failure) -> Result:
     return Result.of([_record(cell, spec, row) for spec in cell.estimators], about)
 
 
-def measure(cell: Cell, journal: Journal | None = None) -> Result:
-    """The result of a cell; a failure is a row too."""
+def measure(cell: Cell) -> pd.DataFrame:
+    """The rows of a cell; a failure is a row too."""
+    return Result.of(_measure(cell, NoJournal())).rows
+
+
+def _measure(cell: Cell, journal: Journal) -> list[dict[str, Any]]:
     by_label = {str(spec): spec for spec in cell.estimators}
     rows: list[dict[str, Any]] = []
     try:
         shared = _bench(cell.task, cell.files, cell.seed, cell.device, cell.dtype)
-        bench = dataclasses.replace(shared, cell=cell.identity, journal=journal or NoJournal())
+        bench = dataclasses.replace(shared, cell=cell.identity, journal=journal)
         makers = {
             label: functools.partial(_estimator, cell.files, spec, cell.dtype) for label, spec in by_label.items()
         }
@@ -134,7 +141,12 @@ def measure(cell: Cell, journal: Journal | None = None) -> Result:
                 rows.append(_record(cell, by_label[label], row))
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
         rows = [_record(cell, spec, verdict(error)) for spec in cell.estimators]
-    return Result.of(rows)
+    return rows
+
+
+def task_of(cell: Cell) -> Task:
+    """The task of a cell."""
+    return _bench(cell.task, cell.files, cell.seed, cell.device, cell.dtype).task
 
 
 @contextlib.contextmanager
@@ -148,10 +160,13 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 def _record(cell: Cell, spec: Spec, row: Row) -> dict[str, Any]:
+    options = {**cell.task.options, **spec.options}
+    chosen = {name: options[name] for name in cell.tuned if name in options}
     return {
-        "task": str(cell.task),
+        "task": str(cell.task.without(cell.tuned)),
         "estimator": spec.name,
-        "params": spec.params,
+        "params": spec.without(cell.tuned).params,
+        "chosen": json.dumps(chosen, sort_keys=True),
         "seed": cell.seed,
         "device": cell.device,
         "dtype": cell.dtype,

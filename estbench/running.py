@@ -14,6 +14,10 @@ Measures = Annotated[list[str] | None, typer.Option(help="Measures, likewise: gr
 Seeds = Annotated[str | None, typer.Option(help="How many seeds, counted from 0; or which, comma-separated: 3,5,8.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 Precision = Annotated[str | None, typer.Option(help="float32 or float64.")]
+Scale = Annotated[
+    float | None, typer.Option(help="Fraction of the training steps that the suite asks for, 0.1 for a tenth.")
+]
+Parts = Annotated[str | None, typer.Option(help="Which parts of a suite that has several: 1,3; by default all.")]
 StoreFolder = Annotated[Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Cells at once; by default one a core.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure cells again that failed.")]
@@ -31,7 +35,9 @@ def compare(
     seeds: Seeds = None,
     device: Device = None,
     dtype: Precision = None,
+    scale: Scale = None,
     suite: Annotated[str, typer.Option(help="A .toml file, or the name of a suite shipped with estbench.")] = "quick",
+    parts: Parts = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")] = None,
     store: StoreFolder = STORE,
     threads: Annotated[
@@ -57,7 +63,8 @@ def compare(
 
     request = comparison.Request(
         suite,
-        _overrides(tasks, estimators, measures, seeds, device, dtype),
+        _overrides(tasks, estimators, measures, seeds, device, dtype, scale),
+        _parts(parts),
         _files(plugin),
         out,
         store,
@@ -82,6 +89,8 @@ def plan(
     seeds: Seeds = None,
     device: Device = None,
     dtype: Precision = None,
+    scale: Scale = None,
+    parts: Parts = None,
     store: StoreFolder = STORE,
     executor: ExecutorName = "auto",
     workers: Workers = None,
@@ -92,8 +101,10 @@ def plan(
     from estbench.compare import Request  # noqa: PLC0415  (imports torch)
     from estbench.preview import preview  # noqa: PLC0415
 
-    overrides = _overrides(tasks, estimators, measures, seeds, device, dtype)
-    request = Request(suite, overrides, _files(plugin), None, store, None, executor, workers, retry_failed=retry_failed)
+    overrides = _overrides(tasks, estimators, measures, seeds, device, dtype, scale)
+    request = Request(
+        suite, overrides, _parts(parts), _files(plugin), None, store, None, executor, workers, retry_failed=retry_failed
+    )
     preview(request, console())
 
 
@@ -104,6 +115,7 @@ def _overrides(
     seeds: str | None,
     device: str | None,
     dtype: str | None,
+    scale: float | None,
 ) -> dict[str, Any]:
     """The values of a suite that are replaced."""
     overrides: dict[str, Any] = {
@@ -111,7 +123,8 @@ def _overrides(
         for key, texts in (("tasks", tasks), ("estimators", estimators), ("measures", measures))
         if texts
     }
-    overrides |= {key: value for key, value in (("device", device), ("dtype", dtype)) if value is not None}
+    single = {"device": device, "dtype": dtype, "scale": scale}
+    overrides |= {key: value for key, value in single.items() if value is not None}
     if seeds is not None:
         overrides["seeds"] = _seeds(seeds)
     return overrides
@@ -121,9 +134,17 @@ def _files(plugin: list[Path] | None) -> tuple[str, ...]:
     return tuple(str(path.resolve()) for path in plugin or ())
 
 
-def _seeds(text: str) -> int | list[int]:
+def _parts(text: str | None) -> tuple[int, ...]:
+    return tuple(_numbers("--parts", text or ""))
+
+
+def _numbers(option: str, text: str) -> list[int]:
     try:
-        numbers = [int(part) for part in text.split(",") if part.strip()]
+        return [int(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
-        raise UserError(f"--seeds takes a number, or numbers separated by commas; got {text!r}") from error
+        raise UserError(f"{option} takes a number, or numbers separated by commas; got {text!r}") from error
+
+
+def _seeds(text: str) -> int | list[int]:
+    numbers = _numbers("--seeds", text)
     return numbers[0] if len(numbers) == 1 and "," not in text else numbers

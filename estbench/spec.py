@@ -40,6 +40,10 @@ class Spec:
         """The options as JSON with sorted keys."""
         return json.dumps(dict(self.options), sort_keys=True)
 
+    def without(self, names: Iterable[str]) -> Self:
+        """The specification with these options left out."""
+        return type(self)(self.name, {k: v for k, v in self.options.items() if k not in set(names)})
+
     @classmethod
     def one(cls, text: str) -> Self:
         """Reads a specification that is no grid.

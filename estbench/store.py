@@ -25,6 +25,7 @@ TYPES = {
     "task": pa.string(),
     "estimator": pa.string(),
     "params": pa.string(),
+    "chosen": pa.string(),
     "seed": pa.int64(),
     "device": pa.string(),
     "dtype": pa.string(),
@@ -39,6 +40,7 @@ TYPES = {
     "n": pa.int64(),
     "status": pa.string(),
     "error": pa.string(),
+    "picture": pa.string(),
 }
 COLUMNS = tuple(TYPES)
 _SCHEMA = pa.schema(list(TYPES.items()))

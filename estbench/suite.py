@@ -1,6 +1,7 @@
 """Suites: what to compare, as a TOML file or by command-line options."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,43 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from estbench.spec import UserError, nearest
 
 FOLDER = Path(__file__).parent / "suites"
+
+
+class Tune(BaseModel):
+    """Which options are chosen on validation, each estimator's by itself, before the comparison.
+
+    Attributes:
+        options: names of options of tasks or estimators; their grids in the suite's patterns are the candidates.
+        fraction: of the training steps that each candidate gets.
+        samples: size of the multi-sample bound on the validation images that decides; 0 for the ELBO or NLL of one
+            sample. Without effect at ``fraction = 1``, where candidates are trained and judged as in the comparison.
+        metric: what decides in its place, such as ``accuracy``; higher is better.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    options: Annotated[list[str], Field(min_length=1)]
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    samples: Annotated[int, Field(ge=0)] = 10
+    metric: str = ""
+
+
+class Part(BaseModel):
+    """One comparison of a suite that has several; what it leaves out is the suite's.
+
+    Attributes:
+        tasks: patterns of tasks.
+        estimators: patterns of estimators.
+        measures: patterns of measures.
+        tune: what is chosen on validation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    tasks: Annotated[list[str], Field(min_length=1)] | None = None
+    estimators: Annotated[list[str], Field(min_length=1)] | None = None
+    measures: Annotated[list[str], Field(min_length=1)] | None = None
+    tune: Tune | None = None
 
 
 class Suite(BaseModel):
@@ -21,6 +59,9 @@ class Suite(BaseModel):
         seeds: how many, counted from 0, or which.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         dtype: precision of parameters and data.
+        scale: fraction of the training steps that measures ask for.
+        tune: what is chosen on validation; nothing by default.
+        parts: comparisons, where one product of tasks, estimators and measures does not say it all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -31,6 +72,16 @@ class Suite(BaseModel):
     seeds: list[int] = [0]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     dtype: Literal["float32", "float64"] = "float32"
+    scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    tune: Tune | None = None
+    parts: list[Part] = []
+
+    @property
+    def comparisons(self) -> list["Suite"]:
+        """The parts, each as a suite of its own; the suite itself where it has none."""
+        whole = self.model_copy(update={"parts": []})
+        own = [{key: getattr(part, key) for key in part.model_fields_set} for part in self.parts]
+        return [whole.model_copy(update=values) for values in own] or [whole]
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -42,11 +93,16 @@ class Suite(BaseModel):
         return seeds
 
 
-def load(name: str, overrides: dict[str, Any]) -> Suite:
+def load(name: str, overrides: dict[str, Any], only: Sequence[int] = ()) -> Suite:
     """A suite by the path of its file, or the name of one that is shipped, with some values replaced.
 
+    Args:
+        name: path or name.
+        overrides: values that replace the suite's, and those of its parts.
+        only: which of its parts to take, counted from 1; all by default.
+
     Raises:
-        UserError: there is no such suite, or it is not valid.
+        UserError: there is no such suite or part, or it is not valid.
     """
     path = Path(name)
     if not path.suffix:
@@ -60,7 +116,19 @@ def load(name: str, overrides: dict[str, Any]) -> Suite:
         raise UserError(f"suite {name}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"suite {name} is not valid TOML: {error}") from error
-    return validate({**values, **overrides}, f"suite {name}")
+    found = validate(_replaced(values, overrides), f"suite {name}")
+    wrong = [number for number in only if not 1 <= number <= len(found.parts)]
+    if wrong:
+        raise UserError(f"suite {name} has {len(found.parts)} parts; got --parts {','.join(map(str, only))}")
+    return found.model_copy(update={"parts": [found.parts[number - 1] for number in only]}) if only else found
+
+
+def _replaced(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """What the command line says holds for every part."""
+    parts = values.get("parts", [])
+    if isinstance(parts, list) and all(isinstance(part, dict) for part in parts):
+        values = {**values, "parts": [{k: v for k, v in part.items() if k not in overrides} for part in parts]}
+    return {**values, **overrides}
 
 
 def validate(values: dict[str, Any], source: str) -> Suite:

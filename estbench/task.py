@@ -103,9 +103,35 @@ class Task(abc.ABC):
         """Hook: what training sees of a minibatch, a fresh random binarisation for instance."""
         return batch
 
+    def supplement(self, batch: Batch, train: Batch, generator: torch.Generator) -> Batch:  # noqa: ARG002
+        """Hook: a minibatch with what training adds to it, labelled examples for instance; evaluation adds nothing.
+
+        Args:
+            batch: the minibatch as ``view`` returned it.
+            train: the whole training split.
+            generator: on the data's device.
+        """
+        return batch
+
+    def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
+        """Hook: what evaluation tells beside the objective, by name; a value per example ``(examples,)``."""
+        return {}
+
     def closed_form(self, model: nn.Module, batch: Batch) -> Program | None:  # noqa: ARG002
         """Hook: a program whose cost, at its nodes' means, is the expected cost; None where there is none."""
         return None
+
+    def effective(self) -> Mapping[str, Any]:
+        """Hook: options whose value stands for another, 0 for a default for instance, by the value they stand for."""
+        return {}
+
+    def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:  # noqa: ARG002
+        """Hook: pictures of what a trained model does with a batch, by their title; none by default.
+
+        A picture is a grid of grey images with values in [0, 1], ``(rows, columns, height, width)``. The caller
+        has seeded torch and wants no gradient.
+        """
+        return {}
 
     def trainer(self, model: nn.Module | None, estimator: Estimator) -> Trainer:
         """What trains a model and what its estimator learns, or the latter alone; after ``estimator.prepare``."""
@@ -150,4 +176,5 @@ class Task(abc.ABC):
             order = torch.randperm(examples, generator=generator, device=train[0].device)
             for start in range(0, examples - size + 1, size):
                 index = order[start : start + size]
-                yield self.view(tuple(x[index] for x in train), generator)
+                batch = self.view(tuple(x[index] for x in train), generator)
+                yield self.supplement(batch, train, generator)

@@ -1,12 +1,21 @@
-r"""Sigmoid belief net: two small layers of latents whose exact gradient can be enumerated.
+r"""Sigmoid belief net: layers of latents, each drawn given the one below it.
 
-.. math:: \mathrm{ELBO} = \mathbb E_{q(z_1|x)\,q(z_2|z_1)}
-    \log \frac{p(z_2)\,p(z_1|z_2)\,p(x|z_1)}{q(z_1|x)\,q(z_2|z_1)}
+.. math:: \mathrm{ELBO} = \mathbb E_{q(z_1|x)\,q(z_2|z_1) \dots}
+    \log \frac{p(x|z_1)\,p(z_1|z_2) \dots p(z_L)}{q(z_1|x)\,q(z_2|z_1) \dots}
 
-All maps are linear, as in Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030. The oracle for estimators of
-several layers.
+The defaults are two layers so small that the exact gradient can be enumerated: the oracle for estimators of several
+layers. All maps are linear, as in Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030; the encoder sees the image
+less the mean image, and the decoder starts at the latter. The nets of the papers:
+
+- Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176: ``layers`` 1 to 3, ``units=200`` (for
+  categorical ones ``classes=10``), ``binarisation=fixed``, ``optimizer=sgd``, ``batch_size=100``.
+- Tucker, Mnih, Maddison, Lawson & Sohl-Dickstein (2017), https://arxiv.org/abs/1703.07370: ``layers`` 1 or 2, or one
+  with ``hidden=200 200``; ``units=200``, ``signed=true``, ``binarisation=fixed``, ``batch_size=24``,
+  ``second_moment=0.99999``.
 """
 
+import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -15,19 +24,28 @@ from torch import Tensor, nn
 from estbench import data
 from estbench.node import Bernoulli, Categorical, Node
 from estbench.program import Program, Sample
-from estbench.task import Batch, Splits, Task
+from estbench.task import Batch, Method, Splits, Task
+from estbench.tasks.vae import Activation, network, widths
 
 
 class SigmoidBeliefNet(Task):
-    """A two-layer belief net on images.
+    """A belief net on images.
 
     Args:
         latents: ``bernoulli`` or ``categorical``.
+        layers: of latents.
         units: variables per layer.
         classes: of a categorical variable.
-        dataset: ``digits`` or ``mnist``.
+        hidden: widths of hidden layers between one layer of latents and the next, separated by spaces.
+        activation: of hidden units; ``leaky_relu`` has slope 0.3.
+        signed: whether samples are fed on as :math:`2z - 1`.
+        prior: of the top layer, ``learned`` or ``fixed`` (uniform).
+        dataset: a data set of images; ``estbench data list`` names them.
+        binarisation: ``dynamic``, ``fixed`` or ``threshold``.
         batch_size: examples per minibatch.
-        learning_rate: of Adam.
+        optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
+        learning_rate: of the optimiser.
+        second_moment: decay of squared gradients in Adam and RAdam.
     """
 
     objective = "elbo"
@@ -37,68 +55,110 @@ class SigmoidBeliefNet(Task):
     def __init__(
         self,
         latents: Literal["bernoulli", "categorical"] = "bernoulli",
+        layers: int = 2,
         units: int = 3,
         classes: int = 3,
-        dataset: Literal["digits", "mnist"] = "digits",
+        hidden: int | str = "",
+        activation: Activation = "tanh",
+        signed: bool = False,
+        prior: Literal["learned", "fixed"] = "learned",
+        dataset: data.Dataset = "digits",
+        binarisation: Literal["dynamic", "fixed", "threshold"] = "dynamic",
         batch_size: int = 20,
+        optimizer: Method = "adam",
         learning_rate: float = 3e-3,
+        second_moment: float = 0.999,
     ) -> None:
-        if units < 1:
-            raise ValueError(f"a layer needs at least 1 unit; got {units}")
-        self.latents, self.units, self.classes, self.dataset = latents, units, classes, dataset
-        self.batch_size, self.learning_rate = batch_size, learning_rate
+        if layers < 1 or units < 1 or classes < 2 or batch_size < 1:
+            raise ValueError(
+                f"a belief net needs layers >= 1, units >= 1, classes >= 2 and batch_size >= 1; got {layers=}, "
+                f"{units=}, {classes=}, {batch_size=}"
+            )
+        self.shape = (units, classes) if latents == "categorical" else (units,)
+        self.layers, self.hidden, self.activation = layers, widths(hidden), activation
+        self.signed, self.prior = signed, prior
+        self.dataset, self.binarisation, self.batch_size = dataset, binarisation, batch_size
+        self.optimizer, self.learning_rate, self.second_moment = optimizer, learning_rate, second_moment
 
     def model(self) -> nn.Module:
-        return _Net(self.units, self.classes if self.latents == "categorical" else 0, self._mean())
+        mean = data.images(self.dataset).train[0].mean(0)
+        pixels, width = len(mean), math.prod(self.shape)
+
+        def layer(inputs: int, shape: tuple[int, ...]) -> _Layer:
+            return _Layer(network((inputs, *self.hidden, math.prod(shape)), self.activation), shape)
+
+        above = range(self.layers - 1)
+        encoder = [layer(pixels, self.shape), *(layer(width, self.shape) for _ in above)]
+        decoder = [layer(width, (pixels,)), *(layer(width, self.shape) for _ in above)]
+        with torch.no_grad():
+            decoder[0].network[-1].bias.copy_(mean.clamp(0.01, 0.99).logit())
+        prior = nn.Parameter(torch.zeros(self.shape), requires_grad=self.prior == "learned")
+        return _Net(mean, encoder, decoder, prior, signed=self.signed)
 
     def splits(self) -> Splits:
-        return data.binarised(self.dataset, "dynamic")
+        return data.binarised(self.dataset, self.binarisation)
+
+    def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        return model.pictures(*batch) if isinstance(model, _Net) else {}
 
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
-        return (data.draw(batch[0], generator),)
-
-    def _mean(self) -> Tensor:
-        return data.images(self.dataset).train[0].mean(0)
+        return (data.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
 
 
 class _Layer(nn.Module):
-    """A linear map from values to a node."""
+    """Maps values to a node of this shape."""
 
-    def __init__(self, inputs: int, units: int, classes: int) -> None:
+    def __init__(self, network: nn.Sequential, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.shape = (units, classes) if classes else (units,)
-        self.linear = nn.Linear(inputs, units * (classes or 1))
+        self.network, self.shape = network, shape
 
     def forward(self, values: Tensor) -> Node:
-        logits = self.linear(values).unflatten(-1, self.shape)
+        logits = self.network(values).unflatten(-1, self.shape)
         return Categorical(logits, values) if len(self.shape) == 2 else Bernoulli(logits, values)
 
 
 class _Net(nn.Module):
     mean: Tensor
 
-    def __init__(self, units: int, classes: int, mean: Tensor) -> None:
+    def __init__(
+        self, mean: Tensor, encoder: list[_Layer], decoder: list[_Layer], prior: nn.Parameter, *, signed: bool
+    ) -> None:
         super().__init__()
-        pixels, width = len(mean), units * (classes or 1)
-        self.event_ndim = 2 if classes else 1
         self.register_buffer("mean", mean)
-        self.encoder = nn.ModuleList([_Layer(pixels, units, classes), _Layer(width, units, classes)])
-        self.decoder = nn.ModuleList([_Layer(width, pixels, 0), _Layer(width, units, classes)])
-        self.prior = nn.ParameterList([torch.zeros(units, classes) if classes else torch.zeros(units)])
-        with torch.no_grad():
-            self.decoder[0].linear.bias.copy_(mean.clamp(0.01, 0.99).logit())
+        self.encoder, self.decoder = nn.ModuleList(encoder), nn.ModuleList(decoder)
+        self.prior, self.signed = nn.ParameterList([prior]), signed
+
+    def fed(self, z: Tensor) -> Tensor:
+        """A layer's values as the next network takes them, ``(*samples, batch, entries)``."""
+        flat = z.flatten(-self.prior[0].ndim)
+        return 2 * flat - 1 if self.signed else flat
+
+    def top(self, *batch: int) -> Node:
+        """The top layer's prior for a batch of this shape."""
+        logits = self.prior[0].expand(*batch, *self.prior[0].shape)
+        return Categorical(logits) if self.prior[0].ndim == 2 else Bernoulli(logits)
+
+    def pictures(self, x: Tensor) -> Mapping[str, Tensor]:
+        drawn = self.top(2, len(x)).sample()
+        for layer in self.decoder[:0:-1]:
+            drawn = layer(self.fed(drawn)).sample()
+        seen = self.encoder[0](x - self.mean).sample()
+        below = torch.stack([x, self.decoder[0](self.fed(seen)).mean])
+        return {
+            "random codes, decoded": data.squares(self.decoder[0](self.fed(drawn)).mean),
+            "originals above, reconstructions below": data.squares(below),
+        }
 
     def forward(self, x: Tensor) -> Program:
         first = self.encoder[0](x - self.mean)
 
         def program(sample: Sample) -> Tensor:
-            z1, log_q1 = sample("z1", first)
-            below = z1.flatten(-self.event_ndim)
-            z2, log_q2 = sample("z2", self.encoder[1](below))
-            kind = type(first)
-            log_p2 = kind(self.prior[0]).log_prob(z2)
-            log_p1 = self.decoder[1](z2.flatten(-self.event_ndim)).log_prob(z1)
-            log_px = self.decoder[0](below).log_prob(x)
-            return log_q1 + log_q2 - log_p2 - log_p1 - log_px
+            z, log_q = sample("z1", first)
+            cost = log_q - self.decoder[0](self.fed(z)).log_prob(x)
+            for index in range(1, len(self.encoder)):
+                above, log_q = sample(f"z{index + 1}", self.encoder[index](self.fed(z)))
+                cost = cost + log_q - self.decoder[index](self.fed(above)).log_prob(z)
+                z = above
+            return cost - self.top().log_prob(z)
 
         return program

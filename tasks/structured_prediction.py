@@ -15,7 +15,8 @@ Reference: Raiko, Berglund, Alain & Dinh (2015), https://arxiv.org/abs/1406.2989
 https://arxiv.org/abs/1611.01144
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,12 @@ class StructuredPrediction(Task):
     def splits(self) -> Splits:
         return data.binarised(self.dataset, self.binarisation)
 
+    def effective(self) -> Mapping[str, Any]:
+        return {"units": self.shape[0]}
+
+    def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        return model.pictures(*batch) if isinstance(model, _Halves) else {}
+
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
         return (data.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
 
@@ -91,6 +98,18 @@ class _Halves(nn.Module):
     def layer(self, index: int, below: Tensor) -> Node:
         logits = self.encoder[index](below).unflatten(-1, self.shape)
         return Categorical(logits, below) if len(self.shape) == 2 else Bernoulli(logits, below)
+
+    def complete(self, upper: Tensor, samples: int) -> Tensor:
+        """Images with lower halves drawn for these upper ones, ``(samples, batch, pixels)``; means of pixels."""
+        below = (upper - self.mean).expand(samples, *upper.shape)
+        for index in range(len(self.encoder)):
+            below = self.layer(index, below).sample().flatten(-len(self.shape))
+        return torch.cat([upper.expand(samples, *upper.shape), self.decoder(below).sigmoid()], -1)
+
+    def pictures(self, x: Tensor) -> Mapping[str, Tensor]:
+        drawn = self.complete(x.chunk(2, -1)[0], 100)
+        rows = torch.cat([x.unsqueeze(0), drawn[:4], drawn.mean(0, keepdim=True)])
+        return {"original, four completions, mean of 100": data.squares(rows)}
 
     def forward(self, x: Tensor) -> Program:
         upper, lower = x.chunk(2, -1)

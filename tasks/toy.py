@@ -1,8 +1,8 @@
 r"""Toy: a quadratic of independent bits, or a table of costs per class, with the exact gradient known.
 
 Bernoulli: :math:`\mathbb E \, \tfrac1D \sum_i (b_i - t)^2`, with probabilities :math:`\sigma(\ell_i)` of 1;
-at :math:`t = .45` it is the toy of REBAR, at :math:`t = .499` that of RELAX, and with 200 units that of
-double control variates. Categorical: :math:`\mathbb E \, \tfrac1D \sum_i \sum_c D_{ic} \, \mathrm{cost}_c`.
+at :math:`t = .45` it is the toy of REBAR, at :math:`t = .499` that of RELAX. With 200 units it is that of double
+control variates, which maximise it. Categorical: :math:`\mathbb E \, \tfrac1D \sum_i \sum_c D_{ic} \, \mathrm{cost}_c`.
 
 Reference: Tucker et al. (2017), https://arxiv.org/abs/1703.07370; Grathwohl et al. (2018),
 https://arxiv.org/abs/1711.00123; Titsias & Shi (2022), https://arxiv.org/abs/2111.05300
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from estbench.node import Bernoulli, Categorical
 from estbench.program import Program, Sample
-from estbench.task import Batch, Splits, Task
+from estbench.task import Batch, Method, Splits, Task
 
 
 class Toy(Task):
@@ -26,8 +26,10 @@ class Toy(Task):
         target: :math:`t` of the quadratic.
         units: number of variables.
         costs: cost per class of the categorical toy, separated by spaces.
+        sense: ``minimise`` or ``maximise``; the latter turns the sign of the cost.
         initial_logits: where Bernoulli logits start; categorical ones start at this times the class index.
-        learning_rate: of Adam.
+        optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
+        learning_rate: of the optimiser.
     """
 
     objective = "loss"
@@ -41,19 +43,22 @@ class Toy(Task):
         target: float = 0.45,
         units: int = 1,
         costs: str = "0.3 0.5 0.1",
+        sense: Literal["minimise", "maximise"] = "minimise",
         initial_logits: float = 0.0,
+        optimizer: Method = "adam",
         learning_rate: float = 0.01,
     ) -> None:
         if units < 1:
             raise ValueError(f"the toy needs at least 1 unit; got {units}")
         self.latents, self.target, self.units = latents, target, units
         self.costs = tuple(float(cost) for cost in costs.split())
-        self.initial_logits, self.learning_rate = initial_logits, learning_rate
+        self.sign = 1.0 if sense == "minimise" else -1.0
+        self.initial_logits, self.optimizer, self.learning_rate = initial_logits, optimizer, learning_rate
 
     def model(self) -> nn.Module:
         if self.latents == "bernoulli":
-            return _Quadratic(self.units, self.target, self.initial_logits)
-        return _Table(self.units, self.costs, self.initial_logits)
+            return _Quadratic(self.units, self.target, self.sign, self.initial_logits)
+        return _Table(self.units, tuple(self.sign * cost for cost in self.costs), self.initial_logits)
 
     def splits(self) -> Splits:
         nothing = (torch.zeros(1, 0),)
@@ -64,10 +69,10 @@ class Toy(Task):
 
 
 class _Quadratic(nn.Module):
-    def __init__(self, units: int, target: float, initial: float) -> None:
+    def __init__(self, units: int, target: float, sign: float, initial: float) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.full((units,), initial))
-        self.target = target
+        self.target, self.sign = target, sign
 
     def node(self, x: Tensor) -> Bernoulli:
         return Bernoulli(self.logits.expand(len(x), -1))
@@ -75,7 +80,7 @@ class _Quadratic(nn.Module):
     def forward(self, x: Tensor) -> Program:
         def program(sample: Sample) -> Tensor:
             b, _ = sample("b", self.node(x))
-            return (b - self.target).square().mean(-1)
+            return self.sign * (b - self.target).square().mean(-1)
 
         return program
 
@@ -84,7 +89,7 @@ class _Quadratic(nn.Module):
 
         def program(sample: Sample) -> Tensor:
             b, _ = sample("b", self.node(x))
-            return (b * (1 - self.target) ** 2 + (1 - b) * self.target**2).mean(-1)
+            return self.sign * (b * (1 - self.target) ** 2 + (1 - b) * self.target**2).mean(-1)
 
         return program
 

@@ -11,13 +11,13 @@ maps 784-200-784 or 784-(20x10)-784, a learned prior, images binarised once, SGD
   ``binarisation=dynamic``, ``optimizer=adam``, ``prior=fixed``, ``centre=false``.
 - Liu, Dong, Liu, Yu & Gao (2023), https://arxiv.org/abs/2304.08612: ``latents=categorical``, ``units=4``,
   ``classes=8``, ``hidden=512 256``, ``activation=relu``, ``binarisation=none``, ``kl=analytic``, ``prior=fixed``,
-  ``centre=false``, ``optimizer=adam`` or ``radam``.
+  ``centre=false``, ``holdout=false``, ``optimizer=adam`` or ``radam``.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,7 @@ class VAE(Task):
         kl: ``sampled`` or ``analytic`` divergence from the prior; at relaxed samples the sampled one takes the
             discrete log-probabilities, as in Jang, Gu & Poole.
         binarisation: ``fixed``, ``dynamic``, ``threshold`` or ``none`` (grey levels as targets).
+        holdout: whether the validation images are kept out of training; Liu et al. train on them.
         centre: whether the mean image is taken off the encoder's input and is where the decoder starts.
         batch_size: examples per minibatch.
         optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
@@ -68,6 +69,7 @@ class VAE(Task):
         prior: Literal["learned", "fixed"] = "learned",
         kl: Literal["sampled", "analytic"] = "sampled",
         binarisation: data.Binarisation = "fixed",
+        holdout: bool = True,
         centre: bool = True,
         batch_size: int = 100,
         optimizer: Method = "sgd",
@@ -83,7 +85,7 @@ class VAE(Task):
             )
         self.dataset, self.binarisation, self.batch_size = dataset, binarisation, batch_size
         self.hidden, self.activation = widths(hidden), activation
-        self.prior, self.kl, self.centre = prior, kl, centre
+        self.prior, self.kl, self.holdout, self.centre = prior, kl, holdout, centre
         self.optimizer, self.learning_rate, self.prior_learning_rate = optimizer, learning_rate, prior_learning_rate
         self.decay, self.decay_every = decay, decay_every
         self.shape = (units or 20, classes) if latents == "categorical" else (units or 200,)
@@ -104,7 +106,16 @@ class VAE(Task):
         return model
 
     def splits(self) -> Splits:
-        return data.binarised(self.dataset, self.binarisation)
+        splits = data.binarised(self.dataset, self.binarisation)
+        if self.holdout:
+            return splits
+        return splits._replace(train=tuple(map(torch.cat, zip(splits.train, splits.valid, strict=True))))
+
+    def effective(self) -> Mapping[str, Any]:
+        return {"units": self.shape[0]}
+
+    def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        return model.pictures(*batch) if isinstance(model, _VAE) else {}
 
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
         return (data.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
@@ -165,12 +176,20 @@ class _VAE(nn.Module):
     def decode(self, z: Tensor) -> Bernoulli:
         return Bernoulli(self.decoder(z.flatten(-self.prior.logits.ndim)))
 
-    def forward(self, x: Tensor) -> Program:
+    def posterior(self, x: Tensor) -> Bernoulli | Categorical:
         centred = x - self.centre
-        q, p = (
-            self.node(self.encoder(centred).unflatten(-1, self.prior.logits.shape), centred),
-            self.node(self.prior.logits),
-        )
+        return self.node(self.encoder(centred).unflatten(-1, self.prior.logits.shape), centred)
+
+    def pictures(self, x: Tensor) -> Mapping[str, Tensor]:
+        codes = self.node(self.prior.logits.expand(2, len(x), *self.prior.logits.shape)).sample()
+        reconstructions = self.decode(self.posterior(x).sample()).mean
+        return {
+            "random codes, decoded": data.squares(self.decode(codes).mean),
+            "originals above, reconstructions below": data.squares(torch.stack([x, reconstructions])),
+        }
+
+    def forward(self, x: Tensor) -> Program:
+        q, p = self.posterior(x), self.node(self.prior.logits)
         kl = q.log_prob(q.mean) - p.log_prob(q.mean) if self.analytic else None
 
         def program(sample: Sample) -> Tensor:

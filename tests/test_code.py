@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-from estbench.plugins import discover
 from estbench.code import Sources
+from estbench.plugins import discover
 
 FILES = {
     "plug.py": "import numpy\nimport helper\nfrom pack.inner import tool\n\n\ndef f():\n    import late\n",

@@ -8,7 +8,7 @@ from estbench.estimator import NotApplicableError
 from estbench.families.pathwise import Pathwise
 from estbench.measure._moments import BATCHES, Comparison, Moments, chunk_size, moments, working_set
 from estbench.measure.base import Bench, MeasurementError
-from estbench.measure.gradient import Gradient
+from estbench.measure.gradient import Gradient, _Point
 from estbench.measure.speed import Speed
 from estbench.measure.training import Training, _in_chunks
 from estbench.program import plate, run
@@ -64,6 +64,18 @@ def comparison(bias, dimensions=20, replicates=32, reference=0.5):
     spread = torch.distributions.Chi2(freedom).sample((BATCHES, dimensions)).sum(1) / freedom
     own = Moments(replicates * BATCHES, 1 + shift + noise[0], spread, 1e-16)
     return Comparison(own, Moments(0, 1 + reference * noise[1], spread, 1e-16))
+
+
+@pytest.mark.parametrize("name", ["sigmoid_belief_net", "vae[units=3]", "coins"])
+def test_the_encoder_has_the_gradient_of_all_its_layers(name):
+    """What is measured for the encoder is autograd's gradient by all its parameters, those of later layers too."""
+    where = bench(name)
+    model, batch = where.model(), next(where.minibatches(where.splits().train))
+    exact = load_estimator("exact")
+    found = _Point(0, model, batch).encoder_gradient(exact)()["encoder"]
+    own = [p for key, p in model.named_parameters() if key.startswith("encoder.")]
+    expected = torch.autograd.grad(exact(model(*batch)), own)
+    torch.testing.assert_close(found, torch.cat([g.flatten() for g in expected]))
 
 
 @pytest.mark.parametrize("dimensions", [1, 20])
@@ -162,6 +174,19 @@ def test_training_is_reproducible_and_starts_alike():
     assert set(one) == {"elbo_train", "elbo_valid", "elbo_test", "bound5_valid", "bound5_test"}
     starts = [figures(measure, bench("vae[units=8]"), n)["elbo_test"].value for n in ("disarm", "relax")]
     assert starts[0] == starts[1]
+
+
+def test_training_tells_what_the_task_tells_of_each_example():
+    """Accuracy has a row for each split, the share of right examples with its interval, beside the objective."""
+    name = "semi_supervised[width=4,batch_size=20]"
+    rows = figures(Training(steps=3, evaluations=1, samples=0, examples=50), bench(name), "rloo", step=3)
+    objectives = {f"{metric}_{split}" for metric in ("elbo", "accuracy") for split in ("train", "valid", "test")}
+    assert set(rows) == objectives
+    row = rows["accuracy_test"]
+    error = (row.value * (1 - row.value) / 299) ** 0.5
+    assert (row.n, row.unit) == (300, "")
+    assert 300 * row.value == pytest.approx(round(300 * row.value), abs=1e-6)
+    assert row.high - row.low == pytest.approx(2 * 1.96 * error)
 
 
 def test_training_raises_the_elbo_and_the_bound_is_above_it():

@@ -69,6 +69,7 @@ def test_a_report_is_made_of_these_files(written):
         "ties",
         "speed",
         "profiles",
+        "gumbel_softmax",
     }
 
 

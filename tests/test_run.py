@@ -98,7 +98,7 @@ def test_an_edited_plugin_has_another_key(tmp_path):
 
 def test_results_have_the_documented_columns():
     """A run gives one table with the columns in their order, labels and parameters included."""
-    table = measure(plan().cells[0]).rows
+    table = measure(plan().cells[0])
     assert tuple(table.columns) == COLUMNS
     row = table.iloc[0].to_dict()
     assert json.loads(row["params"]) == {"samples": 2}
@@ -123,7 +123,7 @@ def test_a_failure_is_a_row_and_the_others_go_on(tmp_path):
 def test_what_does_not_apply_is_no_failure():
     """ARM on categorical latents is not applicable, with the reason."""
     cells = plan(tasks=["toy[latents=categorical]"], estimators=["arm"]).cells
-    row = measure(cells[0]).rows.iloc[0]
+    row = measure(cells[0]).iloc[0]
     assert (row.status, row.metric) == ("not applicable", "")
     assert row.error == "ARM takes Bernoulli nodes; 'd' is Categorical"
 

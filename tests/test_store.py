@@ -13,7 +13,7 @@ from estbench import plan as planning
 from estbench.checkpoints import Checkpoints
 from estbench.executors.inline import Inline
 from estbench.merge import merge
-from estbench.run import Work, measure, run
+from estbench.run import Work, _measure, run
 from estbench.spec import UserError
 from estbench.store import COLUMNS, Entry, Result, Store, write_atomically
 from estbench.suite import validate
@@ -174,7 +174,8 @@ class Bare(Work):
     """Without what belongs to a process and not to a thread."""
 
     def __call__(self, job):
-        return measure(job.cell, Checkpoints(Store(self.store), job.entry, 0))
+        journal = Checkpoints(Store(self.store), job.entry, 0)
+        return Result.of(_measure(job.cell, journal), {"finished": 0.0})
 
 
 def test_two_drivers_share_a_store(tmp_path):

@@ -5,9 +5,11 @@ import pytest
 import torch
 from torch.func import grad, vmap
 
-from estbench import load_estimator, load_task
+from estbench import data, load_estimator, load_task
 from estbench.measure.gradient import shifted
+from estbench.plugins import discover
 from estbench.program import draw, mean, repeat, run
+from estbench.testing.tasks import check_task
 
 EXACT = Path(__file__).parents[2] / "shared" / "published" / "exact_values.json"
 TASKS = [
@@ -15,6 +17,9 @@ TASKS = [
     "toy[latents=categorical,units=2,initial_logits=0.3]",
     "sigmoid_belief_net",
     "sigmoid_belief_net[latents=categorical,units=2]",
+    "sigmoid_belief_net[layers=1,units=4,binarisation=fixed]",
+    "sigmoid_belief_net[layers=3,units=2,signed=true]",
+    "sigmoid_belief_net[units=2,hidden=5 4,prior=fixed,binarisation=threshold]",
     "vae[units=3]",
     "vae[latents=categorical,units=2,classes=3,hidden=30 20,prior=fixed,kl=analytic]",
     "vae[units=3,binarisation=none,hidden=20,activation=relu,centre=false]",
@@ -31,6 +36,13 @@ def start(name):
     task.batch_size = 4
     model = task.model()
     return task, model, next(task.minibatches(task.splits().train, torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("name", sorted(discover("task").plugins))
+def test_every_task_keeps_what_a_task_promises(name):
+    """Each built-in task, at its defaults, passes the public check, and docs/tasks.md lists it."""
+    check_task(load_task(name))
+    assert f"| `{name}` |" in (Path(__file__).parents[1] / "docs" / "tasks.md").read_text()
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -51,6 +63,33 @@ def test_samples_of_several_estimate_the_enumerated_cost(name):
         exact = load_estimator("exact")(model(*batch)).item()
         cost = run(model(*batch), repeat(draw, 4000))[0].mean(1)
     assert abs(cost.mean().item() - exact) <= 5 * cost.std().item() / 4000**0.5 + 1e-6
+
+
+@pytest.mark.parametrize(("options", "fed"), [("", lambda z: z), (",signed=true", lambda z: 2 * z - 1)])
+def test_the_cost_of_a_belief_net_is_that_of_its_distributions(options, fed):
+    """A net of three layers has the negative ELBO that torch's distributions give it."""
+    _, model, (x,) = start(f"sigmoid_belief_net[layers=3,hidden=6,units=4{options}]")
+    cost, sites = run(model(x), draw)
+    torch.nn.init.normal_(model.prior[0])
+    cost, _ = run(model(x), lambda name, *_: sites[name].value)
+    z = [sites[name].value for name in ("z1", "z2", "z3")]
+
+    def log_p(network, below, value):
+        return torch.distributions.Bernoulli(logits=network(below)).log_prob(value).sum(-1)
+
+    inputs = [x - data.images("digits").train[0].mean(0), *map(fed, z)]
+    log_q = sum(log_p(model.encoder[k].network, inputs[k], z[k]) for k in range(3))
+    joint = sum(log_p(model.decoder[k].network, fed(z[k]), [x, *z][k]) for k in range(3))
+    top = torch.distributions.Bernoulli(logits=model.prior[0]).log_prob(z[2]).sum(-1)
+    torch.testing.assert_close(cost, log_q - joint - top)
+
+
+@pytest.mark.parametrize(("layers", "weights"), [(1, 200 * 64), (2, 200 * 264), (3, 200 * 464)])
+def test_the_nets_of_muprop_have_their_sizes(layers, weights):
+    """With 200 units the nets are 200-D, 200-200-D and 200-200-200-D on images of D pixels, encoder and decoder."""
+    model = load_task(f"sigmoid_belief_net[layers={layers},units=200]").model()
+    count = {name: sum(p.numel() for p in part.parameters() if p.ndim == 2) for name, part in model.named_children()}
+    assert count == {"encoder": weights, "decoder": weights, "prior": 0}
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -108,6 +147,7 @@ def test_wrong_options_say_what_was_received():
     """A task refuses sizes it cannot have."""
     for name in (
         "toy[units=0]",
+        "sigmoid_belief_net[layers=0]",
         "vae[classes=1]",
         "structured_prediction[batch_size=0]",
         "vae[dataset=cifar]",

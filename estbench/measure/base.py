@@ -30,6 +30,7 @@ class Row:
         seconds: training time to that step.
         status: ``ok``, ``not applicable`` or ``failed``.
         error: the reason where it is not ``ok``.
+        picture: a PNG in base64, for a metric that is a picture.
     """
 
     metric: str = ""
@@ -42,6 +43,7 @@ class Row:
     seconds: float = float("nan")
     status: str = "ok"
     error: str = ""
+    picture: str = ""
 
 
 class MeasurementError(RuntimeError):
@@ -134,11 +136,14 @@ class Measure(abc.ABC):
     Attributes:
         joint: whether all estimators of a task are measured together, interleaved in time, or each alone.
         repeated: whether it is done for every seed; a measure that repeats within itself takes the first.
+        tuned: whether each estimator is measured with the task's options that suit it best, such as its own learning
+            rate; other measures take all on the same task.
         budgets: options that say how much is measured and not what: with more of them it goes on from what the
             bench's journal holds.
     """
 
     joint: ClassVar[bool] = False
+    tuned: ClassVar[bool] = False
     repeated: ClassVar[bool] = False
     budgets: ClassVar[tuple[str, ...]] = ()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad
+from torch.func import grad
 
 from estbench.estimator import Estimator, NotApplicableError
 from estbench.measure._moments import (
@@ -25,6 +25,7 @@ from estbench.measure._moments import (
     working_set,
 )
 from estbench.measure.base import Bench, Maker, Measure, Row
+from estbench.networks import with_parameters
 from estbench.node import Node
 from estbench.program import Program, Sample, draw, mean, run
 from estbench.stats import Interval
@@ -201,10 +202,11 @@ class _Point:
 
     def encoder_gradient(self, estimator: Estimator) -> Callable[[], Gradients] | None:
         """One gradient for the parameters of the encoder; None if the model has none."""
-        own = {k: p.detach() for k, p in self.model.named_parameters() if k.startswith("encoder.")}
+        own = self._encoder()
 
         def loss(parameters: dict[str, Any]) -> Tensor:
-            return estimator(functional_call(self.model, parameters, self.batch))
+            # the program itself reads parameters of later layers
+            return with_parameters(self.model, parameters, lambda: estimator(self.program()))
 
         return (lambda: {"encoder": _flat(grad(loss)(own))}) if own else None
 
@@ -214,7 +216,21 @@ class _Point:
         if program is None:
             return None
         shifts = {name: torch.zeros_like(node.logits) for name, node in self.nodes().items()}
-        return {"logits": _flat(grad(lambda s: run(shifted(program, s), mean)[0].mean())(shifts))}
+        found = {"logits": _flat(grad(lambda s: run(shifted(program, s), mean)[0].mean())(shifts))}
+
+        def encoded(parameters: dict[str, Any]) -> Tensor:
+            def cost() -> Tensor:
+                anew = bench.task.closed_form(self.model, self.batch)
+                assert anew is not None
+                return run(anew, mean)[0].mean()
+
+            return with_parameters(self.model, parameters, cost)
+
+        own = self._encoder()
+        return {**found, "encoder": _flat(grad(encoded)(own))} if own else found
+
+    def _encoder(self) -> dict[str, Tensor]:
+        return {k: p.detach() for k, p in self.model.named_parameters() if k.startswith("encoder.")}
 
 
 def shifted(program: Program, shifts: Mapping[str, Tensor]) -> Program:

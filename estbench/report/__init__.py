@@ -8,11 +8,12 @@ import pandas as pd
 
 from estbench.report import figures, latex, markdown, page, provenance
 from estbench.report.figures import plot
+from estbench.report.illustrations import illustrate
 from estbench.report.study import Study
 from estbench.report.terminal import terminal_table
 from estbench.report.wide import summary
 
-__all__ = ["plot", "summary", "terminal_table", "write"]
+__all__ = ["illustrate", "plot", "summary", "terminal_table", "write"]
 
 
 def write(results: pd.DataFrame, environment: Mapping[str, Any], folder: Path) -> Path:
@@ -23,13 +24,15 @@ def write(results: pd.DataFrame, environment: Mapping[str, Any], folder: Path) -
     Args:
         results: rows as in docs/results.md.
         environment: what is known of the run (command, commit, versions, ...), all of it printed; besides,
-            ``families`` may hold the family and ``papers`` the paper by estimator's name.
+            ``families`` may hold the family and ``papers`` the paper by estimator's name, ``options`` all options
+            by ``task`` or ``estimator``, specification and name.
         folder: where to write; made if it is not there.
     """
-    found = Study.of(results, provenance.families(environment))
+    found = Study.of(results, provenance.families(environment), provenance.options(environment))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     stems = figures.draw_all(found, folder / "figures")
+    illustrate("gumbel_softmax", folder / "figures")
     (folder / "report.md").write_text(markdown.render(found, environment, stems), encoding="utf-8")
     (folder / "tables.tex").write_text(latex.render(found), encoding="utf-8")
     (folder / "references.bib").write_text(latex.citations(found, environment), encoding="utf-8")

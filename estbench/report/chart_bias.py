@@ -62,7 +62,7 @@ class Plane(Chart, abc.ABC):
         titled(axes, rows["task"].iloc[0])
         labels = list(rows["label"])
         if len(labels) > MANY:
-            place_numbers(axes, places)
+            place_numbers(axes, places, list(rows["low"] <= 0))
         legend(figure, labels, study.looks, lines=False, numbered=len(labels) > MANY)
 
     def _point(self, axes: Axes, row: pd.Series, look: Look, place: tuple[float, float]) -> None:

@@ -7,10 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from estbench.report.intervals import log_error
-from estbench.report.quantities import Quantity, final, quantities
+from estbench.report.quantities import BIASES, Quantity, final, quantities
 from estbench.stats import SIGNIFICANCE, holm
-
-_BIASES = ("relative_bias", "bias")
 
 
 def mark(estimates: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -38,7 +36,7 @@ def _judge(column: pd.DataFrame, quantity: Quantity, runs: pd.DataFrame) -> pd.D
     if quantity.measure == "training":
         paired = differences(runs, str(column["label"].iloc[best]))
         p = [paired_test(paired[label]) for label in column["label"]]
-    elif quantity.key in _BIASES and (column["low"] <= 0).any():
+    elif quantity.key in BIASES and (column["low"] <= 0).any():
         # where no bias was found, the least that could be there is what was ruled out best
         none = column["low"] <= 0
         first = column["high"] == column["high"][none].min()

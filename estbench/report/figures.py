@@ -7,18 +7,20 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from estbench.report import svg
 from estbench.report.chart import WIDTH, Chart
 from estbench.report.chart_bias import BiasVariance, Efficiency
 from estbench.report.chart_classes import Classes
+from estbench.report.chart_pictures import Pictures
 from estbench.report.chart_profiles import Profiles
+from estbench.report.chart_published import Published
 from estbench.report.chart_speed import Speed
 from estbench.report.chart_temperature import Temperature
 from estbench.report.chart_ties import Ties
 from estbench.report.chart_training import Training
 from estbench.report.chart_trajectory import Trajectory
 from estbench.report.chart_variance import Variance
-from estbench.report.study import Study
+from estbench.report.files import FORMATS, check_formats, save
+from estbench.report.study import Options, Study
 from estbench.report.style import settings
 from estbench.report.text import slug
 
@@ -32,9 +34,10 @@ CHARTS: Mapping[str, Chart] = {
     "ties": Ties(),
     "speed": Speed(),
     "classes": Classes(),
+    "published": Published(),
+    "pictures": Pictures(),
     "profiles": Profiles(),
 }
-FORMATS = ("svg", "png", "pdf")
 
 
 def plot(
@@ -46,6 +49,7 @@ def plot(
     width: float | None = None,
     formats: Sequence[str] = FORMATS,
     families: Mapping[str, str] | None = None,
+    options: Options | None = None,
 ) -> list[Path]:
     """Draws one kind of figure, a panel for each task, and returns the files.
 
@@ -57,12 +61,13 @@ def plot(
         width: inches; by default one column a task.
         formats: any of ``svg``, ``png``, ``pdf``.
         families: family by estimator's name.
+        options: all options by ``task`` or ``estimator``, specification and name, for ``published``.
 
     Raises:
         ValueError: there is no such kind, style or format, or nothing to draw.
     """
     chart, look = _chart(kind, formats), settings(style)
-    found = Study.of(results, families)
+    found = Study.of(results, families, options)
     panels = _panels(chart, found)
     if not panels:
         raise ValueError(f"these results hold nothing that a figure of kind {kind!r} shows")
@@ -74,25 +79,8 @@ def plot(
 def _chart(kind: str, formats: Sequence[str]) -> Chart:
     if kind not in CHARTS:
         raise ValueError(f"the kinds of figures are {', '.join(CHARTS)}; got {kind!r}")
-    unknown = [form for form in formats if form not in FORMATS]
-    if unknown:
-        raise ValueError(f"the formats are {', '.join(FORMATS)}; got {', '.join(unknown)}")
+    check_formats(formats)
     return CHARTS[kind]
-
-
-def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
-    """Writes a figure in several formats; to be called under the settings it was drawn with."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{name}.{form}" for form in formats]
-    for file in files:
-        # no date inside: the same results give the same files
-        about = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(file.suffix[1:], {})
-        figure.savefig(file, dpi=160, metadata=about)
-        # the layout is the same in all formats, and making it takes longer than drawing
-        figure.set_layout_engine("none")
-        if file.suffix == ".svg":
-            file.write_text(svg.tidy(file.read_text(encoding="utf-8"), name), encoding="utf-8")
-    return files
 
 
 def draw_all(found: Study, folder: Path) -> dict[str, dict[str, str]]:

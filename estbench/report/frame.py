@@ -11,12 +11,14 @@ from estbench.report.text import plain
 from estbench.spec import Spec
 from estbench.store import COLUMNS
 
-_TEXT = ("task", "estimator", "params", "device", "dtype", "measure", "metric", "unit", "status", "error")
+_TEXT = ("task", "estimator", "params", "chosen", "device", "dtype", "measure", "metric", "unit", "status", "error")
+# what results of earlier versions do not have, and what stands for it
+_LATER = {"picture": "", "chosen": "{}"}
 _NUMBERS = ("step", "seconds", "value", "low", "high", "n")
 
 
 def prepare(results: pd.DataFrame) -> pd.DataFrame:
-    """Checks the columns and adds ``label``, the estimator with its options.
+    """Checks the columns and adds ``label``, the estimator with its options, and ``spec``, the task as it was run.
 
     Where results come from several devices or precisions, the task says from which: figures from different
     machines are no comparison.
@@ -24,10 +26,12 @@ def prepare(results: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: columns are missing.
     """
+    results = results.assign(**{column: value for column, value in _LATER.items() if column not in results})
     missing = [column for column in COLUMNS if column not in results.columns]
     if missing:
         raise ValueError(f"results need the columns of docs/results.md; missing: {', '.join(missing)}")
     rows = _typed(results.loc[:, list(COLUMNS)].reset_index(drop=True))
+    rows["spec"] = rows["task"]
     infinite = np.isinf(rows["value"])
     rows.loc[infinite, ["status", "error"]] = "failed", "a figure is infinite"
     known = rows["device"] != ""
@@ -44,7 +48,8 @@ def _typed(rows: pd.DataFrame) -> pd.DataFrame:
         rows[column] = rows[column].map(lambda value, known=known: known.get(value, "")).astype(object)
     for column in _NUMBERS:
         rows[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
-    return rows.assign(step=rows["step"].fillna(0.0), seed=rows["seed"].astype(str))
+    pictures = rows["picture"].astype(object).where(rows["picture"].notna(), "").astype(str)
+    return rows.assign(step=rows["step"].fillna(0.0), seed=rows["seed"].astype(str), picture=pictures)
 
 
 def _absent(value: Any) -> bool:
@@ -58,6 +63,16 @@ def label(estimator: str, params: str) -> str:
     except json.JSONDecodeError:
         options = {"params": params}
     return plain(Spec(estimator, options if isinstance(options, dict) else {"params": options}))
+
+
+def tuned(chosen: str) -> str:
+    """Options chosen on validation, in words: ``learning_rate 0.003``."""
+    try:
+        options = json.loads(chosen or "{}")
+    except json.JSONDecodeError:
+        return plain(chosen)
+    pairs = options.items() if isinstance(options, dict) else ()
+    return plain(", ".join(f"{name} {value}" for name, value in pairs))
 
 
 def measured(rows: pd.DataFrame, measure: str) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from estbench.report import latex, provenance
+from estbench.report import beside_text, latex, provenance
 from estbench.report.answers import answers
 from estbench.report.figures import CHARTS
 from estbench.report.study import Study
@@ -19,13 +19,25 @@ def render(study: Study, environment: Mapping[str, Any], stems: Mapping[str, Map
     for task in study.tasks:
         parts += [f"## {markdown(task)}", ""]
         parts += [*[f"- {markdown(sentence)}" for sentence in answers(study, task)], ""]
-        parts += [*_table(table(study, task)), "", *_figures(task, stems)]
+        parts += [*_table(table(study, task)), "", *_published(study, task), *_figures(task, stems)]
     parts += _figures("", stems)
     parts += ["## Provenance", "", *_provenance(environment)]
     bibtex = latex.citations(study, environment)
     # four spaces make a block of code that nothing inside can end
     block = ["", "## Papers", "", *[f"    {line}" for line in bibtex.splitlines()]] if bibtex else []
     return "\n".join([*parts, *block]) + "\n"
+
+
+def _published(study: Study, task: str) -> list[str]:
+    """Published figures beside measured ones, a table for each published one."""
+    found = beside_text.published(study, task)
+    parts = ["### Beside published figures", ""] if found.blocks or found.lines else []
+    for block in found.blocks:
+        parts += [f"{markdown(block.title)} ({block.link}): {markdown(block.metric)}.", ""]
+        rows = [_line(list(map(markdown, row))) for row in block.rows]
+        parts += [_line(list(beside_text.COLUMNS)), _line(["---"] * len(beside_text.COLUMNS)), *rows, ""]
+        parts += [*[f"- {markdown(line)}" for line in block.lines], ""]
+    return [*parts, *[f"{markdown(line)}\n" for line in found.lines]]
 
 
 def _figures(task: str, stems: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -10,10 +10,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from estbench.report import latex, provenance, svg
+from estbench.report import beside_text, latex, provenance, svg
 from estbench.report.answers import answers
 from estbench.report.chart import Chart
 from estbench.report.figures import CHARTS
+from estbench.report.illustrations import ILLUSTRATIONS
 from estbench.report.quantities import quantities
 from estbench.report.study import Study
 from estbench.report.tables import table
@@ -36,6 +37,8 @@ def render(study: Study, environment: Mapping[str, Any], stems: Stems, figures: 
         parts=[_part(study, task, stems, figures) for task in study.tasks],
         common=_figures("", stems, figures),
         columns=quantities(study.estimates),
+        gumbel=_illustration("gumbel_softmax", figures),
+        published_columns=beside_text.COLUMNS,
         families=sorted(set(study.families.values())),
         looks=study.looks,
         provenance=provenance.entries(environment),
@@ -73,7 +76,14 @@ def _part(study: Study, task: str, stems: Stems, folder: Path) -> dict[str, Any]
         "answers": answers(study, task),
         "notes": [(row.label, note) for row in found.rows for note in row.notes],
         "figures": _figures(task, stems, folder),
+        "published": beside_text.published(study, task),
     }
+
+
+def _illustration(kind: str, folder: Path) -> dict[str, Any]:
+    drawing = (folder / f"{kind}.svg").read_text(encoding="utf-8")
+    about = ILLUSTRATIONS[kind]
+    return {"chart": about, "drawing": Markup(svg.inline(drawing, about.title))}  # noqa: S704
 
 
 def _figures(task: str, stems: Stems, folder: Path) -> list[dict[str, Chart | Markup]]:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from estbench.report.study import Options
 from estbench.report.text import plain
 
-_ASIDE = ("families", "papers")
+_ASIDE = ("families", "papers", "options")
 
 
 def entries(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Everything the environment says, in its order; ``families`` and ``papers`` are shown elsewhere."""
+    """Everything the environment says, in its order; what ``_ASIDE`` names is used elsewhere."""
     return [(plain(key), _words(value)) for key, value in environment.items() if key not in _ASIDE]
 
 
@@ -24,6 +25,11 @@ def _words(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_words, value))
     return plain("none" if value is None else value)
+
+
+def options(environment: Mapping[str, Any]) -> Options:
+    """All options by ``task`` or ``estimator``, specification and name, where the environment holds them."""
+    return dict(environment.get("options") or {})
 
 
 def families(environment: Mapping[str, Any]) -> dict[str, str]:

@@ -10,6 +10,8 @@ from estbench.report.frame import measured
 from estbench.report.intervals import averaged, product, root_mean_square, student
 from estbench.stats import SIGNIFICANCE, holm
 
+# figures whose interval may begin at 0, and then is a bound
+BIASES = ("relative_bias", "bias", "relative_bias_encoder")
 _LOWER = ("nll", "loss", "error", "cost")
 
 
@@ -63,6 +65,10 @@ FIXED = (
     Quantity("evaluations", "Evaluations", "Evaluations of the cost per example and estimate.",
              "gradient", shown=False),
     WORK,
+    Quantity("relative_bias_encoder", "Relative bias, encoder", "The same of the encoder's parameters.",
+             "gradient", unit="%", shown=False),
+    Quantity("variance_encoder", "Variance, encoder", "The same of the encoder's parameters.",
+             "gradient", shown=False),
     STEP_TIME,
     Quantity("step_time_ratio", "Step, ratio", "Time of a step over that of the task's baseline estimator.",
              "speed"),
@@ -80,8 +86,12 @@ def better(metric: str) -> str:
 def objective(metric: str) -> Quantity:
     """The column of a training metric such as ``elbo_test``."""
     name, _, split = metric.rpartition("_")
-    short = {"elbo": "ELBO", "nll": "NLL"}.get(name, name)
+    stem = name.rstrip("0123456789")
+    count = f"{int(name.removeprefix(stem)):,}" if stem != name else ""
+    short = (f"{count}-sample " if count else "") + {"elbo": "ELBO", "nll": "NLL"}.get(stem, stem)
     about = f"At the end of training: mean over seeds, Student's interval; {better(metric)} is better."
+    if count:
+        about += f" The logarithm of the mean of {count} likelihoods: another quantity than the one-sample objective."
     data = {"valid": "Validation", "test": "Test"}.get(split, split)
     return Quantity(metric, f"{data} {short}", about, "training", better(metric))
 
@@ -109,14 +119,19 @@ def estimates(rows: pd.DataFrame) -> pd.DataFrame:
 
 def logits_group(rows: pd.DataFrame) -> pd.DataFrame:
     """The gradient's rows about logits (or about the first group where a task has none), by ``quantity``."""
-    rows = measured(rows, "gradient")
-    split = [metric.partition("/") for metric in rows["metric"]]
-    rows = rows.assign(quantity=[part[0] for part in split], group=[part[2] for part in split])
+    rows = _grouped(rows)
     named = rows[rows["group"] != ""]
     first = named.groupby("task")["group"].min()
     have = set(named.loc[named["group"] == "logits", "task"])
     wanted = rows["task"].map(lambda task: "logits" if task in have else first.get(task, ""))
     return rows[(rows["group"] == wanted) | (rows["group"] == "")]
+
+
+def _grouped(rows: pd.DataFrame) -> pd.DataFrame:
+    """The gradient's rows by ``quantity`` and ``group`` of parameters."""
+    rows = measured(rows, "gradient")
+    split = [metric.partition("/") for metric in rows["metric"]]
+    return rows.assign(quantity=[part[0] for part in split], group=[part[2] for part in split])
 
 
 def last_step(rows: pd.DataFrame) -> pd.DataFrame:
@@ -127,13 +142,22 @@ def last_step(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gradient(rows: pd.DataFrame) -> pd.DataFrame:
-    rows = logits_group(rows)
-    last = last_step(rows[rows["group"] != ""])
+    chosen, every = logits_group(rows), _grouped(rows)
+    evaluations = _kept(chosen[chosen["group"] == ""], ["evaluations"])
+    found = [_moments(chosen[chosen["group"] != ""]), averaged(evaluations)]
+    encoder = _moments(every[(every["group"] == "encoder") & ~every.index.isin(chosen.index)])
+    # for the rest of the parameters the main two
+    kept = _kept(encoder, ["relative_bias", "variance"])
+    return pd.concat([*found, kept.assign(quantity=kept["quantity"] + "_encoder")], ignore_index=True)
+
+
+def _moments(rows: pd.DataFrame) -> pd.DataFrame:
+    """Bias, variance and what follows from them for one group of parameters, at the last common step."""
+    last = last_step(rows)
     biases = last["quantity"].isin(["bias", "relative_bias"])
     found = _unconfirmed(root_mean_square(last[biases]), _kept(last, ["unbiased_p"]))
     plain = _kept(last[~biases], ["variance", "mse", "snr", "cosine"])
-    evaluations = _kept(rows[rows["group"] == ""], ["evaluations"])
-    return pd.concat([found, averaged(plain), averaged(evaluations)], ignore_index=True)
+    return pd.concat([found, averaged(plain)], ignore_index=True)
 
 
 def _unconfirmed(biases: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:

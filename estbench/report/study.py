@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self, TypeAlias
 
 import pandas as pd
 
@@ -10,6 +10,8 @@ from estbench.report import frame
 from estbench.report.evidence import mark
 from estbench.report.quantities import Quantity, estimates, quantities
 from estbench.report.style import Look, looks
+
+Options: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Study:
         troubles: cells that are not applicable or failed.
         families: family by label, where known.
         looks: colour, dash and marker by label.
+        options: all options of ``task`` and ``estimator``, by specification, where known.
     """
 
     rows: pd.DataFrame
@@ -29,21 +32,25 @@ class Study:
     troubles: pd.DataFrame
     families: Mapping[str, str]
     looks: Mapping[str, Look]
+    options: Options
 
     @classmethod
-    def of(cls, results: pd.DataFrame, families: Mapping[str, str] | None = None) -> Self:
+    def of(
+        cls, results: pd.DataFrame, families: Mapping[str, str] | None = None, options: Options | None = None
+    ) -> Self:
         """Prepares results.
 
         Args:
             results: rows as in docs/results.md.
             families: family by estimator's name.
+            options: all options by ``task`` or ``estimator``, specification and name.
         """
         rows = frame.prepare(results)
         names = dict(zip(rows["label"], rows["estimator"], strict=True))
         known = families or {}
         by_label = {label: known[name] for label, name in names.items() if name in known}
         found = mark(estimates(rows), rows)
-        return cls(rows, found, frame.troubles(rows), by_label, looks(sorted(names), by_label))
+        return cls(rows, found, frame.troubles(rows), by_label, looks(sorted(names), by_label), options or {})
 
     @property
     def tasks(self) -> list[str]:

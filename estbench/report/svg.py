@@ -1,14 +1,20 @@
 """Figures as SVG: tooltips, and identifiers that do not clash when several figures share a page."""
 
+import functools
 import re
 
 # the text is what matplotlib made of our figure, no foreign document
 from xml.etree import ElementTree as ET
 
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
 from estbench.report.style import FAINT, HOVER, INK, PAPER
 
 _NAMESPACE = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
+# older versions of matplotlib write all of a font as one property
+_SIZE = re.compile(r"font(?:-size)?: (?:[\w ]+ )?([\d.]+)px")
 _COLOURS = {INK: "var(--ink, #1f2329)", FAINT: "var(--faint, #d5d8dd)", PAPER: "var(--paper, #fefefe)"}
 
 
@@ -22,6 +28,7 @@ def tidy(text: str, prefix: str) -> str:
     for element in root.iter():
         _explain(element)
         _rename(element, prefix)
+        _measure(element)
     return ET.tostring(root, encoding="unicode")
 
 
@@ -49,6 +56,21 @@ def _explain(element: ET.Element) -> None:
         title = ET.Element(f"{_NAMESPACE}title")
         title.text = found.removeprefix(HOVER)
         element.insert(0, title)
+
+
+def _measure(element: ET.Element) -> None:
+    """Gives a text the width that the layout was made for, whatever font a reader has."""
+    size = _SIZE.search(element.get("style", ""))
+    if element.tag == f"{_NAMESPACE}text" and size and element.text and len(element) == 0:
+        element.set("textLength", f"{_width(element.text, float(size[1])):.2f}")
+        element.set("lengthAdjust", "spacingAndGlyphs")
+
+
+@functools.lru_cache(maxsize=4096)
+def _width(text: str, size: float) -> float:
+    """The width of a text in the font of the layout, in the units of its size."""
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
+    return float(width)
 
 
 def _rename(element: ET.Element, prefix: str) -> None:

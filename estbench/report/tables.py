@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from estbench.report.quantities import Quantity
+from estbench.report import frame
+from estbench.report.quantities import BIASES, Quantity
 from estbench.report.study import Study
 from estbench.report.text import MISSING, decimals_for, fixed, listing, number, shorten
 
@@ -114,7 +115,15 @@ def _row(study: Study, task: str, label: str, headings: list[Heading], columns: 
             cells.append(_cell(heading, column[label]))
         else:
             cells.append(_blank(own[own["measure"] == heading.quantity.measure]))
-    return Row(label, study.families.get(label, ""), cells, _notes(own))
+    return Row(label, study.families.get(label, ""), cells, [*_tuned(study, task, label), *_notes(own)])
+
+
+def _tuned(study: Study, task: str, label: str) -> list[str]:
+    """What was chosen on validation for this estimator."""
+    rows = study.rows
+    found = rows.loc[(rows["task"] == task) & (rows["label"] == label) & (rows["measure"] == "training"), "chosen"]
+    chosen = dict.fromkeys(found.map(frame.tuned))
+    return [f"chosen on validation: {text}" for text in chosen if text]
 
 
 def _blank(reasons: pd.DataFrame) -> Cell:
@@ -144,7 +153,7 @@ def _cell(heading: Heading, row: pd.Series) -> Cell:
 
 
 def _readable(quantity: Quantity, value: float, low: float, high: float) -> tuple[str, str]:
-    if quantity.key in {"relative_bias", "bias"} and low <= 0 < high:
+    if quantity.key in BIASES and low <= 0 < high:
         return f"< {number(high, 2)}", "none found"
     if low == high:
         return number(value, 1 if value == round(value) and abs(value) < 10 else 3), ""
