@@ -96,6 +96,22 @@ def test_an_edited_plugin_has_another_key(tmp_path):
     assert {str(cell.estimators[0]) for cell in before if before[cell] != after[cell]} == {"mine"}
 
 
+def test_an_edited_helper_of_a_plugin_has_another_key(tmp_path):
+    """A module beside a plugin file may be imported by it, and is part of its cells' keys."""
+    file, helper = tmp_path / "helped.py", tmp_path / "helper_of_helped.py"
+    helper.write_text("MESSAGE = 'one'\n")
+    file.write_text("from helper_of_helped import MESSAGE\n" + BROKEN.replace('"broken', 'MESSAGE + "broken'))
+
+    def keys():
+        return names(plan(estimators=["helped"], files=(str(file),)))
+
+    before = keys()
+    helper.write_text("# a comment\nMESSAGE = 'one'\n")
+    assert keys() == before
+    helper.write_text("MESSAGE = 'two'\n")
+    assert not set(keys()) & set(before)
+
+
 def test_results_have_the_documented_columns():
     """A run gives one table with the columns in their order, labels and parameters included."""
     table = measure(plan().cells[0])
