@@ -35,5 +35,5 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,track]' --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ray,slurm,test,track]' --group dev
 	touch $@

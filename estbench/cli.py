@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from estbench import __version__, listing, options, plugins
+from estbench import __version__, listing, options, plugins, running, upkeep
 from estbench.listing import Files, console, data_app, warn
 from estbench.published.command import published
 from estbench.spec import UserError, select, split
@@ -29,9 +29,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
+app.add_typer(upkeep.cache_app, name="cache")
 app.command("list")(listing.list_)
 app.command()(listing.info)
 app.command()(published)
+app.command()(running.compare)
+app.command()(running.plan)
+app.command()(upkeep.merge)
+app.command()(upkeep.export)
+app.command()(upkeep.diff)
+app.command()(upkeep.env)
 
 
 def main() -> None:
@@ -57,72 +64,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command()
-def compare(
-    tasks: Annotated[
-        list[str] | None, typer.Option(help="Tasks, comma-separated; globs and vae[dataset=mnist] work.")
-    ] = None,
-    estimators: Annotated[
-        list[str] | None, typer.Option(help="Estimators, likewise; rloo[samples=2,4] is a grid.")
-    ] = None,
-    measures: Annotated[
-        list[str] | None, typer.Option(help="Measures, likewise: gradient, speed, training[steps=1000].")
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(help="How many seeds, counted from 0; or which, comma-separated: 3,5,8.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
-    scale: Annotated[
-        float | None, typer.Option(help="Fraction of the training steps that the suite asks for, 0.1 for a tenth.")
-    ] = None,
-    suite: Annotated[str, typer.Option(help="A .toml file, or the name of a suite shipped with estbench.")] = "quick",
-    parts: Annotated[
-        str | None, typer.Option(help="Which parts of a suite that has several: 1,3; by default all.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")] = None,
-    store: Annotated[Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")] = Path(
-        ".estbench"
-    ),
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch; by default its own choice.")] = None,
-    executor: Annotated[str, typer.Option(help="inline; local, in processes; auto: local on several cores.")] = "auto",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be measured.")] = False,
-    plugin: Files = None,
-) -> None:
-    """Measures estimators on tasks and writes a report.
-
-    Options replace the values of the suite. Finished cells are kept: the same command again goes on where it
-    stopped.
-    """
-    from estbench import compare as comparison  # noqa: PLC0415  (imports torch)
-
-    overrides: dict[str, Any] = {
-        key: [part for text in texts for part in split(text)]
-        for key, texts in (("tasks", tasks), ("estimators", estimators), ("measures", measures))
-        if texts
-    }
-    overrides |= {k: v for k, v in (("device", device), ("dtype", dtype), ("scale", scale)) if v is not None}
-    if seeds is not None:
-        overrides["seeds"] = _seeds(seeds)
-    files = tuple(str(path.resolve()) for path in plugin or ())
-    only = tuple(_numbers("--parts", parts or ""))
-    request = comparison.Request(suite, overrides, only, files, out, store, threads, executor, workers)
-    raise typer.Exit(comparison.compare(request, console(), dry_run=dry_run))
-
-
-def _numbers(option: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise UserError(f"{option} takes a number, or numbers separated by commas; got {text!r}") from error
-
-
-def _seeds(text: str) -> int | list[int]:
-    numbers = _numbers("--seeds", text)
-    return numbers[0] if len(numbers) == 1 and "," not in text else numbers
 
 
 @app.command()

@@ -1,10 +1,17 @@
 """The main job: from a suite to a report."""
 
+import contextlib
 import datetime as dt
+import functools
+import io
 import json
 import shlex
+import signal
 import sys
+import threading
 import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +22,18 @@ from rich.console import Console
 from rich.markup import escape
 from tqdm import tqdm
 
-from estbench import executors, report, run, suite, tuning
+from estbench import executors, run, suite, tuning
 from estbench import plan as planning
-from estbench.environment import environment
+from estbench.environment import commit, environment, label
 from estbench.estimator import Estimator
+from estbench.executors.base import Executor
 from estbench.imports import KINDS
 from estbench.plugins import discover
 from estbench.resolved import resolved
 from estbench.spec import UserError
-from estbench.store import Store, write_atomically
+from estbench.store import Result, Store, complain, digest, make_folder, together, write_atomically
+
+TABLES = "tables.txt"
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,10 @@ class Request:
         store: folder that keeps finished cells.
         threads: of torch; None for its own choice.
         executor: where cells are measured; its name.
-        workers: processes of the local executor; None for one a core.
+        workers: cells at once; None for what the executor makes of the machine.
+        timeout: seconds after which a cell is given up; None for no limit.
+        checkpoint: seconds from one checkpoint to the next.
+        retry_failed: whether to measure cells again that failed.
     """
 
     suite: str
@@ -51,52 +64,55 @@ class Request:
     threads: int | None
     executor: str = "auto"
     workers: int | None = None
+    timeout: float | None = None
+    checkpoint: float = 60.0
+    retry_failed: bool = False
 
 
-def compare(request: Request, console: Console, *, dry_run: bool = False) -> int:
+def compare(request: Request, console: Console) -> int:
     """Measures and reports; returns the exit code: 1 if a cell failed.
 
     Raises:
         UserError: the request cannot be met.
     """
     started = dt.datetime.now(dt.UTC).astimezone()
-    for problem in (problem for kind in KINDS for problem in discover(kind, request.files).problems):
-        print(f"estbench: {problem}", file=sys.stderr)  # noqa: T201
-    wanted = suite.load(request.suite, request.overrides, request.parts)
-    _prepare_torch(wanted.device, request.threads)
-    trials = planning.trials(wanted, request.files)
-    plan = planning.make(wanted, request.files)
+    wanted, trials, plan = prepare(request)
     if trials:
         console.print(f"{len(trials.plan.cells)} candidates to choose from on validation, then")
     console.print(f"{len(plan.cells)} cells: {_counts(plan)}.")
-    if dry_run:
-        for cell in (*(trials.plan.cells if trials else ()), *plan.cells):
-            console.print(escape(str(cell)))
-        return 0
-    out = request.out or Path("runs") / f"{started:%Y%m%d-%H%M%S}"
-    out_store, store = Store(out), Store(request.store)
+    store = Store(request.store)
     executor = executors.make(request.executor, request.workers, plan.cells[0].device)
+    tuned = None
     if trials:
-        _, interrupted = _measure(trials.plan, store, executor)
-        if interrupted:
+        tried = _measure(trials.plan, store, executor, request)
+        if tried.interrupted:
             return _interrupted(console)
-        plan = planning.make(wanted, request.files, _choose(trials, store, out))
-    results, interrupted = _measure(plan, store, executor)
-    about = {
-        "command": shlex.join(["estbench", *sys.argv[1:]]),
-        "suite": wanted.model_dump(),
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.time() - started.timestamp(), 1),
-        "seeds": wanted.seeds,
-        **environment(),
-        **_known(plan, request.files),
-        "options": resolved(plan, request.files),
-    }
-    _write(results, about, out_store.folder)
-    for table in report.terminal_table(results):
-        console.print(table)
-    _close(results, out, console)
-    return _interrupted(console) if interrupted else int((results["status"] == "failed").any())
+        chosen, tuned = tuning.choose(trials, {cell: result.rows for cell, result in tried.results.items()})
+        plan = planning.make(wanted, request.files, chosen)
+    measured = _measure(plan, store, executor, request)
+    store.note(label(commit()), (plan.entries[cell] for cell in measured.results))
+    mark = _mark(plan, measured.results)
+    out = _same(request.out, mark) if not measured.new else None
+    if out is None:
+        out = request.out or Path("runs") / f"{started:%Y%m%d-%H%M%S}"
+        make_folder(out)
+        about = {
+            "command": shlex.join(["estbench", *sys.argv[1:]]),
+            "suite": wanted.model_dump(),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.time() - started.timestamp(), 1),
+            "seeds": wanted.seeds,
+            "cells": mark,
+            **environment(),
+            **_known(plan, request.files),
+            "options": resolved(plan, request.files),
+        }
+        if tuned is not None:
+            write_atomically(out / "tuning.csv", tuned.to_csv(index=False).encode())
+        _write(together(measured.results.values()), about, out, console)
+    else:
+        console.print((out / TABLES).read_text(encoding="utf-8"), markup=False, end="")
+    return _close(measured, out, console)
 
 
 def _interrupted(console: Console) -> int:
@@ -104,20 +120,18 @@ def _interrupted(console: Console) -> int:
     return 130
 
 
-def _choose(trials: planning.Trials, store: Store, out: Path) -> dict[planning.Pair, planning.Pair]:
-    """What tuning chose; all candidates are listed in ``tuning.csv``."""
-    keys = {cell: trials.plan.key(cell) for cell in trials.plan.cells}
-    rows = {cell: found for cell, key in keys.items() if (found := store.get(key)) is not None}
-    chosen, table = tuning.choose(trials, rows)
-    write_atomically(out / "tuning.csv", table.to_csv(index=False).encode())
-    return chosen
+def prepare(request: Request) -> tuple[suite.Suite, planning.Trials | None, planning.Plan]:
+    """The suite that is asked for, what it tries first, and its plan; problems with plugins are said on stderr.
 
-
-def _prepare_torch(device: str, threads: int | None) -> None:
-    if threads:
-        torch.set_num_threads(threads)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"no CUDA device is available here; got --device {device}")
+    Raises:
+        UserError: the suite is not valid, or asks for what is not there.
+    """
+    for problem in (problem for kind in KINDS for problem in discover(kind, request.files).problems):
+        complain(problem)
+    wanted = suite.load(request.suite, request.overrides, request.parts)
+    if wanted.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"no CUDA device is available here; got --device {wanted.device}")
+    return wanted, planning.trials(wanted, request.files), planning.make(wanted, request.files)
 
 
 def _counts(plan: planning.Plan) -> str:
@@ -127,19 +141,69 @@ def _counts(plan: planning.Plan) -> str:
     return f"{len(estimators)} estimators on {len(tasks)} tasks, measuring {', '.join(measures)}"
 
 
-def _measure(plan: planning.Plan, store: Store, executor: executors.Executor) -> tuple[pd.DataFrame, bool]:
-    """The results of a plan, as far as it got before an interrupt."""
-    interrupted = False
-    with tqdm(total=len(plan.cells), unit="cell", dynamic_ncols=True) as progress:
+@dataclass
+class _Measured:
+    """How far a plan got.
+
+    Args:
+        results: by cell.
+        new: how many were not in the store.
+        interrupted: whether the user stopped it.
+    """
+
+    results: dict[planning.Cell, Result]
+    new: int = 0
+    interrupted: bool = False
+
+
+def _measure(plan: planning.Plan, store: Store, executor: Executor, request: Request) -> _Measured:
+    """The results of a plan in its order, as far as it got before an interrupt."""
+    work = run.Work(store.folder.resolve(), request.checkpoint, request.timeout, request.threads)
+    measured, found = _Measured({}), {}
+    with tqdm(total=len(plan.cells), unit="cell", dynamic_ncols=True) as progress, _terminable():
+        say = functools.partial(progress.write, file=sys.stderr)
         try:
-            for cell, rows, cached in run.run(plan, store, executor):
-                progress.set_postfix_str("kept" if cached else str(cell)[:60])
+            for cell, result, cached in run.run(plan, store, executor, work, retry_failed=request.retry_failed):
+                found[cell] = result
+                measured.new += not cached
+                progress.set_postfix_str("kept" if cached else str(cell)[:60], refresh=not cached)
                 progress.update()
-                for error in rows.loc[rows["status"] == "failed", "error"].unique():
-                    progress.write(f"failed: {cell}: {error}", file=sys.stderr)
+                for error in () if cached else result.failures:
+                    say(f"failed: {cell}: {error}")
         except KeyboardInterrupt:
-            interrupted = True
-    return store.collect(plan.key(cell) for cell in plan.cells), interrupted
+            measured.interrupted = True
+    measured.results = {cell: found[cell] for cell in plan.cells if cell in found}
+    return measured
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Takes a polite request to end, as clusters make before they kill, for Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _mark(plan: planning.Plan, results: Mapping[planning.Cell, Result]) -> str:
+    """What tells these results from others, without comparing figures."""
+    parts = [f"{plan.entries[cell].name} {result.about['finished']!r}" for cell, result in results.items()]
+    return digest("\n".join(parts).encode())
+
+
+def _same(out: Path | None, mark: str) -> Path | None:
+    """A folder that already holds the report of these results: the one that is asked for, or the last one."""
+    places = [out] if out else sorted(Path("runs").glob("*/"), reverse=True)[:1]
+    for place in places:
+        with contextlib.suppress(OSError, ValueError):
+            about = json.loads((place / "environment.json").read_text(encoding="utf-8"))
+            if about.get("cells") == mark and all((place / name).is_file() for name in ("index.html", TABLES)):
+                return place
+    return None
 
 
 def _known(plan: planning.Plan, files: tuple[str, ...]) -> dict[str, dict[str, str]]:
@@ -159,18 +223,32 @@ def _family(estimator: type[Estimator]) -> str:
     return "other" if above is estimator else above.__name__
 
 
-def _write(results: pd.DataFrame, about: dict[str, Any], folder: Path) -> None:
+def _write(results: pd.DataFrame, about: dict[str, Any], folder: Path, console: Console) -> None:
+    """Writes results and report, and shows the tables."""
+    from estbench import report  # noqa: PLC0415  (slow, and not needed where nothing is new)
+
     write_atomically(folder / "results.parquet", results.to_parquet(index=False))
     write_atomically(folder / "results.csv", results.drop(columns="picture").to_csv(index=False).encode())
-    write_atomically(folder / "environment.json", (json.dumps(about, indent=2) + "\n").encode())
     report.write(results, about, folder)
+    tables = Console(file=io.StringIO(), width=console.width, record=True)
+    for table in report.terminal_table(results):
+        console.print(table)
+        tables.print(table)
+    write_atomically(folder / TABLES, tables.export_text().encode())
+    # last, for what names these results promises all the rest
+    write_atomically(folder / "environment.json", (json.dumps(about, indent=2) + "\n").encode())
 
 
-def _close(results: pd.DataFrame, out: Path, console: Console) -> None:
-    """The last lines on the screen."""
-    for status in ("not applicable", "failed"):
-        some = results[(results["status"] == status) & (results["metric"] == "")]
-        count = len(some.drop_duplicates(["task", "estimator", "params", "measure", "seed"]))
-        if count:
-            console.print(f"{count} cells {status}; the reasons are in the report.")
+def _close(measured: _Measured, out: Path, console: Console) -> int:
+    """The last lines on the screen, and the exit code."""
+    counts = Counter(
+        status for result in measured.results.values() for status in set(result.table["status"].to_pylist()) - {"ok"}
+    )
+    for status, count in sorted(counts.items()):
+        console.print(f"{count} cells {status}; the reasons are in the report.")
+    if counts["failed"]:
+        console.print("Failed cells are kept; --retry-failed measures them again.")
     console.print(f"Report: {escape(str(out / 'index.html'))}")
+    if measured.interrupted:
+        return _interrupted(console)
+    return int(bool(counts["failed"]))

@@ -68,6 +68,9 @@ def import_file(path: Path | None) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise UserError(f"a plugin file must be Python source; got {path}")
+    # what lies beside a plugin may be imported by it, as beside a script; last, so that it hides nothing
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

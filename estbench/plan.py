@@ -1,18 +1,20 @@
 """Plans: a suite resolved into cells that can be measured independently of each other."""
 
+import functools
 import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
+from estbench.code import Sources
 from estbench.measure.base import Measure
 from estbench.options import check, options_of
 from estbench.plugins import Catalogue, discover
 from estbench.spec import Spec, UserError, select
+from estbench.store import FORMAT, Entry
 from estbench.suite import Suite, Tune
 
 
@@ -31,6 +33,7 @@ class Cell:
         joint: whether the measure is joint; such cells run last, with the machine to themselves.
         tuned: names of options of the task or the estimator that were chosen on validation: results name what was
             chosen, and the rest of the options as usual.
+        budgets: options of the measure that say how much is measured.
     """
 
     task: Spec
@@ -42,10 +45,43 @@ class Cell:
     files: tuple[str, ...] = ()
     joint: bool = False
     tuned: tuple[str, ...] = ()
+    budgets: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         who = str(self.estimators[0]) if len(self.estimators) == 1 else f"{len(self.estimators)} estimators"
         return f"{self.measure.name} of {who} on {self.task}, seed {self.seed}"
+
+    @property
+    def budget(self) -> dict[str, int]:
+        """How much is measured."""
+        return {name: self.measure.options[name] for name in self.budgets}
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What it is, for people."""
+        return {
+            "task": str(self.task),
+            "estimators": [str(spec) for spec in self.estimators],
+            "measure": self.measure.name,
+            "seed": self.seed,
+            "device": self.device,
+            "dtype": self.dtype,
+            "alone": self.joint,
+            "budget": self.budget,
+        }
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """A hash of what is measured: of all options but budgets. Its random numbers come from it and the seed."""
+        measure = {name: value for name, value in self.measure.options.items() if name not in self.budgets}
+        return _hash(
+            [self.task.name, self.task.options],
+            [[spec.name, spec.options] for spec in self.estimators],
+            [self.measure.name, measure],
+            self.seed,
+            self.device.partition(":")[0],
+            self.dtype,
+        )
 
 
 @dataclass(frozen=True)
@@ -54,22 +90,20 @@ class Plan:
 
     Args:
         cells: in the order of running.
-        sources: digest of the framework's source, and of each plugin's by kind and name.
+        sources: for each cell, a digest of the code that it depends on.
     """
 
     cells: tuple[Cell, ...]
-    sources: Mapping[str, str]
+    sources: tuple[str, ...]
 
-    def key(self, cell: Cell) -> str:
-        """A hash of everything that a cell's result depends on."""
-        plugins = [f"task {cell.task.name}", f"measure {cell.measure.name}"]
-        plugins += [f"estimator {spec.name}" for spec in cell.estimators]
-        contents = {
-            "cell": {k: v for k, v in asdict(cell).items() if k != "files"},
-            "sources": [self.sources["framework"], *(self.sources[plugin] for plugin in plugins)],
-            "versions": [version("torch"), version("numpy")],
+    @functools.cached_property
+    def entries(self) -> dict[Cell, Entry]:
+        """What the result of each cell is kept under."""
+        versions = [version("torch"), version("numpy")]
+        return {
+            cell: Entry(_hash(cell.identity, cell.tuned, source, versions, FORMAT), cell.budget)
+            for cell, source in zip(self.cells, self.sources, strict=True)
         }
-        return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:32]
 
 
 Pair: TypeAlias = tuple[Spec, Spec]
@@ -202,12 +236,14 @@ class _Resolved:
         groups = [(pairs[0][0], tuple(spec for _, spec in pairs))] if kind.joint else [(t, (e,)) for t, e in pairs]
         for seed in seeds if kind.repeated else seeds[:1]:
             for task, group in groups:
-                place = (seed, device(suite.device), suite.dtype, self.files, kind.joint, self.tuned)
+                place = (seed, device(suite.device), suite.dtype, self.files, kind.joint, self.tuned, kind.budgets)
                 yield Cell(task, group, measure, *place)
 
 
 def _plan(cells: Iterable[Cell], files: tuple[str, ...]) -> Plan:
-    return Plan(tuple(sorted(cells, key=lambda cell: cell.joint)), _sources(_catalogues(files)))
+    """A plan of cells; those that need the machine to themselves come last."""
+    ordered = tuple(sorted(cells, key=lambda cell: cell.joint))
+    return Plan(ordered, tuple(_sources(ordered, _catalogues(files))))
 
 
 def _catalogues(files: tuple[str, ...]) -> dict[str, Catalogue]:
@@ -224,9 +260,12 @@ def device(name: str) -> str:
 
 
 def _checked(catalogue: Catalogue, spec: Spec) -> Spec:
-    options = check(catalogue[spec.name].load(), spec)
-    if catalogue.kind != "measure":
-        catalogue.make(spec)
+    """A specification with checked values; of a measure with all of them, for its budgets have names of their own."""
+    cls = catalogue[spec.name].load()
+    options = check(cls, spec)
+    catalogue.make(spec)
+    if catalogue.kind == "measure":
+        options = {name: parameter.default for name, parameter in options_of(cls).items()} | options
     return Spec(spec.name, options)
 
 
@@ -239,16 +278,21 @@ def _scaled(catalogue: Catalogue, measure: Spec, scale: float) -> Spec:
     return Spec(measure.name, {**measure.options, "steps": max(1, round(wanted * scale))})
 
 
-def _sources(catalogues: Mapping[str, Catalogue]) -> dict[str, str]:
-    package = Path(__file__).parent
-    parts = ("*.py", "families/*.py", "measure/_*.py", "measure/base.py")
-    framework = sorted(path for part in parts for path in package.glob(part))
-    digests = {"framework": _digest(framework)}
-    for kind, catalogue in catalogues.items():
-        for name, plugin in catalogue.plugins.items():
-            digests[f"{kind} {name}"] = _digest([plugin.path] if plugin.path else [])
-    return digests
+def _sources(cells: Iterable[Cell], catalogues: Mapping[str, Catalogue]) -> Iterator[str]:
+    """For each cell a digest of its plugins, and of the estimators that its task names."""
+    sources = Sources()
+
+    @functools.cache
+    def digest(task: Spec, estimators: tuple[str, ...], measure: str) -> str:
+        made = catalogues["task"].make(task)
+        named = [Spec.one(made.baseline).name, *([made.oracle] if made.oracle else [])]
+        plugins = [catalogues["task"][task.name], catalogues["measure"][measure]]
+        plugins += [catalogues["estimator"][name] for name in dict.fromkeys((*estimators, *named))]
+        return sources.digest((plugin.module or plugin.name, plugin.path) for plugin in plugins)
+
+    for cell in cells:
+        yield digest(cell.task, tuple(spec.name for spec in cell.estimators), cell.measure.name)
 
 
-def _digest(paths: list[Path]) -> str:
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

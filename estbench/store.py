@@ -1,88 +1,311 @@
 """Results: one table of rows, kept cell by cell."""
 
+import contextlib
+import hashlib
+import io
+import json
 import os
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from estbench.spec import UserError
 
-COLUMNS = (
-    "task",
-    "estimator",
-    "params",
-    "chosen",
-    "seed",
-    "device",
-    "dtype",
-    "measure",
-    "metric",
-    "step",
-    "seconds",
-    "value",
-    "low",
-    "high",
-    "unit",
-    "n",
-    "status",
-    "error",
-    "picture",
-)
+# the version of what is in the files; part of every key
+FORMAT = 2
+TYPES = {
+    "task": pa.string(),
+    "estimator": pa.string(),
+    "params": pa.string(),
+    "chosen": pa.string(),
+    "seed": pa.int64(),
+    "device": pa.string(),
+    "dtype": pa.string(),
+    "measure": pa.string(),
+    "metric": pa.string(),
+    "step": pa.int64(),
+    "seconds": pa.float64(),
+    "value": pa.float64(),
+    "low": pa.float64(),
+    "high": pa.float64(),
+    "unit": pa.string(),
+    "n": pa.int64(),
+    "status": pa.string(),
+    "error": pa.string(),
+    "picture": pa.string(),
+}
+COLUMNS = tuple(TYPES)
+_SCHEMA = pa.schema(list(TYPES.items()))
+_ABOUT = b"estbench"
+_UNFINISHED = ".writing-"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a cell's results are kept under.
+
+    Args:
+        key: hash of everything that they depend on but for how much was measured.
+        budget: how much, by option.
+    """
+
+    key: str
+    budget: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def amount(self) -> str:
+        """The budget in a file's name."""
+        return ",".join(f"{name}={value}" for name, value in sorted(self.budget.items())) or "all"
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return f"{self.key}-{self.amount}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a cell.
+
+    Args:
+        table: its rows, with the columns of docs/results.md.
+        about: what else is kept with them: the cell, seconds, environment.
+    """
+
+    table: pa.Table
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]], about: Mapping[str, Any] | None = None) -> "Result":
+        """A result of rows."""
+        return cls(pa.Table.from_pylist([dict(row) for row in rows], schema=_SCHEMA), about or {})
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The rows."""
+        return self.table.to_pandas()
+
+    @property
+    def failures(self) -> list[str]:
+        """The reasons of what failed, each once."""
+        pairs = zip(self.table["status"].to_pylist(), self.table["error"].to_pylist(), strict=True)
+        return list(dict.fromkeys(error for status, error in pairs if status == "failed"))
+
+
+def together(results: Iterable[Result]) -> pd.DataFrame:
+    """The rows of results in one table."""
+    tables = [result.table for result in results]
+    return pa.concat_tables(tables).to_pandas() if tables else _SCHEMA.empty_table().to_pandas()
+
+
+class DamagedError(ValueError):
+    """A file is not what was written; the message says in what way."""
+
+
+def complain(message: str) -> None:
+    """Says on stderr what was wrong."""
+    print(f"estbench: {message}", file=sys.stderr)  # noqa: T201
 
 
 class Store:
     """A folder with one Parquet file per cell, written atomically.
 
+    Any number of processes may read and write it at once: a file is there whole or not at all, and whoever writes
+    a cell writes the same numbers.
+
     Args:
-        folder: where the files are; made if it is not there.
+        folder: where the files are; made when something is written.
+        say: told of damaged files.
+
+    Raises:
+        UserError: it is there and is no folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, say: Callable[[str], None] = complain) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"cannot keep results in {folder}: it is a file, not a folder")
+        self.folder, self._say = folder, say
+
+    @property
+    def cells(self) -> Path:
+        """Where the results are."""
+        return self.folder / "cells"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the states of unfinished and continuable measurements are."""
+        return self.folder / "checkpoints"
+
+    def path(self, entry: Entry) -> Path:
+        """The file of a cell."""
+        return self.cells / f"{entry.name}.parquet"
+
+    def get(self, entry: Entry) -> Result | None:
+        """The result of a cell; None if there is none, or its file is damaged and then set aside."""
+        return self.load(self.path(entry))
+
+    def load(self, path: Path) -> Result | None:
+        """The result in a file; None if there is none, it is damaged, or of another version."""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            return read(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except DamagedError as error:
+            self.set_aside(path, str(error))
+            return None
         except OSError as error:
-            raise UserError(f"cannot keep results in {folder}: {error.strerror}") from error
+            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
-    def get(self, key: str) -> pd.DataFrame | None:
-        """The rows of a cell; None if it was not measured, or its file is damaged (and then removed)."""
-        path = self._path(key)
-        if not path.exists():
-            return None
+    def find(self, entries: Iterable[Entry]) -> dict[str, Result]:
+        """The results that are there, by the names of their entries."""
+        entries = list(entries)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            found = zip(entries, pool.map(self.get, entries), strict=True)
+            return {entry.name: result for entry, result in found if result is not None}
+
+    def put(self, entry: Entry, result: Result) -> None:
+        """Keeps the result of a cell."""
+        about = {**result.about, "format": FORMAT, "key": entry.key, "budget": dict(entry.budget)}
+        written = result.table.cast(_SCHEMA).replace_schema_metadata({_ABOUT: json.dumps(about)})
+        buffer = io.BytesIO()
+        pq.write_table(written, buffer, write_page_checksum=True)
+        make_folder(self.cells)
+        write_atomically(self.path(entry), buffer.getvalue())
+
+    def check_writable(self) -> None:
+        """Makes sure that results can be kept before anything is measured.
+
+        Raises:
+            UserError: they cannot.
+        """
+        for folder in (self.cells, self.checkpoints):
+            make_folder(folder)
+            probe = folder / f"{_UNFINISHED}{os.getpid()}"
+            write_atomically(probe, b"?")
+            probe.unlink(missing_ok=True)
+
+    def note(self, label: str, entries: Iterable[Entry]) -> None:
+        """Notes which cells a run had, under its commit; where nothing can be written, it is not noted."""
+        names = [{"key": entry.key, "budget": dict(entry.budget)} for entry in entries]
+        content = json.dumps(names).encode()
+        with contextlib.suppress(UserError):
+            make_folder(self._runs / label)
+            write_atomically(self._runs / label / f"{digest(content)[:16]}.json", content)
+
+    def noted(self, label: str) -> list[Entry]:
+        """The cells of all runs under a label."""
+        found: dict[str, Entry] = {}
+        for path in sorted((self._runs / label).glob("*.json")):
+            with contextlib.suppress(OSError, ValueError):
+                found |= {(entry := Entry(**each)).name: entry for each in json.loads(path.read_bytes())}
+        return list(found.values())
+
+    def labels(self) -> list[str]:
+        """The labels of noted runs."""
+        return sorted(path.name for path in self._runs.glob("*"))
+
+    @property
+    def _runs(self) -> Path:
+        return self.folder / "runs"
+
+    def files(self) -> Iterator[Path]:
+        """The files of cells that are there."""
+        return iter(sorted(self.cells.glob("*.parquet")))
+
+    def states(self) -> Iterator[Path]:
+        """The files of states that are there."""
+        return iter(sorted(self.checkpoints.glob("*/*.pt")))
+
+    def unfinished(self) -> Iterator[Path]:
+        """What killed writers have left."""
+        return iter(sorted(self.folder.glob(f"**/{_UNFINISHED}*")))
+
+    def older(self) -> Iterator[Path]:
+        """Files of the first version, which kept cells in the folder itself."""
+        return iter(sorted(self.folder.glob("*.parquet")))
+
+    def set_aside(self, path: Path, reason: str) -> None:
+        """Moves a damaged file out of the way and says so."""
+        aside = self.folder / "damaged"
         try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError):
-            path.unlink(missing_ok=True)
+            aside.mkdir(exist_ok=True)
+            path.replace(aside / f"{path.parent.name}-{path.name}")
+            done = f"it is now in {aside}, and what it held is measured again"
+        except OSError:
+            done = "what it held is measured again"
+        self._say(f"{path} is damaged ({reason}); {done}")
+
+
+def read(path: Path) -> Result | None:
+    """The result in a file; None if it is of another version.
+
+    Raises:
+        OSError: it cannot be read.
+        DamagedError: it is not what was written.
+    """
+    content = path.read_bytes()
+    try:
+        file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
+        about = json.loads((file.metadata.metadata or {}).get(_ABOUT, b"{}"))
+        if about.get("format") != FORMAT or file.schema_arrow.names != list(COLUMNS):
             return None
+        table = file.read(use_threads=False).replace_schema_metadata(None)
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise DamagedError(_short(error)) from error
+    entry = Entry(about["key"], about["budget"])
+    if path.stem != entry.name:
+        raise DamagedError(f"it holds {entry.name}")
+    return Result(table, about)
 
-    def put(self, key: str, rows: pd.DataFrame) -> None:
-        """Keeps the rows of a cell."""
-        write_atomically(self._path(key), rows.to_parquet(index=False))
 
-    def collect(self, keys: Iterable[str]) -> pd.DataFrame:
-        """The rows of these cells, as far as they were measured, in their order."""
-        found = [rows for key in keys if (rows := self.get(key)) is not None]
-        return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(COLUMNS))
+def _short(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.parquet"
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder if it is not there.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot keep results in {folder}: {error.strerror}") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file that is there whole or not at all.
+    """Writes a file that is there whole or not at all, whatever happens meanwhile.
 
     Raises:
         UserError: it cannot be written.
     """
+    temporary = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_UNFINISHED, delete=False) as file:
+            temporary = Path(file.name)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         # temporary files are their owner's alone; results are for others to read
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(path)
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def digest(content: bytes) -> str:
+    """What tells whether a file is what was written."""
+    return hashlib.sha256(content).hexdigest()

@@ -48,6 +48,20 @@ class Trainer:
         for scheduler in self.schedulers:
             scheduler.step()
 
+    def state_dict(self) -> dict[str, Any]:
+        """The state of each, in order."""
+        return {
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state of a trainer of the same task and estimator."""
+        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(own)
+        for scheduler, own in zip(self.schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(own)
+
 
 class Task(abc.ABC):
     """A model, its data, and how it is trained.

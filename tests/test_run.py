@@ -1,13 +1,12 @@
 import json
 
-import pandas as pd
 import pytest
 
 from estbench import plan as planning
 from estbench.executors.inline import Inline
-from estbench.run import measure, run
+from estbench.run import Work, measure, run
 from estbench.spec import UserError
-from estbench.store import COLUMNS, Store
+from estbench.store import COLUMNS, Store, together
 from estbench.suite import Suite, load, validate
 
 QUICK = {
@@ -38,6 +37,13 @@ def plan(**changes):
     return planning.make(validate({**QUICK, **changes}, "test"), files)
 
 
+def done(plan, store, executor=None, **options):
+    """Runs a plan to its end: each cell with its result and whether it was there."""
+    retry = options.pop("retry_failed", False)
+    work = Work(store.folder, **options)
+    return list(run(plan, store, executor or Inline(), work, retry_failed=retry))
+
+
 def test_a_suite_resolves_into_cells():
     """Training has a cell for each estimator and seed; timing has one for all, and comes last."""
     cells = plan().cells
@@ -48,28 +54,62 @@ def test_a_suite_resolves_into_cells():
     assert len(cells[-1].estimators) == 3
 
 
+def figures(result):
+    return result.rows[["metric", "step", "value", "n", "status"]].to_dict("list")
+
+
+def names(plan):
+    return [entry.name for entry in plan.entries.values()]
+
+
 def test_keys_depend_on_what_results_depend_on():
     """Options, seeds and precision change a cell's key; building the plan again does not."""
     one, two, other = plan(), plan(), plan(dtype="float64")
-    keys = [one.key(cell) for cell in one.cells]
-    assert len(set(keys)) == len(keys)
-    assert keys == [two.key(cell) for cell in two.cells]
-    assert not set(keys) & {other.key(cell) for cell in other.cells}
+    assert len(set(names(one))) == len(one.cells)
+    assert names(one) == names(two)
+    assert not set(names(one)) & set(names(other))
+
+
+def test_budgets_are_no_part_of_a_key_and_defaults_are():
+    """More steps have the same key and another amount; a default written out changes nothing."""
+    few, many = (plan(measures=[f"training[steps={steps}]"]) for steps in (4, 8))
+    for cell, other in zip(few.cells, many.cells, strict=True):
+        assert few.entries[cell].key == many.entries[other].key
+        assert (few.entries[cell].budget, many.entries[other].budget) == ({"steps": 4}, {"steps": 8})
+    short, long = plan(measures=["training"]), plan(measures=["training[steps=1000,evaluations=10]"])
+    assert names(short) == names(long)
+    assert not set(names(short)) & set(names(plan(measures=["training[evaluations=5]"])))
 
 
 def test_an_edited_plugin_has_another_key(tmp_path):
-    """Changing a plugin's source invalidates its cells and no others."""
+    """Changing what a plugin does invalidates its cells and no others; a comment or docstring invalidates none."""
     file = tmp_path / "mine.py"
-    file.write_text(BROKEN)
-    before = plan(estimators=["mine", "arm"], files=(str(file),))
-    file.write_text(BROKEN + "# edited\n")
-    after = plan(estimators=["mine", "arm"], files=(str(file),))
-    changed = {
-        str(a.estimators[0])
-        for a, b in zip(before.cells, after.cells, strict=True)
-        if before.key(a) != after.key(b) and not a.joint
-    }
-    assert changed == {"mine"}
+
+    def keys(source):
+        file.write_text(source)
+        made = plan(estimators=["mine", "arm"], files=(str(file),))
+        return {cell: made.entries[cell].key for cell in made.cells if not cell.joint}
+
+    before = keys(BROKEN)
+    assert keys(BROKEN.replace('"""Raises."""', '"""Raises, always."""') + "# edited\n") == before
+    after = keys(BROKEN.replace("broken", "cracked"))
+    assert {str(cell.estimators[0]) for cell in before if before[cell] != after[cell]} == {"mine"}
+
+
+def test_an_edited_helper_of_a_plugin_has_another_key(tmp_path):
+    """A module beside a plugin file may be imported by it, and is part of its cells' keys."""
+    file, helper = tmp_path / "helped.py", tmp_path / "helper_of_helped.py"
+    helper.write_text("MESSAGE = 'one'\n")
+    file.write_text("from helper_of_helped import MESSAGE\n" + BROKEN.replace('"broken', 'MESSAGE + "broken'))
+
+    def keys():
+        return names(plan(estimators=["helped"], files=(str(file),)))
+
+    before = keys()
+    helper.write_text("# a comment\nMESSAGE = 'one'\n")
+    assert keys() == before
+    helper.write_text("MESSAGE = 'two'\n")
+    assert not set(keys()) & set(before)
 
 
 def test_results_have_the_documented_columns():
@@ -87,12 +127,11 @@ def test_a_failure_is_a_row_and_the_others_go_on(tmp_path):
     file = tmp_path / "broken.py"
     file.write_text(BROKEN)
     broken = plan(estimators=["broken", "rloo"], files=(str(file),))
-    tables = {str(cell): rows for cell, rows, _ in run(broken, Store(tmp_path / "store"), Inline())}
-    together = pd.concat(tables.values())
-    failed = together[together["status"] == "failed"]
+    rows = together(result for _, result, _ in done(broken, Store(tmp_path / "store")))
+    failed = rows[rows["status"] == "failed"]
     assert set(failed["estimator"]) == {"broken"}
     assert set(failed["error"]) == {"RuntimeError: broken | on <purpose> and on two lines"}
-    rest = together[together["estimator"] == "rloo"]
+    rest = rows[rows["estimator"] == "rloo"]
     assert set(rest["measure"]) == {"training", "speed"}
     assert set(rest["status"]) == {"ok"}
 
@@ -105,31 +144,31 @@ def test_what_does_not_apply_is_no_failure():
     assert row.error == "ARM takes Bernoulli nodes; 'd' is Categorical"
 
 
-def test_finished_cells_are_kept_and_failed_ones_are_tried_again(tmp_path):
-    """A second run measures nothing that is there; a damaged file is measured again."""
-    small, store = plan(estimators=["rloo"]), Store(tmp_path)
-    first = [cached for _, _, cached in run(small, store, Inline())]
-    again = [cached for _, _, cached in run(small, store, Inline())]
-    assert first == [False] * 3
-    assert again == [True] * 3
-    (tmp_path / f"{small.key(small.cells[0])}.parquet").write_bytes(b"half a file")
-    assert sorted(cached for _, _, cached in run(small, store, Inline())) == [False, True, True]
-    table = store.collect(small.key(cell) for cell in small.cells)
-    assert set(table["measure"]) == {"training", "speed"}
+def test_finished_cells_are_kept_and_damaged_ones_measured_again(tmp_path):
+    """A second run measures nothing that is there; a damaged file is set aside, reported and measured again."""
+    said = []
+    small, store = plan(estimators=["rloo"]), Store(tmp_path, said.append)
+    assert [cached for _, _, cached in done(small, store)] == [False] * 3
+    assert [cached for _, _, cached in done(small, store)] == [True] * 3
+    before = [figures(result) for _, result, _ in done(small, store)]
+    path = store.path(small.entries[small.cells[0]])
+    path.write_bytes(b"half a file")
+    assert sorted(cached for _, _, cached in done(small, store)) == [False, True, True]
+    assert len(said) == 1
+    assert f"{path} is damaged" in said[0]
+    assert [file.read_bytes() for file in (tmp_path / "damaged").iterdir()] == [b"half a file"]
+    assert [figures(result) for _, result, _ in done(small, store)] == before
 
 
-def test_an_interrupted_write_leaves_nothing_behind(tmp_path, monkeypatch):
-    """A cell whose write fails is not in the store, and the error says where it was to go."""
-    from pathlib import Path
-
-    def refuse(self, target):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", refuse)
-    store = Store(tmp_path)
-    with pytest.raises(UserError, match=r"cannot write .*No space left"):
-        store.put("key", pd.DataFrame({"a": [1]}))
-    assert store.get("key") is None
+def test_failed_cells_are_kept_until_they_are_to_be_tried_again(tmp_path):
+    """A failure is not repeated by every run, but by one that asks for it."""
+    file, store = tmp_path / "broken.py", Store(tmp_path / "store")
+    file.write_text(BROKEN)
+    broken = plan(estimators=["broken", "arm"], measures=["training[steps=4]"], files=(str(file),))
+    assert [cached for _, _, cached in done(broken, store)] == [False] * 4
+    assert [cached for _, _, cached in done(broken, store)] == [True] * 4
+    again = {str(cell.estimators[0]): cached for cell, _, cached in done(broken, store, retry_failed=True)}
+    assert again == {"broken": False, "arm": True}
 
 
 def test_a_store_that_cannot_be_made_is_one_clear_error(tmp_path):
@@ -188,40 +227,3 @@ def test_names_and_options_are_checked_before_anything_runs(changes, message):
     with pytest.raises(UserError) as raised:
         plan(**changes)
     assert message in str(raised.value)
-
-
-def test_processes_give_the_same_numbers(tmp_path):
-    """The local executor yields the rows of the inline one, but for seconds, and timing cells last."""
-    import torch
-
-    from estbench.executors import make
-
-    small = plan(measures=["training[steps=4,evaluations=2]", "speed[blocks=6,seconds=0.0001]"], estimators=["rloo"])
-    found = {}
-    torch.set_num_threads(1)
-    for name in ("inline", "local"):
-        store = Store(tmp_path / name)
-        order = [cell for cell, _, _ in run(small, store, make(name, 2, "cpu"))]
-        assert order[-1].joint
-        table = store.collect(small.key(cell) for cell in small.cells)
-        found[name] = table[table["measure"] == "training"].drop(columns="seconds")
-    pd.testing.assert_frame_equal(found["inline"], found["local"])
-
-
-def test_a_plugin_that_kills_its_worker_is_one_clear_error(tmp_path):
-    """A killed process ends the run with what to do next; the driver lives."""
-    from estbench.executors import make
-
-    file = tmp_path / "deadly.py"
-    file.write_text(BROKEN.split("raise", maxsplit=1)[0] + "import os; os._exit(9)\n")
-    deadly = plan(estimators=["deadly"], measures=["training[steps=4]"], files=(str(file),))
-    with pytest.raises(UserError, match="a worker process was killed"):
-        list(run(deadly, Store(tmp_path / "store"), make("local", 2, "cpu")))
-
-
-def test_an_unknown_executor_is_refused_with_the_known_ones():
-    """The nearest name is offered."""
-    from estbench.executors import make
-
-    with pytest.raises(UserError, match="did you mean 'local'"):
-        make("lokal", None, "cpu")

@@ -70,8 +70,8 @@ def test_candidates_in_full_are_not_trained_twice():
     wanted = suite(tune={"options": ["learning_rate", "temperature"]})
     trials, choice, _ = chosen(wanted)
     plan = planning.make(wanted, chosen=choice)
-    tried = {trials.plan.key(cell) for cell in trials.plan.cells}
-    assert all(plan.key(cell) in tried for cell in plan.cells if cell.seed == 0)
+    tried = {entry.name for entry in trials.plan.entries.values()}
+    assert all(plan.entries[cell].name in tried for cell in plan.cells if cell.seed == 0)
 
 
 def test_joint_measures_take_one_task_and_the_chosen_estimators():

@@ -1,42 +1,52 @@
 """Executors: where cells are measured."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+import importlib
+from typing import Any
 
 import joblib
-import pandas as pd
 
-from estbench.executors.inline import Inline
-from estbench.executors.local import Local
-from estbench.plan import Cell
-from estbench.spec import UserError, nearest
+from estbench.executors.base import Executor
+from estbench.options import make as make_checked
+from estbench.spec import Spec, UserError, nearest
 
-NAMES = ("auto", "inline", "local")
-
-
-class Executor(Protocol):
-    """Measures cells somewhere, in any order, timing cells alone and after the others."""
-
-    def run(
-        self, cells: Sequence[Cell], measure: Callable[[Cell], pd.DataFrame]
-    ) -> Iterator[tuple[Cell, pd.DataFrame]]:
-        """Yields each cell with its rows as it is done."""
+# imported only when asked for: some need packages that not everybody has
+_HOMES = {"inline": "inline:Inline", "local": "local:Local", "ray": "on_ray:Ray", "slurm": "on_slurm:Slurm"}
+NAMES = ("auto", *_HOMES)
 
 
-def make(name: str, workers: int | None, device: str) -> Executor:
-    """An executor by its name.
+def make(text: str, workers: int | None, device: str) -> Executor:
+    """An executor by its name and options, ``ray[address=auto,gpus=0.25]``.
 
     Args:
-        name: ``inline``, ``local``, or ``auto``: local on a CPU of several cores, inline on a GPU.
-        workers: processes of the local executor; None for one a core.
+        text: ``inline``, ``local``, ``ray``, ``slurm``, or ``auto``: local where there are several cores or GPUs to
+            share out, else inline.
+        workers: how many cells at once; None for what the executor makes of the machine.
         device: where the cells run.
 
     Raises:
-        UserError: there is no such executor.
+        UserError: there is no such executor, or it is not installed, or an option is not what it must be.
     """
-    if name not in NAMES:
-        raise UserError(f"unknown executor {name!r}; {nearest(name, NAMES)}")
-    cores = workers or joblib.cpu_count()
-    if name == "auto":
-        name = "local" if cores > 1 and device == "cpu" else "inline"
-    return Local(cores) if name == "local" else Inline()
+    spec = Spec.one(text)
+    if spec.name not in NAMES:
+        raise UserError(f"unknown executor {spec.name!r}; {nearest(spec.name, NAMES)}")
+    if spec.name == "auto":
+        spec = _automatic(workers, device)
+    if workers and spec.name != "inline":
+        spec = Spec(spec.name, {**spec.options, "workers": workers})
+    return make_checked(_load(spec.name), spec)
+
+
+def _load(name: str) -> type[Any]:
+    module, _, cls = _HOMES[name].partition(":")
+    try:
+        return getattr(importlib.import_module(f"estbench.executors.{module}"), cls)
+    except ModuleNotFoundError as error:
+        raise UserError(f"the {name} executor needs {error.name}: pip install 'estbench[{name}]'") from error
+
+
+def _automatic(workers: int | None, device: str) -> Spec:
+    import torch  # noqa: PLC0415  (slow)
+
+    if device == "cuda" and torch.cuda.device_count() > 1:
+        return Spec("local", {"gpus": torch.cuda.device_count()})
+    return Spec("local" if device == "cpu" and (workers or joblib.cpu_count()) > 1 else "inline")

@@ -1,18 +1,26 @@
 """Inline: one cell after another, in this process."""
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 
-import pandas as pd
-
-from estbench.plan import Cell
+from estbench.executors.base import Failure, Job, Outcome, Work, alone_last
+from estbench.guard import OutOfTimeError, time_limit
 
 
 class Inline:
-    """Measures cells in this process."""
+    """Measures cells in this process: what ends the process ends the run."""
 
-    def run(
-        self, cells: Sequence[Cell], measure: Callable[[Cell], pd.DataFrame]
-    ) -> Iterator[tuple[Cell, pd.DataFrame]]:
-        """Yields each cell with its rows as it is done."""
-        for cell in cells:
-            yield cell, measure(cell)
+    def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
+        """Yields each job with its result as it is done."""
+        shared, alone = alone_last(jobs)
+        for job in (*shared, *alone):
+            yield job, _outcome(job, work)
+
+
+def _outcome(job: Job, work: Work) -> Outcome:
+    started = time.monotonic()
+    try:
+        with time_limit(work.timeout):
+            return work(job)
+    except OutOfTimeError as error:
+        return Failure(str(error), time.monotonic() - started)

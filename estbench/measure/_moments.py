@@ -1,6 +1,6 @@
 """The first two moments of a gradient estimate, streamed over replicates in vectorised chunks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -40,35 +40,41 @@ class Moments:
         return cls(0, means, means.new_zeros(BATCHES), torch.finfo(gradient.dtype).eps)
 
 
-def moments(gradient: Callable[[], Gradients], replicates: int, chunk: int) -> dict[str, Moments]:
+Sow: TypeAlias = Callable[[int, int], None]
+
+
+def moments(
+    gradient: Callable[[], Gradients],
+    replicates: int,
+    chunk: int,
+    sow: Sow | None = None,
+    earlier: Mapping[str, Moments] | None = None,
+) -> dict[str, Moments]:
     """Moments of independent replicates of a gradient estimate.
 
     Args:
         gradient: one estimate by group; runs under vmap.
         replicates: how many, rounded up to a multiple of the number of batches.
         chunk: how many replicates are in memory at once.
+        sow: seeds the replicates of a batch from the one at this index on; so replicates that are added to
+            earlier ones are those of one go, wherever a chunk ends with the earlier ones.
+        earlier: moments of fewer replicates that these are added to.
     """
     per_batch = max(2, -(-replicates // BATCHES))
-    batches: list[dict[str, tuple[Tensor, Tensor]]] = []
-    eps = {}
-    for _ in range(BATCHES):
-        running: dict[str, _Running] = {}
-        for start in range(0, per_batch, chunk):
-            count = min(chunk, per_batch - start)
+    batches: list[dict[str, _Running]] = []
+    for batch in range(BATCHES):
+        running = {group: _Running.resume(found, batch) for group, found in (earlier or {}).items()}
+        start = next(iter(running.values())).n if running else 0
+        while start < per_batch:
+            count = min(chunk - start % chunk, per_batch - start)
+            if sow:
+                sow(batch, start)
             many = vmap(lambda _: gradient(), randomness="different")(torch.empty(count))
             for group, values in many.items():
                 running.setdefault(group, _Running()).add(values.detach().flatten(1))
-                eps[group] = torch.finfo(values.dtype).eps
-        batches.append({group: (r.mean, r.spread / (r.n - 1)) for group, r in running.items()})
-    return {
-        group: Moments(
-            per_batch * BATCHES,
-            torch.stack([batch[group][0] for batch in batches]),
-            torch.stack([batch[group][1] for batch in batches]),
-            eps[group],
-        )
-        for group in batches[0]
-    }
+            start += count
+        batches.append(running)
+    return {group: _moments([batch[group] for batch in batches]) for group in batches[0]}
 
 
 class _Running:
@@ -77,9 +83,19 @@ class _Running:
     n: int = 0
     mean: Tensor
     spread: Tensor
+    eps: float
+
+    @classmethod
+    def resume(cls, found: Moments, batch: int) -> "_Running":
+        """One batch of moments, to be added to."""
+        running = cls()
+        running.n, running.mean, running.eps = found.n // BATCHES, found.means[batch], found.eps
+        running.spread = found.variances[batch] * (running.n - 1)
+        return running
 
     def add(self, values: Tensor) -> None:
         count = len(values)
+        self.eps = torch.finfo(values.dtype).eps
         mean = values.mean(0, dtype=torch.float64)
         spread = (values - mean.to(values.dtype)).square().sum(dtype=torch.float64)
         if self.n == 0:
@@ -89,6 +105,15 @@ class _Running:
         self.mean = self.mean + gap * (count / total)
         self.spread = self.spread + spread + gap.square().sum() * (self.n * count / total)
         self.n = total
+
+
+def _moments(batches: list[_Running]) -> Moments:
+    return Moments(
+        sum(batch.n for batch in batches),
+        torch.stack([batch.mean for batch in batches]),
+        torch.stack([batch.spread / (batch.n - 1) for batch in batches]),
+        batches[0].eps,
+    )
 
 
 class Comparison:

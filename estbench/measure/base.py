@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from estbench.estimator import Estimator, NotApplicableError
+from estbench.measure._journal import Journal, NoJournal
 from estbench.task import Batch, Splits, Task
 
 T = TypeVar("T")
@@ -49,10 +50,12 @@ class MeasurementError(RuntimeError):
     """A measurement failed for a reason that its message says in full."""
 
 
-def verdict(error: Exception) -> Row:
+def verdict(error: BaseException) -> Row:
     """The row of an estimator that could not be measured, with the reason in one line."""
     if isinstance(error, NotApplicableError):
         return Row(status="not applicable", error=" ".join(str(error).split()))
+    if isinstance(error, SystemExit):
+        return Row(status="failed", error=f"it tried to exit the interpreter, with {error.code!r}")
     text = str(error) if isinstance(error, MeasurementError) else f"{type(error).__name__}: {error}"
     return Row(status="failed", error=" ".join(text.split()))
 
@@ -69,6 +72,8 @@ class Bench:
         baseline: makes the task's baseline estimator.
         oracle: makes the task's oracle for an m-sample bound; None where the task names none.
         memory: what measurements of several estimators share.
+        cell: what sets this measurement apart from others of the seed, and with it its own streams.
+        journal: where a measurement leaves what it needs to be continued.
     """
 
     task: Task
@@ -78,6 +83,8 @@ class Bench:
     baseline: Maker
     oracle: Callable[[int], Estimator] | None
     memory: dict[Hashable, Any] = field(default_factory=dict)
+    cell: str = ""
+    journal: Journal = field(default_factory=NoJournal)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` returns, made at the first call with this key."""
@@ -131,11 +138,14 @@ class Measure(abc.ABC):
         repeated: whether it is done for every seed; a measure that repeats within itself takes the first.
         tuned: whether each estimator is measured with the task's options that suit it best, such as its own learning
             rate; other measures take all on the same task.
+        budgets: options that say how much is measured and not what: with more of them it goes on from what the
+            bench's journal holds.
     """
 
     joint: ClassVar[bool] = False
     tuned: ClassVar[bool] = False
     repeated: ClassVar[bool] = False
+    budgets: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod
     def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:

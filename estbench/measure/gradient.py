@@ -5,8 +5,10 @@ task's baseline estimator, on one fixed minibatch. What an estimator learns (bas
 learns alongside that training.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,7 +16,14 @@ from torch import Tensor, nn
 from torch.func import grad
 
 from estbench.estimator import Estimator, NotApplicableError
-from estbench.measure._moments import Comparison, Gradients, Moments, chunk_size, moments, working_set
+from estbench.measure._moments import (
+    Comparison,
+    Gradients,
+    Moments,
+    chunk_size,
+    moments,
+    working_set,
+)
 from estbench.measure.base import Bench, Maker, Measure, Row
 from estbench.networks import with_parameters
 from estbench.node import Node
@@ -22,17 +31,22 @@ from estbench.program import Program, Sample, draw, mean, run
 from estbench.stats import Interval
 from estbench.task import Batch
 
+# bytes of moments that are kept for more replicates to be added to; beyond that, more replicates start anew
+KEPT = 2**24
+
 
 class Gradient(Measure):
     """Moments of the gradient estimate, with respect to logits and to the encoder's parameters.
 
     Args:
-        replicates: independent estimates per point.
+        replicates: independent estimates per point; more of them are added to those that are there.
         reference_replicates: estimates of the baseline behind a reference that is not exact.
         after: training steps of the baseline estimator after which the gradient is measured a second time;
             0 measures at the initial parameters only.
         budget: bytes of memory for the replicates in flight.
     """
+
+    budgets = ("replicates",)
 
     def __init__(
         self,
@@ -51,13 +65,21 @@ class Gradient(Measure):
     def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
         for key, maker in makers.items():
             estimator = maker().to(bench.device)
+            earlier = (bench.journal.furthest("replicates", self.replicates) or {}).get("points", {})
+            points: dict[str, dict[str, Any]] = {}
             for point in self._points(bench, estimator):
-                for row in self._measure(bench, point, estimator):
+                stream = ("estimate", point.step, key, bench.cell)
+                known = _loaded(earlier.get(str(point.step), {}), bench.device)
+                found = self._moments(bench, point, estimator, self.replicates, stream, known)
+                points[str(point.step)] = {group: vars(own) for group, own in found.items()}
+                for row in self._measure(bench, point, estimator, found):
                     yield key, row
+            if sum(kept["means"].nbytes for groups in points.values() for kept in groups.values()) <= KEPT:
+                bench.journal.keep({"replicates": self.replicates, "points": points}, done=True)
 
-    def _measure(self, bench: Bench, point: "_Point", estimator: Estimator) -> Iterator[Row]:
-        bench.sow("estimate", point.step, str(type(estimator)))
-        found = self._moments(point, estimator, self.replicates)
+    def _measure(
+        self, bench: Bench, point: "_Point", estimator: Estimator, found: Mapping[str, Moments]
+    ) -> Iterator[Row]:
         memo = ("reference", point.step, estimator.bound, self.reference_replicates)
         reference = bench.once(memo, lambda: self._reference(bench, point, estimator.bound))
         for group, own in found.items():
@@ -80,14 +102,26 @@ class Gradient(Measure):
             trained = bench.once(("trained", self.after), lambda: train_along(bench, self.after, None))
             yield _Point(self.after, trained, batch)
 
-    def _moments(self, point: "_Point", estimator: Estimator, replicates: int) -> dict[str, Moments]:
+    def _moments(
+        self,
+        bench: Bench,
+        point: "_Point",
+        estimator: Estimator,
+        replicates: int,
+        stream: tuple[int | str, ...],
+        earlier: Mapping[str, Moments] = MappingProxyType({}),
+    ) -> dict[str, Moments]:
         estimator.eval()
         found: dict[str, Moments] = {}
+        gradients = {"logits": point.logit_gradient(estimator), "encoder": point.encoder_gradient(estimator)}
         with torch.no_grad():
-            for gradient in (point.logit_gradient(estimator), point.encoder_gradient(estimator)):
+            for group, gradient in gradients.items():
                 if gradient:
+                    bench.sow(*stream, group)
                     chunk = chunk_size(working_set(gradient), self.budget)
-                    found |= moments(gradient, replicates, chunk)
+                    sow = functools.partial(bench.sow, *stream, group)
+                    known = {group: earlier[group]} if group in earlier else {}
+                    found |= moments(gradient, replicates, chunk, sow, known)
         estimator.train()
         return found
 
@@ -105,19 +139,31 @@ class Gradient(Measure):
             return {group: Moments.exact(value.detach()) for group, value in exact.items()}
         if bound > 1:
             return None
-        bench.sow("reference", point.step)
-        return self._moments(point, bench.baseline(), self.reference_replicates)
+
+        stream = ("reference", point.step)
+        return self._moments(bench, point, bench.baseline(), self.reference_replicates, stream)
+
+
+def _loaded(kept: Mapping[str, Mapping[str, Any]], device: torch.device) -> dict[str, Moments]:
+    """Moments as a journal gives them back."""
+    loaded = {}
+    for group, own in kept.items():
+        means, variances = own["means"].to(device), own["variances"].to(device)
+        loaded[group] = Moments(own["n"], means, variances, own["eps"])
+    return loaded
 
 
 def train_along(bench: Bench, steps: int, follower: Estimator | None) -> nn.Module:
     """The model after training with the baseline; a follower learns on the same minibatches."""
     model, leader = bench.model(), bench.baseline().to(bench.device)
     minibatches = bench.minibatches(bench.splits().train)
+    bench.sow("leader")
     leader.prepare(model(*next(bench.minibatches(bench.splits().train))))
     lead = bench.task.trainer(model, leader)
     follow = bench.task.trainer(None, follower) if follower is not None else None
     for step, batch in zip(range(steps), minibatches, strict=False):
         if follower is not None and follow is not None:
+            bench.sow("following", step, bench.cell)
             follow.zero_grad()
             follower(model(*batch)).backward()
             follow.step()

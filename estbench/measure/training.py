@@ -6,11 +6,13 @@ Evaluation always takes hard samples, whatever an estimator trains with.
 import math
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from estbench.estimator import Estimator
+from estbench.measure._minibatches import Minibatches
 from estbench.measure._png import png
 from estbench.measure.base import Bench, Maker, Measure, MeasurementError, Row
 from estbench.program import draw, mean, repeat, run
@@ -25,7 +27,7 @@ class Training(Measure):
     """Trains a model from the same start on the same minibatches with each estimator.
 
     Args:
-        steps: training steps.
+        steps: training steps; more of them go on from where fewer ended.
         evaluations: how often the objective is evaluated along the way, evenly spaced.
         samples: size of the multi-sample bound of an ELBO or NLL on the test images at the end; 0 leaves it out. On
             the validation images, where it only serves to choose, it is at most 100.
@@ -35,6 +37,7 @@ class Training(Measure):
 
     repeated = True
     tuned = True
+    budgets = ("steps",)
 
     def __init__(
         self, steps: int = 1000, evaluations: int = 10, samples: int = 100, examples: int = 1000, pictures: int = 8
@@ -49,31 +52,25 @@ class Training(Measure):
 
     def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
         for key, maker in makers.items():
-            for row in self._train(bench, maker().to(bench.device)):
+            for row in self._train(bench, _Training(bench, maker().to(bench.device), key)):
                 yield key, row
 
-    def _train(self, bench: Bench, estimator: Estimator) -> Iterator[Row]:
-        model, splits = bench.model(), bench.splits()
-        minibatches = bench.minibatches(splits.train)
-        bench.sow("prepare")
-        estimator.prepare(model(*next(bench.minibatches(splits.train))))
-        trainer = bench.task.trainer(model, estimator)
-        bench.sow("training", str(type(estimator)))
-        step, seconds = 0, 0.0
-        yield from self._evaluate(bench, model, step, seconds)
-        for stop in (round(self.steps * (k + 1) / self.evaluations) for k in range(self.evaluations)):
-            start = time.perf_counter()
-            for _ in range(step, stop):
-                trainer.zero_grad()
-                loss = estimator(model(*next(minibatches)))
-                loss.backward()
-                trainer.step()
-            seconds += time.perf_counter() - start
-            step = stop
-            if not math.isfinite(loss.item()):
-                raise MeasurementError(f"the objective is {loss.item()} after {step} training steps")
-            yield from self._evaluate(bench, model, step, seconds)
-        yield from self._pictures(bench, model, step, seconds)
+    def _train(self, bench: Bench, training: "_Training") -> Iterator[Row]:
+        grid = [round(self.steps * k / self.evaluations) for k in range(self.evaluations + 1)]
+        earlier = bench.journal.furthest("step", self.steps)
+        if earlier:
+            training.load(earlier)
+        for stop in grid:
+            if stop >= training.step and stop not in training.evaluated:
+                training.advance(stop)
+                training.rows += self._evaluate(bench, training.model, stop, training.seconds)
+        bench.journal.keep(training.state(), done=True)
+        # a shorter run evaluated more densely: what a single long run would not have is left out, unless it is
+        # all there is
+        fits = training.evaluated.issuperset(grid)
+        yield from (row for row in training.rows if row.step in grid or not fits)
+        yield from self._bounds(bench, training.model, training.seconds)
+        yield from self._pictures(bench, training.model, training.step, training.seconds)
 
     def _pictures(self, bench: Bench, model: nn.Module, step: int, seconds: float) -> Iterator[Row]:
         if not self.pictures:
@@ -94,17 +91,103 @@ class Training(Measure):
                 rows.append(_objective_row(objective, f"{objective}_{split}", costs, step, seconds))
                 for name, values in _metrics(bench, model, data).items():
                     rows.append(_row(f"{name}_{split}", values, "", step, seconds))
-                samples = min(self.samples, VALIDATION_SAMPLES) if split == "valid" else self.samples
-                if samples and step == self.steps and split != "train" and objective != "loss":
-                    bound, name = _in_chunks(model, data, samples), bound_name(objective)
-                    rows.append(_objective_row(objective, f"{name}{samples}_{split}", bound, step, seconds))
         return rows
+
+    def _bounds(self, bench: Bench, model: nn.Module, seconds: float) -> Iterator[Row]:
+        """The multi-sample bound at the end of training."""
+        objective, splits = bench.task.objective, bench.splits()
+        if not self.samples or objective == "loss":
+            return
+        sizes = {"valid": min(self.samples, VALIDATION_SAMPLES), "test": self.samples}
+        with bench.aside("bound", self.steps):
+            for split, data in (("valid", splits.valid), ("test", splits.test)):
+                bound = _in_chunks(model, data, sizes[split])
+                metric = f"{bound_name(objective)}{sizes[split]}_{split}"
+                yield _objective_row(objective, metric, bound, self.steps, seconds)
 
     def _costs(self, bench: Bench, model: nn.Module, data: Batch) -> Tensor:
         """The cost of each example: exact where the task knows it, else at one hard sample."""
         with torch.no_grad():
             exact = bench.task.closed_form(model, data)
             return run(exact, mean)[0] if exact else _in_chunks(model, data, 1)
+
+
+class _Training:
+    """A training run at some step, which can be kept and gone on with.
+
+    Args:
+        bench: where it takes place.
+        estimator: what trains.
+        key: the estimator's name.
+    """
+
+    def __init__(self, bench: Bench, estimator: Estimator, key: str) -> None:
+        self._bench, self._estimator = bench, estimator
+        self.model = bench.model()
+        self._minibatches = Minibatches(bench)
+        bench.sow("prepare")
+        estimator.prepare(self.model(*next(bench.minibatches(bench.splits().train))))
+        self._trainer = bench.task.trainer(self.model, estimator)
+        bench.sow("training", key, bench.cell)
+        self.step, self.seconds = 0, 0.0
+        self.rows: list[Row] = []
+
+    @property
+    def evaluated(self) -> set[int]:
+        """The steps at which it was evaluated."""
+        return {row.step for row in self.rows}
+
+    def advance(self, stop: int) -> None:
+        """Trains to a step, leaving its state in the journal now and then.
+
+        Raises:
+            MeasurementError: the objective is no longer finite.
+        """
+        loss, start = torch.zeros(()), time.perf_counter()
+        while self.step < stop:
+            self._trainer.zero_grad()
+            loss = self._estimator(self.model(*next(self._minibatches)))
+            loss.backward()
+            self._trainer.step()
+            self.step += 1
+            if self._bench.journal.due():
+                self.seconds += time.perf_counter() - start
+                self._check(loss)
+                self._bench.journal.keep(self.state())
+                start = time.perf_counter()
+        self.seconds += time.perf_counter() - start
+        self._check(loss)
+
+    def _check(self, loss: Tensor) -> None:
+        if not math.isfinite(loss.item()):
+            raise MeasurementError(f"the objective is {loss.item()} after {self.step} training steps")
+
+    def state(self) -> dict[str, Any]:
+        """All that the numbers to come depend on, and those so far."""
+        on_cuda = self._bench.device.type == "cuda"
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "rows": [vars(row) for row in self.rows],
+            "model": self.model.state_dict(),
+            "estimator": self._estimator.state_dict(),
+            "trainer": self._trainer.state_dict(),
+            "minibatches": self._minibatches.state(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self._bench.device) if on_cuda else None,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state."""
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.rows = [Row(**row) for row in state["rows"]]
+        self.model.load_state_dict(state["model"])
+        self._estimator.load_state_dict(state["estimator"])
+        self._trainer.load_state_dict(state["trainer"])
+        self._minibatches.load(state["minibatches"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"], self._bench.device)
 
 
 def bound_name(objective: str) -> str:

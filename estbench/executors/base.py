@@ -1,0 +1,70 @@
+"""What an executor implements."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from estbench.plan import Cell
+from estbench.store import Entry, Result
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell to be measured.
+
+    Args:
+        cell: the cell.
+        entry: what its result is kept under.
+    """
+
+    cell: Cell
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job whose process did not return a result.
+
+    Args:
+        reason: why, in one line.
+        seconds: how long it had been at work.
+    """
+
+    reason: str
+    seconds: float = 0.0
+
+
+class Work(Protocol):
+    """What makes a result of a job; it can be pickled.
+
+    Attributes:
+        timeout: seconds after which a job is given up; None for no limit.
+    """
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds after which a job is given up."""
+
+    def __call__(self, job: Job) -> Result:
+        """The result."""
+
+    def keep(self, job: Job, outcome: "Outcome") -> None:
+        """Keeps what came of a job from where it was measured; elsewhere the driver does."""
+
+    def kept(self, job: Job, since: float) -> Result | None:
+        """What was kept of a job since a time (``time.time``)."""
+
+
+Outcome: TypeAlias = Result | Failure
+
+
+class Executor(Protocol):
+    """Measures cells somewhere, in any order, timing cells alone and after the others."""
+
+    def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
+        """Yields each job with what came of it as it is done."""
+
+
+def alone_last(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    """Jobs that may run side by side, and those that need the machine to themselves."""
+    return [job for job in jobs if not job.cell.joint], [job for job in jobs if job.cell.joint]
