@@ -33,7 +33,7 @@ BODIES = {
         sys.stdout.write("noise" * 2_000_000)
         os.write(1, b"noise" * 1000)
         os.write(2, b"noise" * 1000)""".strip(),
-    "not_a_number": "cost = cost * float('nan')",
+    "not_a_number": "return cost * float('nan')",
 }
 
 

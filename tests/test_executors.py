@@ -79,13 +79,13 @@ def test_whatever_a_plugin_does_the_others_go_on(tmp_path, capfd):
     """Plugins that hang, exit, die, fork, shout or return NaN cost nobody else anything, and nothing is printed."""
     names = ("hangs", "stubborn", "exits", "dies", "forks", "shouts", "not_a_number", "good")
     broken = plan(write(tmp_path, *names), estimators=list(names))
-    found = reasons(done(broken, tmp_path / "store", "local[workers=2]", timeout=8.0))
+    found = reasons(done(broken, tmp_path / "store", "local[workers=2]", timeout=15.0))
     assert found["good"] == found["shouts"] == found["forks"] == ""
-    assert "longer than the --timeout of 8 s" in found["hangs"]
-    assert "longer than the --timeout of 8 s" in found["stubborn"]
+    assert "longer than the --timeout of 15 s" in found["hangs"]
+    assert "longer than the --timeout of 15 s" in found["stubborn"]
     assert found["exits"] == "it tried to exit the interpreter, with 3"
     assert found["dies"].startswith("its worker process died: EXIT(9)")
-    assert found["not_a_number"].startswith("the objective is nan")
+    assert "is nan after" in found["not_a_number"]
     printed = capfd.readouterr()
     assert "noise" not in printed.out + printed.err
 
@@ -94,7 +94,7 @@ def test_inline_survives_all_but_death(tmp_path, capfd):
     """In one process too, plugins that hang, exit, fork or shout cost nobody else anything."""
     names = ("hangs", "exits", "forks", "shouts", "good")
     found = reasons(
-        done(plan(write(tmp_path, *names), estimators=list(names)), tmp_path / "store", "inline", timeout=6.0)
+        done(plan(write(tmp_path, *names), estimators=list(names)), tmp_path / "store", "inline", timeout=10.0)
     )
     assert found["good"] == found["shouts"] == found["forks"] == ""
     assert "longer than the --timeout" in found["hangs"]

@@ -144,7 +144,13 @@ def _death(message: str) -> str:
 
 def _warm() -> None:
     """Imports what every cell needs, before any cell's time runs."""
+    import torch  # noqa: PLC0415  (in a worker)
+
     importlib.import_module("estbench.run")
+    # torch imports much of itself only when something is trained
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.sum().backward()
+    torch.optim.Adam([parameter]).step()
 
 
 def _prepare(driver: int) -> None:

@@ -88,6 +88,9 @@ class Training(Measure):
             named: dict[str, Batch] = {"train": few, "valid": splits.valid, "test": splits.test}
             for split, data in named.items():
                 costs = self._costs(bench, model, data)
+                # parameters may be lost while the sampled cost that is trained on still looks like one
+                if not costs.isfinite().all():
+                    raise MeasurementError(f"{objective}_{split} is {costs.mean().item()} after {step} training steps")
                 rows.append(_objective_row(objective, f"{objective}_{split}", costs, step, seconds))
                 for name, values in _metrics(bench, model, data).items():
                     rows.append(_row(f"{name}_{split}", values, "", step, seconds))
