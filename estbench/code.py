@@ -1,6 +1,6 @@
 """Sources: what code a plugin depends on, as a digest of itself and of everything of ours or the user's it imports.
 
-Nothing is imported to find out. Comments, docstrings and layout do not count: digests are of the syntax tree.
+Nothing is imported to find out. Comments, docstrings and layout do not count: digests are of the byte code.
 """
 
 import ast
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import CodeType
 
 _OURS = "estbench"
 _LIBRARIES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
@@ -59,10 +60,12 @@ class _Module:
         """A hash of what the code does; of the bytes where it is no valid code."""
         if self._tree is None:
             return _hash([self._path.read_bytes().decode(errors="replace") if self._path.is_file() else ""])
-        for node in ast.walk(self._tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                _drop_docstring(node)
-        return _hash([ast.dump(self._tree)])
+        bare = ast.Module(self._tree.body, self._tree.type_ignores)
+        _drop_docstrings(bare)
+        try:
+            return _hash(_meaning(compile(bare, "", "exec", dont_inherit=True)))
+        except (SyntaxError, ValueError):
+            return _hash([ast.dump(bare)])
 
     @cached_property
     def imports(self) -> list[_Import]:
@@ -194,9 +197,30 @@ def _checks_types(test: ast.expr) -> bool:
     )
 
 
-def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+def _drop_docstrings(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    """Of a definition and those within it; statements are enough to look at, as expressions hold no definitions."""
     if ast.get_docstring(node, clean=False) is not None:
-        node.body = node.body[1:]
+        node.body = node.body[1:] or [ast.copy_location(ast.Pass(), node.body[0])]
+    waiting: list[ast.AST] = list(node.body)
+    while waiting:
+        statement = waiting.pop()
+        if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            _drop_docstrings(statement)
+        else:
+            inner = (getattr(statement, name, ()) for name in ("body", "orelse", "finalbody", "handlers", "cases"))
+            waiting += [each for block in inner if isinstance(block, list) for each in block]
+
+
+def _meaning(code: CodeType) -> Iterator[str]:
+    """Byte code with names and constants, without places in the text; sets in one order."""
+    yield from (code.co_code.hex(), code.co_exceptiontable.hex(), code.co_name, str(code.co_flags))
+    yield repr((code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount))
+    yield repr((code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars))
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _meaning(constant)
+        else:
+            yield repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)
 
 
 def _hash(texts: Iterable[str]) -> str:

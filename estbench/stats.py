@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 Floats: TypeAlias = NDArray[np.float64]
 LEVEL = 0.95
@@ -35,6 +35,8 @@ def median_interval(sample: Floats, level: float = LEVEL) -> Interval:
 
     Too few values for the level (fewer than 6 for 95 %) give the range of the sample.
     """
+    from scipy import stats  # noqa: PLC0415  (slow)
+
     ordered = np.sort(sample)
     n = len(ordered)
     # the largest rank whose binomial tail is at most half of what may be missed
@@ -102,7 +104,7 @@ class SquaredNorm(NamedTuple):
         trace = float(np.trace(centred)) / (batches - 1)
         # how many dimensions of equal variance the noise is worth
         dimensions = max(trace**2 / square, 1.0) if square > 0 else 1.0
-        p = float(stats.f.sf(batches * total / trace, dimensions, dimensions * (batches - 1))) if trace > 0 else 1.0
+        p = float(special.fdtrc(dimensions, dimensions * (batches - 1), batches * total / trace)) if trace > 0 else 1.0
         base = 2 / (batches * (batches - 1)) * square
         return cls(float(gram[pairs].mean()), base, 4 * along / batches, batches, p)
 

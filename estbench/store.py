@@ -167,9 +167,15 @@ class Store:
     def find(self, entries: Iterable[Entry]) -> dict[str, Result]:
         """The results that are there, by the names of their entries."""
         entries = list(entries)
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            found = zip(entries, pool.map(self.get, entries), strict=True)
-            return {entry.name: result for entry, result in found if result is not None}
+        # in parts: a file system elsewhere answers late, but one here sooner than a thread starts
+        size = max(64, -(-len(entries) // 8))
+        parts = [entries[start : start + size] for start in range(0, len(entries), size)]
+        with ThreadPoolExecutor(8) as pool:
+            found = [pair for part in pool.map(self._some, parts) for pair in part]
+        return {entry.name: result for entry, result in found if result is not None}
+
+    def _some(self, entries: Iterable[Entry]) -> list[tuple[Entry, Result | None]]:
+        return [(entry, self.get(entry)) for entry in entries]
 
     def put(self, entry: Entry, result: Result) -> None:
         """Keeps the result of a cell."""
