@@ -168,7 +168,7 @@ def test_an_estimator_that_does_not_apply_says_so():
 
 def test_training_is_reproducible_and_starts_alike():
     """The same seed gives the same rows but for the seconds, and estimators start from the same objective."""
-    measure = Training(steps=20, evaluations=2, samples=5, examples=50)
+    measure = Training(steps=20, evaluations=2, samples=5, examples=50, pictures=0)
     one, two = (figures(measure, bench("vae[units=8]"), "rloo", step=20) for _ in range(2))
     assert {k: r.value for k, r in one.items()} == {k: r.value for k, r in two.items()}
     assert set(one) == {"elbo_train", "elbo_valid", "elbo_test", "bound5_valid", "bound5_test"}
@@ -179,7 +179,7 @@ def test_training_is_reproducible_and_starts_alike():
 def test_training_tells_what_the_task_tells_of_each_example():
     """Accuracy has a row for each split, the share of right examples with its interval, beside the objective."""
     name = "semi_supervised[width=4,batch_size=20]"
-    rows = figures(Training(steps=3, evaluations=1, samples=0, examples=50), bench(name), "rloo", step=3)
+    rows = figures(Training(steps=3, evaluations=1, samples=0, examples=50, pictures=0), bench(name), "rloo", step=3)
     objectives = {f"{metric}_{split}" for metric in ("elbo", "accuracy") for split in ("train", "valid", "test")}
     assert set(rows) == objectives
     row = rows["accuracy_test"]

@@ -27,8 +27,8 @@ class Pictures(Chart):
 
     title = "Pictures"
     caption = (
-        "What the models draw at the end of training, each estimator's for the same test examples: dark is 1, light "
-        "is 0. Pictures are those of the first seed."
+        "What the models draw at the end of training, each estimator's for the same test examples, in ink what is 1. "
+        "Pictures are those of the first seed."
     )
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
