@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
@@ -21,6 +22,7 @@ from scipy import stats
 from test_report_results import ENVIRONMENT, FAMILIES, TASKS, results
 
 from estbench import report
+from estbench.measure._png import png
 from estbench.report import figures, style, tables, text
 from estbench.report.answers import answers
 from estbench.report.chart_bias import pareto
@@ -466,8 +468,11 @@ def test_a_figure_that_cannot_be_made_is_refused(five, tmp_path, options, messag
 
 
 def test_every_kind_is_drawn_for_talks_too(tmp_path):
-    """All kinds, the sweeps over temperature and classes among them, in the larger style."""
-    rows = results(24, tasks=("toy[classes=2]", "toy[classes=8]"), evaluations=3)
+    """All kinds, the sweeps, a task with published figures and pictures among them, in the larger style."""
+    rows = results(24, tasks=("toy[classes=2]", "toy[classes=8]", "vae[dataset=mnist]"), evaluations=3)
+    drawn = rows[rows["measure"] == "training"].iloc[-1].to_dict()
+    picture = {"metric": "picture/samples", "value": np.nan, "picture": png(torch.rand(2, 3, 8, 8))}
+    rows = pd.concat([rows, pd.DataFrame([drawn | picture])], ignore_index=True)
     for kind in figures.CHARTS:
         assert report.plot(kind, rows, tmp_path, style="talk", formats=("svg",), families=FAMILIES)[0].is_file()
 
