@@ -15,6 +15,9 @@ from estbench.report.study import Study
 from estbench.report.style import INK, PAPER, Look, name
 from estbench.report.text import number, shorten
 
+# letters over a panel that shares the width with the names of estimators
+WIDEST = 34
+
 
 class Published(Chart):
     """Measured figures with their intervals against published ones, a panel for each published table."""
@@ -88,5 +91,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Look]) -> None:
     axes.grid(visible=False, axis="y")
     axes.margins(x=0.08)
     first = rows.iloc[0]
-    axes.set_title(f"{shorten(first['title'], 62)}\n{shorten(first['setting'], 62)}", loc="left", fontsize="medium")
-    axes.set_xlabel(shorten(first["metric"], 62))
+    axes.locator_params("x", nbins=4)
+    lines = [shorten(first[key], WIDEST) for key in ("title", "setting")]
+    axes.set_title("\n".join(lines), loc="left", fontsize="medium")
+    axes.set_xlabel(shorten(first["metric"], WIDEST))
