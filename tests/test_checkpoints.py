@@ -115,7 +115,7 @@ def measure(folder, replicates, chunk):
     where.journal._path = where.journal._path.with_name(f"replicates={replicates}.pt")
     names = {"rloo": functools.partial(load_estimator, "rloo")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("estbench.measure.gradient.chunk_size", lambda *_: chunk)
+        patch.setattr("estbench.measure._drawing.chunk_size", lambda *_: chunk)
         rows = Gradient(replicates, 64, after=3).rows(where, names)
         return {(row.metric, row.step): (row.value, row.n) for _, row in rows}
 

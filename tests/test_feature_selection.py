@@ -4,7 +4,7 @@ import torch
 from torch.func import grad, vmap
 
 from estbench import load_estimator, load_task
-from estbench.measure.gradient import shifted
+from estbench.measure._points import shifted
 from estbench.program import draw, mean, run
 from estbench.testing.tasks import check_task
 

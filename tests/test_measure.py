@@ -6,9 +6,10 @@ import torch
 from estbench import load_estimator, load_task
 from estbench.estimator import NotApplicableError
 from estbench.families.pathwise import Pathwise
-from estbench.measure._moments import BATCHES, Comparison, Moments, chunk_size, moments, working_set
+from estbench.measure._comparison import Comparison
+from estbench.measure._moments import BATCHES, Moments, chunk_size, moments, working_set
 from estbench.measure.base import Bench, MeasurementError
-from estbench.measure.gradient import Gradient, _Point
+from estbench.measure.gradient import Gradient
 from estbench.measure.speed import Speed
 from estbench.measure.training import Training, _in_chunks
 from estbench.program import plate, run
@@ -64,18 +65,6 @@ def comparison(bias, dimensions=20, replicates=32, reference=0.5):
     spread = torch.distributions.Chi2(freedom).sample((BATCHES, dimensions)).sum(1) / freedom
     own = Moments(replicates * BATCHES, 1 + shift + noise[0], spread, 1e-16)
     return Comparison(own, Moments(0, 1 + reference * noise[1], spread, 1e-16))
-
-
-@pytest.mark.parametrize("name", ["sigmoid_belief_net", "vae[units=3]", "coins"])
-def test_the_encoder_has_the_gradient_of_all_its_layers(name):
-    """What is measured for the encoder is autograd's gradient by all its parameters, those of later layers too."""
-    where = bench(name)
-    model, batch = where.model(), next(where.minibatches(where.splits().train))
-    exact = load_estimator("exact")
-    found = _Point(0, model, batch).encoder_gradient(exact)()["encoder"]
-    own = [p for key, p in model.named_parameters() if key.startswith("encoder.")]
-    expected = torch.autograd.grad(exact(model(*batch)), own)
-    torch.testing.assert_close(found, torch.cat([g.flatten() for g in expected]))
 
 
 @pytest.mark.parametrize("dimensions", [1, 20])
@@ -154,7 +143,10 @@ def test_all_estimators_are_measured_at_the_same_trained_point():
     """What an estimator learns alongside does not move the trajectory of the model."""
     where = bench("sigmoid_belief_net")
     measure = Gradient(64, 64, after=20)
-    learning, plain = (list(measure._points(where, load_estimator(name))) for name in ("relax", "rloo"))
+    learning, plain = (
+        [point for point, _ in measure._points(where, functools.partial(load_estimator, name))]
+        for name in ("relax", "rloo")
+    )
     assert [point.step for point in learning] == [0, 20]
     for a, b in zip(learning[1].model.parameters(), plain[1].model.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -268,6 +260,9 @@ def test_speed_of_one_that_fails_costs_the_others_nothing():
     [
         (lambda: Gradient(replicates=1), "at least 64 replicates; got"),
         (lambda: Gradient(after=-1), "cannot be negative; got"),
+        (lambda: Gradient(points=1), "at least 2 points, its start and its end; got points=1"),
+        (lambda: Gradient(minibatches=10), "at least 64 minibatches, or 0 for none; got minibatches=10"),
+        (lambda: Gradient(precision=-0.1), "a relative width below 1, such as 0.05; got precision=-0.1"),
         (lambda: Speed(blocks=2), "at least 6 blocks; got 2"),
         (lambda: Training(steps=0), "at least 1 step"),
     ],

@@ -7,7 +7,7 @@ from torch.distributions import Bernoulli, Normal
 from torch.func import grad, vmap
 
 from estbench import data, load_estimator, load_task
-from estbench.measure.gradient import shifted
+from estbench.measure._points import shifted
 from estbench.program import draw, repeat, run
 from estbench.spec import UserError
 from estbench.testing.tasks import check_task

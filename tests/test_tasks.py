@@ -6,7 +6,7 @@ import torch
 from torch.func import grad, vmap
 
 from estbench import data, load_estimator, load_task
-from estbench.measure.gradient import shifted
+from estbench.measure._points import shifted
 from estbench.plugins import discover
 from estbench.program import draw, mean, repeat, run
 from estbench.testing.tasks import check_task

@@ -8,8 +8,9 @@ import torch
 from torch.func import grad, vmap
 
 from estbench import ScoreFunction, load_estimator, load_task
+from estbench.measure._points import shifted
 from estbench.measure.base import Bench
-from estbench.measure.gradient import Gradient, shifted
+from estbench.measure.gradient import Gradient
 from estbench.program import draw, mean, run
 from estbench.testing.tasks import check_task
 

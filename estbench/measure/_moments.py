@@ -4,13 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.func import vmap
 from torch.utils._python_dispatch import TorchDispatchMode
-
-from estbench.stats import Floats, Interval, SquaredNorm, jackknife, mean_interval
 
 Gradients: TypeAlias = dict[str, Tensor]
 
@@ -114,95 +111,6 @@ def _moments(batches: list[_Running]) -> Moments:
         torch.stack([batch.spread / (batch.n - 1) for batch in batches]),
         batches[0].eps,
     )
-
-
-class Comparison:
-    """What the moments of an estimate and of its reference say, with intervals.
-
-    Inner products are averaged over pairs of *different* batches, whose noise is independent: so the noise of
-    neither the estimate nor the reference inflates them, and both enter the intervals.
-
-    Args:
-        estimate: moments of the estimator.
-        reference: moments of the reference; None where there is none.
-    """
-
-    def __init__(self, estimate: Moments, reference: Moments | None) -> None:
-        own = estimate.means
-        self._own = _gram(own, own)
-        self._trace = estimate.variances.cpu().numpy()
-        if reference is not None:
-            error = own - reference.means
-            self._across = _gram(own, reference.means)
-            self._norm = _gram(reference.means, reference.means)
-            self._error = _gram(error, error)
-            # what rounding alone can make of two equal gradients is no bias
-            rounding = (100 * max(estimate.eps, reference.eps)) ** 2
-            if np.abs(self._error).max() <= rounding * np.abs(self._norm).max():
-                self._error = np.zeros_like(self._error)
-
-    def variance(self) -> Interval:
-        """Trace of the covariance of one estimate."""
-        return mean_interval(self._trace)
-
-    def squared_bias(self) -> Interval:
-        """Squared norm of the bias; may come out negative."""
-        return SquaredNorm.of(self._error).interval()
-
-    def unbiased_p(self) -> float:
-        """The p-value of "there is no bias"; 0 where there is one and no noise to hide it."""
-        squared = SquaredNorm.of(self._error)
-        return 0.0 if squared.base == 0 < squared.value else squared.p
-
-    def bias(self) -> Interval:
-        """Norm of the bias; its lower end is 0 where the bias is below the resolution of the replicates."""
-        return _root(self.squared_bias())
-
-    def relative_bias(self) -> Interval:
-        """Norm of the bias over the norm of the reference."""
-        return _root(SquaredNorm.of(self._error).interval(per=SquaredNorm.of(self._norm)))
-
-    def mse(self) -> Interval:
-        """Mean squared error of one estimate: variance and squared bias."""
-        return self._jackknife(lambda w: _mean(self._trace, w) + _pairs(self._error, w))
-
-    def snr(self) -> Interval:
-        """Norm of the mean over the root of the variance."""
-        return self._jackknife(lambda w: _ratio(max(_pairs(self._own, w), 0), _mean(self._trace, w)) ** 0.5)
-
-    def cosine(self) -> Interval:
-        """Cosine between the mean of the estimate and the reference."""
-        return Interval(*np.clip(self._jackknife(self._cosine), -1.0, 1.0).tolist())
-
-    def _cosine(self, weights: Floats) -> float:
-        norms = max(_pairs(self._own, weights), 0) * max(_pairs(self._norm, weights), 0)
-        return _ratio(_pairs(self._across, weights), norms**0.5)
-
-    def _jackknife(self, statistic: Callable[[Floats], float]) -> Interval:
-        return jackknife(statistic, len(self._trace))
-
-
-def _root(squared: Interval) -> Interval:
-    return Interval(*np.sqrt(np.maximum(squared, 0.0)).tolist())
-
-
-def _gram(left: Tensor, right: Tensor) -> Floats:
-    return (left @ right.T).cpu().numpy()
-
-
-def _mean(values: Floats, weights: Floats) -> float:
-    return float(weights @ values / weights.sum())
-
-
-def _pairs(gram: Floats, weights: Floats) -> float:
-    """Mean of the entries off the diagonal, among the batches that are used."""
-    used = weights.sum()
-    total = weights @ gram @ weights - (weights**2) @ np.diag(gram)
-    return float(total / (used * (used - 1)))
-
-
-def _ratio(above: float, below: float) -> float:
-    return above / below if below > 0 else float("nan")
 
 
 def chunk_size(working_set: int, budget: int) -> int:
