@@ -187,7 +187,8 @@ class _Resolved:
             kind: [_checked(catalogue, spec) for spec in select(patterns[kind], catalogue.plugins, kind)]
             for kind, catalogue in catalogues.items()
         }
-        measures = [_scaled(catalogues["measure"], spec, suite.scale) for spec in found["measure"]]
+        scaled = [_scaled(catalogues["measure"], spec, suite.scale) for spec in found["measure"]]
+        measures = [_precise(spec, suite.precision) for spec in scaled]
         return cls(suite, files, catalogues, found["task"], found["estimator"], measures)
 
     @property
@@ -276,6 +277,13 @@ def _scaled(catalogue: Catalogue, measure: Spec, scale: float) -> Spec:
         return measure
     wanted = measure.options.get("steps", steps.default)
     return Spec(measure.name, {**measure.options, "steps": max(1, round(wanted * scale))})
+
+
+def _precise(measure: Spec, precision: float | None) -> Spec:
+    """A measure with this precision, if it has such an option and one is asked for."""
+    if precision is None or "precision" not in measure.options:
+        return measure
+    return Spec(measure.name, {**measure.options, "precision": precision})
 
 
 def _sources(cells: Iterable[Cell], catalogues: Mapping[str, Catalogue]) -> Iterator[str]:

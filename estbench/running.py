@@ -13,9 +13,15 @@ Estimators = Annotated[list[str] | None, typer.Option(help="Estimators, likewise
 Measures = Annotated[list[str] | None, typer.Option(help="Measures, likewise: gradient, speed, training[steps=1000].")]
 Seeds = Annotated[str | None, typer.Option(help="How many seeds, counted from 0; or which, comma-separated: 3,5,8.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")]
-Precision = Annotated[str | None, typer.Option(help="float32 or float64.")]
+DType = Annotated[str | None, typer.Option(help="float32 or float64.")]
 Scale = Annotated[
     float | None, typer.Option(help="Fraction of the training steps that the suite asks for, 0.1 for a tenth.")
+]
+Precision = Annotated[
+    float | None,
+    typer.Option(
+        help="Draw gradients until the interval of their variance is that narrow, 0.05 for 5 % to either side."
+    ),
 ]
 Parts = Annotated[str | None, typer.Option(help="Which parts of a suite that has several: 1,3; by default all.")]
 StoreFolder = Annotated[Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")]
@@ -34,8 +40,9 @@ def compare(
     measures: Measures = None,
     seeds: Seeds = None,
     device: Device = None,
-    dtype: Precision = None,
+    dtype: DType = None,
     scale: Scale = None,
+    precision: Precision = None,
     suite: Annotated[str, typer.Option(help="A .toml file, or the name of a suite shipped with estbench.")] = "quick",
     parts: Parts = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")] = None,
@@ -63,7 +70,7 @@ def compare(
 
     request = comparison.Request(
         suite,
-        _overrides(tasks, estimators, measures, seeds, device, dtype, scale),
+        _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision),
         _parts(parts),
         _files(plugin),
         out,
@@ -88,8 +95,9 @@ def plan(
     measures: Measures = None,
     seeds: Seeds = None,
     device: Device = None,
-    dtype: Precision = None,
+    dtype: DType = None,
     scale: Scale = None,
+    precision: Precision = None,
     parts: Parts = None,
     store: StoreFolder = STORE,
     executor: ExecutorName = "auto",
@@ -101,7 +109,7 @@ def plan(
     from estbench.compare import Request  # noqa: PLC0415  (imports torch)
     from estbench.preview import preview  # noqa: PLC0415
 
-    overrides = _overrides(tasks, estimators, measures, seeds, device, dtype, scale)
+    overrides = _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision)
     request = Request(
         suite, overrides, _parts(parts), _files(plugin), None, store, None, executor, workers, retry_failed=retry_failed
     )
@@ -116,6 +124,7 @@ def _overrides(
     device: str | None,
     dtype: str | None,
     scale: float | None,
+    precision: float | None,
 ) -> dict[str, Any]:
     """The values of a suite that are replaced."""
     overrides: dict[str, Any] = {
@@ -123,7 +132,7 @@ def _overrides(
         for key, texts in (("tasks", tasks), ("estimators", estimators), ("measures", measures))
         if texts
     }
-    single = {"device": device, "dtype": dtype, "scale": scale}
+    single = {"device": device, "dtype": dtype, "scale": scale, "precision": precision}
     overrides |= {key: value for key, value in single.items() if value is not None}
     if seeds is not None:
         overrides["seeds"] = _seeds(seeds)

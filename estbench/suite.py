@@ -60,6 +60,7 @@ class Suite(BaseModel):
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         dtype: precision of parameters and data.
         scale: fraction of the training steps that measures ask for.
+        precision: in place of that of measures that have such an option; theirs by default.
         tune: what is chosen on validation; nothing by default.
         parts: comparisons, where one product of tasks, estimators and measures does not say it all.
     """
@@ -73,6 +74,7 @@ class Suite(BaseModel):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     dtype: Literal["float32", "float64"] = "float32"
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    precision: Annotated[float, Field(ge=0, lt=1)] | None = None
     tune: Tune | None = None
     parts: list[Part] = []
 

@@ -160,7 +160,9 @@ def test_the_most_can_be_raised_later():
 
 
 def adaptive(folder, most):
-    where = dataclasses.replace(bench("toy[units=5]"), journal=Checkpoints(Store(folder), Entry("k", {"most": most}), 0))
+    where = dataclasses.replace(
+        bench("toy[units=5]"), journal=Checkpoints(Store(folder), Entry("k", {"most": most}), 0)
+    )
     found = rows(Gradient(64, 64, after=0, groups="logits", precision=0.05, max_replicates=most), where, "rloo")
     return {key: (row.value, row.n) for key, row in found.items()}
 

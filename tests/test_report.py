@@ -467,12 +467,31 @@ def test_a_figure_that_cannot_be_made_is_refused(five, tmp_path, options, messag
         report.plot(**{"kind": "variance", "results": five, "folder": tmp_path} | options)
 
 
+def along_own_runs(rows, points=20):
+    """The variances once more, a hundred times as large, at many points of each estimator's own run."""
+    last = rows[(rows["metric"] == "variance/logits") & (rows["step"] == 300)]
+    found = [last.assign(step=15 * k, value=last["value"] * (100 + k)) for k in range(points + 1)]
+    return pd.concat(found).assign(metric="own/variance/logits")
+
+
+def test_points_of_own_runs_are_never_mixed_with_common_ones(five):
+    """Tables and the common curve are the same with own runs as without; own curves have their own points alone."""
+    both = pd.concat([five, along_own_runs(five)], ignore_index=True)
+    pd.testing.assert_frame_equal(report.summary(both), report.summary(five))
+    (with_own, without) = (figures.CHARTS["trajectory"].rows(Study.of(rows), "toy") for rows in (both, five))
+    pd.testing.assert_frame_equal(with_own, without)
+    drawn = figures.CHARTS["own-trajectory"].rows(Study.of(both), "toy")
+    assert sorted(set(drawn["step"])) == [15.0 * k for k in range(21)]
+    assert drawn["value"].min() >= 100 * with_own["value"].min()
+    assert figures.CHARTS["own-trajectory"].rows(Study.of(five), "toy").empty
+
+
 def test_every_kind_is_drawn_for_talks_too(tmp_path):
     """All kinds, the sweeps, a task with published figures and pictures among them, in the larger style."""
     rows = results(24, tasks=("toy[classes=2]", "toy[classes=8]", "vae[dataset=mnist]"), evaluations=3)
     drawn = rows[rows["measure"] == "training"].iloc[-1].to_dict()
     picture = {"metric": "picture/samples", "value": np.nan, "picture": png(torch.rand(2, 3, 8, 8))}
-    rows = pd.concat([rows, pd.DataFrame([drawn | picture])], ignore_index=True)
+    rows = pd.concat([rows, pd.DataFrame([drawn | picture]), along_own_runs(rows)], ignore_index=True)
     for kind in figures.CHARTS:
         assert report.plot(kind, rows, tmp_path, style="talk", formats=("svg",), families=FAMILIES)[0].is_file()
 

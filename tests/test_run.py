@@ -81,6 +81,16 @@ def test_budgets_are_no_part_of_a_key_and_defaults_are():
     assert not set(names(short)) & set(names(plan(measures=["training[evaluations=5]"])))
 
 
+def test_a_precision_is_for_the_measures_that_have_one():
+    """It replaces that of gradients, is part of their key, and leaves other measures as they are."""
+    plain, precise = (plan(measures=["gradient", "training[steps=4]"], **more) for more in ({}, {"precision": 0.05}))
+    found = {cell.measure.name: cell for cell in precise.cells}
+    assert found["gradient"].measure.options["precision"] == 0.05
+    assert "precision" not in found["training"].measure.options
+    for one, other in zip(plain.cells, precise.cells, strict=True):
+        assert (one.identity == other.identity) == (one.measure.name == "training")
+
+
 def test_an_edited_plugin_has_another_key(tmp_path):
     """Changing what a plugin does invalidates its cells and no others; a comment or docstring invalidates none."""
     file = tmp_path / "mine.py"

@@ -1,5 +1,8 @@
 """Variance against training steps."""
 
+import abc
+from typing import ClassVar
+
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
@@ -11,20 +14,22 @@ from estbench.report.study import Study
 from estbench.report.style import logarithmic
 from estbench.report.text import number
 
+_CAPTION = "Variance of one gradient estimate about the logits, at the parameters after so many steps of training"
+_SHOWN = "Of many estimators the eight that end lowest are in colour; those without variance are left out."
 
-class Trajectory(Chart):
-    """Variance at the points of one training run."""
 
-    title = "Variance along training"
-    caption = (
-        "Variance of one gradient estimate about the logits, at the parameters after so many steps of "
-        "training. Of many estimators the eight that end lowest are in colour; those without variance are left "
-        "out."
-    )
+class Along(Chart, abc.ABC):
+    """Variance at the points of a training run.
+
+    Attributes:
+        own: whether the run is each estimator's own, or the common one.
+    """
+
+    own: ClassVar[bool]
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """Variances by estimator and step, where at least two steps were measured."""
-        rows = logits_group(study.rows)
+        rows = logits_group(study.rows, own=self.own)
         rows = rows[(rows["task"] == task) & (rows["quantity"] == "variance") & (rows["value"] > 0)]
         if rows["step"].nunique() < 2:
             return rows.iloc[:0]
@@ -46,3 +51,19 @@ class Trajectory(Chart):
         axes.set(xlabel="training steps", ylabel="variance")
         titled(axes, rows["task"].iloc[0])
         legend(figure, front, study.looks, lines=True)
+
+
+class Trajectory(Along):
+    """Variance at the points of the common run."""
+
+    title = "Variance along training"
+    caption = f"{_CAPTION} with the task's baseline estimator, the same parameters for all. {_SHOWN}"
+    own = False
+
+
+class OwnTrajectory(Along):
+    """Variance at the points of each estimator's own run."""
+
+    title = "Variance along each estimator's own training"
+    caption = f"{_CAPTION} with the estimator itself: each curve is at parameters of its own. {_SHOWN}"
+    own = True

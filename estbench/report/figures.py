@@ -17,7 +17,7 @@ from estbench.report.chart_speed import Speed
 from estbench.report.chart_temperature import Temperature
 from estbench.report.chart_ties import Ties
 from estbench.report.chart_training import Training
-from estbench.report.chart_trajectory import Trajectory
+from estbench.report.chart_trajectory import OwnTrajectory, Trajectory
 from estbench.report.chart_variance import Variance
 from estbench.report.files import FORMATS, check_formats, save
 from estbench.report.study import Options, Study
@@ -28,6 +28,7 @@ CHARTS: Mapping[str, Chart] = {
     "variance": Variance(),
     "bias-variance": BiasVariance(),
     "trajectory": Trajectory(),
+    "own-trajectory": OwnTrajectory(),
     "temperature": Temperature(),
     "efficiency": Efficiency(),
     "training": Training(),

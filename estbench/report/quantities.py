@@ -12,6 +12,8 @@ from estbench.stats import SIGNIFICANCE, holm
 
 # figures whose interval may begin at 0, and then is a bound
 BIASES = ("relative_bias", "bias", "relative_bias_encoder")
+# what the names of metrics begin with that were measured along an estimator's own training
+OWN = "own/"
 _LOWER = ("nll", "loss", "error", "cost")
 
 
@@ -117,9 +119,12 @@ def estimates(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else gradient
 
 
-def logits_group(rows: pd.DataFrame) -> pd.DataFrame:
-    """The gradient's rows about logits (or about the first group where a task has none), by ``quantity``."""
-    rows = _grouped(rows)
+def logits_group(rows: pd.DataFrame, *, own: bool = False) -> pd.DataFrame:
+    """The gradient's rows about logits (or about the first group where a task has none), by ``quantity``.
+
+    Those at points of the common run, or at points of each estimator's own.
+    """
+    rows = _grouped(rows, own=own)
     named = rows[rows["group"] != ""]
     first = named.groupby("task")["group"].min()
     have = set(named.loc[named["group"] == "logits", "task"])
@@ -127,10 +132,11 @@ def logits_group(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows["group"] == wanted) | (rows["group"] == "")]
 
 
-def _grouped(rows: pd.DataFrame) -> pd.DataFrame:
+def _grouped(rows: pd.DataFrame, *, own: bool = False) -> pd.DataFrame:
     """The gradient's rows by ``quantity`` and ``group`` of parameters."""
     rows = measured(rows, "gradient")
-    split = [metric.partition("/") for metric in rows["metric"]]
+    rows = rows[rows["metric"].str.startswith(OWN) == own]
+    split = [metric.removeprefix(OWN).partition("/") for metric in rows["metric"]]
     return rows.assign(quantity=[part[0] for part in split], group=[part[2] for part in split])
 
 
