@@ -9,7 +9,7 @@ import torch
 from estbench import load_estimator, load_task
 from estbench.checkpoints import Checkpoints
 from estbench.families.score_function import ScoreFunction
-from estbench.measure import _trajectory
+from estbench.measure import _drawing, _trajectory
 from estbench.measure._comparison import Comparison, relative_half_width
 from estbench.measure._moments import BATCHES, Moments
 from estbench.measure._replication import Replication
@@ -178,6 +178,31 @@ def test_intervals_cover_the_truth_where_replicates_stop(precision):
     torch.manual_seed(0)
     intervals = [stopped(Replication(512, precision, 2**14)) for _ in range(1000)]
     assert 930 <= sum(interval.low <= 1 <= interval.high for interval in intervals) <= 970
+
+
+def interrupted(folder, points):
+    """The rows of a measurement of four points that keeps its state after each; it is given up after some."""
+    where = dataclasses.replace(bench("toy[units=3]"), journal=Checkpoints(Store(folder), Entry("k", {}), 0))
+    made = {"relax": functools.partial(load_estimator, "relax")}
+    found = {}
+    for _, row in Gradient(64, 64, after=6, points=4, groups="logits").rows(where, made):
+        if row.step not in {step for _, step in found} and len({step for _, step in found}) == points:
+            break
+        found[row.metric, row.step] = row
+    return found
+
+
+def test_a_killed_measurement_goes_on_with_the_points_that_are_left(tmp_path):
+    """Of four points two were measured: only the others are drawn, and the numbers are those of one go."""
+    interrupted(tmp_path / "killed", 2)
+    drawn_anew = []
+    with pytest.MonkeyPatch.context() as patch:
+        engine = _drawing.moments
+        patch.setattr(_drawing, "moments", lambda *a: drawn_anew.append(1) or engine(*a))
+        resumed = interrupted(tmp_path / "killed", 4)
+    assert len(drawn_anew) == 2
+    # figures that are not known are not equal to themselves
+    assert repr(resumed) == repr(interrupted(tmp_path / "whole", 4))
 
 
 def adaptive(folder, most):

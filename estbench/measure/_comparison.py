@@ -70,7 +70,8 @@ class Comparison:
 
     def snr(self) -> Interval:
         """Norm of the mean over the root of the variance."""
-        return self._jackknife(lambda w: _ratio(max(_pairs(self._own, w), 0), _mean(self._trace, w)) ** 0.5)
+        found = self._jackknife(lambda w: _ratio(max(_pairs(self._own, w), 0), _mean(self._trace, w)) ** 0.5)
+        return Interval(*np.maximum(found, 0.0).tolist())
 
     def cosine(self) -> Interval:
         """Cosine between the mean of the estimate and the reference."""

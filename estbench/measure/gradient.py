@@ -18,7 +18,7 @@ from estbench.measure._groups import DEFAULT, Groups, Parameters, children
 from estbench.measure._minibatch_variance import MinibatchVariance
 from estbench.measure._moments import Moments
 from estbench.measure._points import Point
-from estbench.measure._replication import Parts, Replication
+from estbench.measure._replication import Replication
 from estbench.measure.base import Bench, Maker, Measure, Row
 from estbench.stats import Interval
 from estbench.task import Batch
@@ -72,16 +72,19 @@ class Gradient(Measure):
 
     def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
         for key, maker in makers.items():
-            earlier, found = self._earlier(bench), dict[str, dict[str, Moments]]()
+            points = self._earlier(bench)
             for point, estimator in self._points(bench, maker):
                 if not point.finite():
                     error = f"training diverged: parameters are not finite after {point.step} steps"
                     yield key, point.row(Row("variance", status="failed", error=error))
                     break
-                found[point.name] = dict(loaded(earlier.get(point.name, {}), bench.device))
-                for row in self._at(bench, point, estimator, key, found[point.name]):
+                found = dict(loaded(points.get(point.name, {}), bench.device))
+                for row in self._at(bench, point, estimator, key, found):
                     yield key, point.row(row)
-            self._keep(bench, found)
+                points[point.name] = kept(found)
+                if bench.journal.due():
+                    self._keep(bench, points)
+            self._keep(bench, points, done=True)
 
     def _at(
         self, bench: Bench, point: Point, estimator: Estimator, key: str, found: dict[str, Moments]
@@ -129,19 +132,18 @@ class Gradient(Measure):
         memo = ("trajectory", tuple(self._stops))
         return bench.once(memo, lambda: list(_trajectory.common(bench, self._stops, None)))
 
-    def _earlier(self, bench: Bench) -> Mapping[str, Any]:
-        """What is kept of the same replicates, drawn up to fewer of them."""
+    def _earlier(self, bench: Bench) -> dict[str, Any]:
+        """The moments that are kept of the same replicates, fewer or as many, by point."""
         replication = self._drawing.replication
         state = bench.journal.furthest("limit", replication.limit) or {}
         same = state.get("replicates") == replication.replicates or not replication.precision
-        return state.get("points", {}) if same else {}
+        return dict(state.get("points", {})) if same else {}
 
-    def _keep(self, bench: Bench, found: Mapping[str, Parts]) -> None:
+    def _keep(self, bench: Bench, points: Mapping[str, Any], *, done: bool = False) -> None:
         replication = self._drawing.replication
-        if sum(own.means.nbytes for parts in found.values() for own in parts.values()) <= KEPT:
-            points = {name: kept(parts) for name, parts in found.items()}
+        if sum(own["means"].nbytes for parts in points.values() for own in parts.values()) <= KEPT:
             state = {"replicates": replication.replicates, "limit": replication.limit, "points": points}
-            bench.journal.keep(state, done=True)
+            bench.journal.keep(state, done=done)
 
 
 def _check(
