@@ -85,6 +85,19 @@ def test_intervals_cover_the_truth(bias, dimensions):
     assert 930 <= covered[2] <= 970
 
 
+def test_a_bias_that_is_not_found_has_a_bound_above_zero():
+    """Batches whose errors happen to cancel, so that the squared bias is far below 0, still bound it by the noise."""
+    torch.manual_seed(0)
+    noise = torch.randn(BATCHES, 1000, dtype=torch.float64)
+    own = Moments(32 * BATCHES, 1 + noise - noise.mean(0), torch.ones(BATCHES, dtype=torch.float64), 1e-16)
+    found = Comparison(own, Moments.exact(torch.ones(1000, dtype=torch.float64)))
+    assert found.squared_bias().high < 0
+    assert (found.bias().value, found.bias().low) == (0, 0)
+    # the pairs' inner products have a standard deviation of about the root of the dimensions
+    assert 0 < found.bias().high ** 2 < 5 * (2 * 1000 / BATCHES**2) ** 0.5
+    assert 0 < found.relative_bias().high < 1
+
+
 def test_noise_does_not_inflate_the_bias():
     """Of an unbiased estimate, the mean squared bias over 500 simulations is within 5 standard errors of 0."""
     torch.manual_seed(0)

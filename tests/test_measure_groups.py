@@ -87,6 +87,19 @@ def test_every_group_of_an_unbiased_estimator_has_no_bias_against_enumeration():
             assert found[f"variance/{group}", 0].value > 0
 
 
+def test_every_bias_comes_with_what_tells_whether_it_was_found():
+    """At every point and in every group there is a bound, the number of replicates and the test behind it."""
+    found = rows(Gradient(64, 64, after=2, along="both", groups="all"), bench("sigmoid_belief_net"), "rloo")
+    biases = [(metric, step) for metric, step in found if metric.partition("/")[0] == "bias" or "/bias/" in metric]
+    assert len(biases) == 2 * 2 * 7
+    for metric, step in biases:
+        row = found[metric, step]
+        assert 0 <= row.low <= row.value <= row.high < float("inf")
+        assert row.high > 0
+        assert row.n == 64
+        assert 0 <= found[metric.replace("bias", "unbiased_p"), step].value <= 1
+
+
 def test_a_group_that_samples_make_no_difference_to_is_left_out():
     """With an analytic divergence the prior's gradient is the same whatever is sampled; the decoder's is not."""
     where = bench("vae[units=3,kl=analytic]")

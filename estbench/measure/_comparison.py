@@ -58,11 +58,11 @@ class Comparison:
 
     def bias(self) -> Interval:
         """Norm of the bias; its lower end is 0 where the bias is below the resolution of the replicates."""
-        return _root(self.squared_bias())
+        return _norm(SquaredNorm.of(self._error))
 
     def relative_bias(self) -> Interval:
         """Norm of the bias over the norm of the reference."""
-        return _root(SquaredNorm.of(self._error).interval(per=SquaredNorm.of(self._norm)))
+        return _norm(SquaredNorm.of(self._error), SquaredNorm.of(self._norm))
 
     def mse(self) -> Interval:
         """Mean squared error of one estimate: variance and squared bias."""
@@ -105,8 +105,12 @@ def _log(value: float) -> float:
     return math.log(value) if value > 0 else math.nan
 
 
-def _root(squared: Interval) -> Interval:
-    return Interval(*np.sqrt(np.maximum(squared, 0.0)).tolist())
+def _norm(squared: SquaredNorm, per: SquaredNorm | None = None) -> Interval:
+    """The norm; where noise took its square so far below 0 that no value is left, what could just not be found."""
+    found = squared.interval(per)
+    if found.high <= 0:
+        found = squared._replace(value=0.0).interval(per)
+    return Interval(*np.sqrt(np.maximum(found, 0.0)).tolist())
 
 
 def _gram(left: Tensor, right: Tensor) -> Floats:

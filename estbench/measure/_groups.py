@@ -119,6 +119,8 @@ class Groups:
     def parameters(self, bench: Bench, point: Point) -> Parameters | None:
         """The parameters among them; None if there are none."""
         parts = parts_of(point.model)
+        if not self.everything and not {PARAMETERS, *parts} & set(self.names):
+            return None
         depending = bench.once("depending", lambda: _depending(bench, point, parts))
         apart = [name for name in children(point.model) if name in depending]
         groups = {name: [name] for name in apart if self.everything or name in self.names}
@@ -138,6 +140,7 @@ def parts_of(model: nn.Module) -> dict[str, list[str]]:
     parts: dict[str, list[str]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
+            # the name of the nodes' logits is taken
             child, _, rest = name.partition(".")
             parts.setdefault(child if rest and child != LOGITS else "", []).append(name)
     return parts

@@ -44,7 +44,8 @@ class Halves:
         yield Row(f"sampling_variance/{group}", *mean_interval(2 * noise), n=n)
         yield Row(f"minibatch_variance/{group}", *mean_interval(both - noise), n=n)
         yield Row(f"total_variance_per_coordinate/{group}", *per_coordinate(total, coordinates), n=n)
-        yield Row(f"log_total_variance_per_coordinate/{group}", *log_mean((both + noise) / coordinates), n=n)
+        if total.value > 0:
+            yield Row(f"log_total_variance_per_coordinate/{group}", *log_mean((both + noise) / coordinates), n=n)
 
 
 def halves(

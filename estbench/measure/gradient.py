@@ -104,7 +104,8 @@ class Gradient(Measure):
                 yield from self._minibatches.rows(bench, variables, estimator, ("minibatches", *place))
         yield Row("evaluations", *_exactly(point.evaluations(estimator)))
         for name in self._groups.missing(point.model):
-            error = f"the model has no parameters called {name!r}; its own are {', '.join(children(point.model))}"
+            there = ", ".join(children(point.model)) or "none"
+            error = f"the model has no parameters called {name!r}; its own are {there}"
             yield Row(f"variance/{name}", status="not applicable", error=error)
 
     def _narrow(self, group: str, own: Moments) -> Iterator[Row]:
