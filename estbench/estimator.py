@@ -32,12 +32,15 @@ class Estimator(nn.Module, abc.ABC):
         unbiased: whether the gradient's expectation is that of its objective (see ``bound``); an option that
             biases the estimator sets it on the instance.
         differentiates: whether it uses the derivative of the cost with respect to samples.
+        couples_examples: whether an example's gradient depends on the samples of other examples of the batch, by shared
+            noise or a baseline computed from the batch.
         paper: where it comes from.
     """
 
     accepts: ClassVar[tuple[type[Node], ...]] = (Bernoulli, Categorical)
     unbiased: bool
     differentiates: ClassVar[bool]
+    couples_examples: ClassVar[bool] = False
     paper: ClassVar[str]
 
     @property

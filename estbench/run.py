@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from estbench import memory
 from estbench.checkpoints import Checkpoints
 from estbench.environment import commit, machine
 from estbench.estimator import Estimator
@@ -128,6 +129,7 @@ def measure(cell: Cell) -> pd.DataFrame:
 
 
 def _measure(cell: Cell, journal: Journal) -> list[dict[str, Any]]:
+    memory.reuse()
     by_label = {str(spec): spec for spec in cell.estimators}
     rows: list[dict[str, Any]] = []
     try:

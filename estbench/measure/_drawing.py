@@ -33,7 +33,7 @@ class Drawing:
 
     Args:
         replication: how many.
-        budget: bytes of memory for those in flight.
+        budget: bytes of memory for those in flight; 0 finds it.
     """
 
     replication: Replication
@@ -62,10 +62,10 @@ class Drawing:
         with torch.no_grad():
             gradient = variables.gradient(estimator, variables.point.program)
             bench.sow(*stream)
-            chunk = chunk_size(working_set(gradient), self.budget)
+            chunk = chunk_size(working_set(gradient), self.budget, bench.device)
             sow = functools.partial(bench.sow, *stream)
             found = self.replication.draw(
-                lambda goal, have: moments(gradient, goal, chunk, sow, have),
+                lambda goal, have: moments(gradient, goal, chunk, sow, have, variables.weights),
                 lambda have: variables.grouped(have).values(),
                 known if len(known) == len(variables.parts) else NOTHING,
             )

@@ -3,12 +3,13 @@
 import abc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from estbench.measure._moments import Gradients, Moments
+from estbench.measure._moments import Gradients, Moments, Weights
 from estbench.measure._points import Objective, Point
 from estbench.measure.base import Bench
 from estbench.node import Node
@@ -27,11 +28,13 @@ class Variables(abc.ABC):
         name: ``logits`` or ``parameters``.
         point: where.
         groups: the parts of each group.
+        weights: of the entries of a part in the trace of the covariance, where they are not 1.
     """
 
     name: ClassVar[str]
     point: Point
     groups: Mapping[str, Sequence[str]]
+    weights: Weights = MappingProxyType({})
 
     @property
     def parts(self) -> tuple[str, ...]:

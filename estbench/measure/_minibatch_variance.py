@@ -18,7 +18,7 @@ from torch.func import vmap
 from estbench.estimator import Estimator
 from estbench.measure._comparison import log_mean, per_coordinate
 from estbench.measure._groups import Parameters
-from estbench.measure._moments import BATCHES, Gradients, Moments, Sow, _moments, _Running, chunk_size, working_set
+from estbench.measure._moments import BATCHES, Gradients, Moments, Running, Sow, chunk_size, working_set
 from estbench.measure.base import Bench, Row
 from estbench.stats import mean_interval
 from estbench.task import Batch
@@ -66,18 +66,16 @@ def halves(
         return {k: (one[k] + other[k]) / 2 for k in one}, {k: (one[k] - other[k]) / 2 for k in one}
 
     per_batch = max(2, -(-minibatches // BATCHES))
-    running: list[tuple[dict[str, _Running], ...]] = []
+    running: tuple[dict[str, Running], ...] = ({}, {})
     for batch in range(BATCHES):
-        running.append(({}, {}))
         for start in range(0, per_batch, chunk):
             numbers = range(batch * per_batch + start, batch * per_batch + min(start + chunk, per_batch))
             drawn = tuple(torch.stack(each) for each in zip(*map(minibatch, numbers), strict=True))
             sow(batch, start)
-            for half, found in zip(running[-1], vmap(two, randomness="different")(drawn), strict=True):
+            for half, found in zip(running, vmap(two, randomness="different")(drawn), strict=True):
                 for part, values in found.items():
-                    half.setdefault(part, _Running()).add(values.detach())
-    parts = running[0][0]
-    return {part: Halves(*(_moments([both[i][part] for both in running]) for i in range(2))) for part in parts}
+                    half.setdefault(part, Running()).add(values.detach().unsqueeze(1), batch)
+    return {part: Halves(*(half[part].moments() for half in running)) for part in running[0]}
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class MinibatchVariance:
 
     Args:
         minibatches: how many; 0 for none of this.
-        budget: bytes of memory for the estimates in flight.
+        budget: bytes of memory for the estimates in flight; 0 finds it.
     """
 
     minibatches: int
@@ -124,7 +122,8 @@ class MinibatchVariance:
         estimator.eval()
         with torch.no_grad():
             bench.sow(*stream)
-            chunk = chunk_size(2 * working_set(lambda: gradient(*variables.point.batch)), self.budget)
+            needed = 2 * working_set(lambda: gradient(*variables.point.batch))
+            chunk = chunk_size(needed, self.budget, bench.device)
             found = halves(gradient, minibatch, self.minibatches, chunk, functools.partial(bench.sow, *stream))
         estimator.train()
         return found

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from estbench.memory import free
+
 Gradients: TypeAlias = dict[str, Tensor]
 
 BATCHES = 32
@@ -38,6 +40,7 @@ class Moments:
 
 
 Sow: TypeAlias = Callable[[int, int], None]
+Weights: TypeAlias = Mapping[str, Tensor]
 
 
 def moments(
@@ -46,6 +49,7 @@ def moments(
     chunk: int,
     sow: Sow | None = None,
     earlier: Mapping[str, Moments] | None = None,
+    weights: Weights | None = None,
 ) -> dict[str, Moments]:
     """Moments of independent replicates of a gradient estimate.
 
@@ -56,65 +60,95 @@ def moments(
         sow: seeds the replicates of a batch from the one at this index on; so replicates that are added to
             earlier ones are those of one go, wherever a chunk ends with the earlier ones.
         earlier: moments of fewer replicates that these are added to.
+        weights: of the entries in the trace of the covariance, by group; 1 by default.
     """
+    running = {group: Running.resume(found, (weights or {}).get(group)) for group, found in (earlier or {}).items()}
+    start = next(iter(running.values())).n[0] if running else 0
     per_batch = max(2, -(-replicates // BATCHES))
-    batches: list[dict[str, _Running]] = []
-    for batch in range(BATCHES):
-        running = {group: _Running.resume(found, batch) for group, found in (earlier or {}).items()}
-        start = next(iter(running.values())).n if running else 0
-        while start < per_batch:
-            count = min(chunk - start % chunk, per_batch - start)
+    # a large chunk spans all batches, a small one is of one batch: both keep what is added up per chunk small
+    wide = chunk >= 2 * BATCHES
+    length, width = (chunk // BATCHES, BATCHES) if wide else (chunk, 1)
+    many = vmap(lambda _: gradient(), randomness="different")
+    while start < per_batch:
+        count = min(length - start % length, per_batch - start)
+        for first in range(0, BATCHES, width):
             if sow:
-                sow(batch, start)
-            many = vmap(lambda _: gradient(), randomness="different")(torch.empty(count))
-            for group, values in many.items():
-                running.setdefault(group, _Running()).add(values.detach().flatten(1))
-            start += count
-        batches.append(running)
-    return {group: _moments([batch[group] for batch in batches]) for group in batches[0]}
+                sow(first, start)
+            for group, values in many(torch.empty(count * width)).items():
+                kept = running.setdefault(group, Running((weights or {}).get(group)))
+                kept.add(values.detach().reshape(count, width, -1), first)
+        start += count
+    return {group: kept.moments() for group, kept in running.items()}
 
 
-class _Running:
-    """Mean and sum of squared deviations, merged chunk by chunk (Chan, Golub & LeVeque 1983)."""
+class Running:
+    """Means and sums of squared deviations of batches, merged chunk by chunk (Chan, Golub & LeVeque 1983).
 
-    n: int = 0
+    Args:
+        weights: of the entries in the sums ``(entries,)``; None for 1.
+    """
+
     mean: Tensor
     spread: Tensor
     eps: float
 
+    def __init__(self, weights: Tensor | None = None) -> None:
+        self.n = [0] * BATCHES
+        self._weights = weights
+
     @classmethod
-    def resume(cls, found: Moments, batch: int) -> "_Running":
-        """One batch of moments, to be added to."""
-        running = cls()
-        running.n, running.mean, running.eps = found.n // BATCHES, found.means[batch], found.eps
-        running.spread = found.variances[batch] * (running.n - 1)
+    def resume(cls, found: Moments, weights: Tensor | None = None) -> "Running":
+        """Moments, to be added to."""
+        running = cls(weights)
+        n = found.n // BATCHES
+        running.n, running.mean, running.eps = [n] * BATCHES, found.means.clone(), found.eps
+        running.spread = found.variances * (n - 1)
         return running
 
-    def add(self, values: Tensor) -> None:
-        count = len(values)
-        self.eps = torch.finfo(values.dtype).eps
+    def add(self, values: Tensor, first: int) -> None:
+        """Adds replicates ``(count, batches, entries)`` to as many batches, from the ``first`` on."""
+        count, width, entries = values.shape
+        if not any(self.n):
+            self.eps = torch.finfo(values.dtype).eps
+            self.mean = values.new_zeros(BATCHES, entries, dtype=torch.float64)
+            self.spread = values.new_zeros(BATCHES, dtype=torch.float64)
+        batches, before = slice(first, first + width), self.n[first]
         mean = values.mean(0, dtype=torch.float64)
-        spread = (values - mean.to(values.dtype)).square().sum(dtype=torch.float64)
-        if self.n == 0:
-            self.n, self.mean, self.spread = count, mean, spread
-            return
-        gap, total = mean - self.mean, self.n + count
-        self.mean = self.mean + gap * (count / total)
-        self.spread = self.spread + spread + gap.square().sum() * (self.n * count / total)
-        self.n = total
+        spread = self._total((values - mean.to(values.dtype)).square_().sum(0))
+        gap, total = mean - self.mean[batches], before + count
+        self.mean[batches] += gap * (count / total)
+        if before:
+            spread += self._total(gap.square_()) * (before * count / total)
+        self.spread[batches] += spread
+        self.n[batches] = [total] * width
+
+    def _total(self, squares: Tensor) -> Tensor:
+        """The sum over entries ``(batches, entries)``."""
+        weighted = squares if self._weights is None else squares * self._weights
+        return weighted.sum(-1, dtype=torch.float64)
+
+    def moments(self) -> Moments:
+        """The moments of all of them; every batch has as many as the others."""
+        return Moments(sum(self.n), self.mean, self.spread / (self.n[0] - 1), self.eps)
 
 
-def _moments(batches: list[_Running]) -> Moments:
-    return Moments(
-        sum(batch.n for batch in batches),
-        torch.stack([batch.mean for batch in batches]),
-        torch.stack([batch.spread / (batch.n - 1) for batch in batches]),
-        batches[0].eps,
-    )
+# beyond this, buffers leave the caches of a CPU and more replicates at once gain nothing
+ENOUGH = 2**28
 
 
-def chunk_size(working_set: int, budget: int) -> int:
-    """How many replicates of this many bytes fit into the budget; at least one."""
+def chunk_size(working_set: int, budget: int, device: torch.device) -> int:
+    """How many replicates of this many bytes fit into the budget; at least one.
+
+    Args:
+        working_set: bytes of one replicate.
+        budget: bytes in all; 0 takes a quarter of what is free, rounded down to a power of two, and on a CPU
+            256 MiB at most.
+        device: that they are on.
+    """
+    if not budget:
+        quarter = max(free(device) // 4, 1)
+        budget = 2 ** (quarter.bit_length() - 1)
+        budget = budget if device.type == "cuda" else min(budget, ENOUGH)
     return max(1, budget // max(working_set, 1))
 
 

@@ -15,6 +15,7 @@ from estbench.measure import _trajectory
 from estbench.measure._comparison import Comparison, relative_half_width
 from estbench.measure._drawing import Drawing, Reference, kept, loaded
 from estbench.measure._groups import DEFAULT, Groups, Parameters, children
+from estbench.measure._layers import by_layers
 from estbench.measure._minibatch_variance import MinibatchVariance
 from estbench.measure._moments import Moments
 from estbench.measure._points import Point
@@ -45,7 +46,7 @@ class Gradient(Measure):
         precision: half the width of the variance's interval, over the variance, at which replicates are enough in
             every group; they double until then. 0 takes ``replicates`` as they are.
         max_replicates: how many there are at most, where a precision is asked for.
-        budget: bytes of memory for the replicates in flight.
+        budget: bytes of memory for the replicates in flight; 0 finds it from what is free.
     """
 
     budgets = ("replicates", "max_replicates")
@@ -61,7 +62,7 @@ class Gradient(Measure):
         minibatches: int = 0,
         precision: float = 0.0,
         max_replicates: int = 2**16,
-        budget: int = 2**24,
+        budget: int = 0,
     ) -> None:
         _check(replicates, reference_replicates, after, points, minibatches, precision)
         self._drawing = Drawing(Replication(replicates, precision, max_replicates), budget)
@@ -91,7 +92,8 @@ class Gradient(Measure):
     ) -> Iterator[Row]:
         """The rows of a point; ``found`` holds earlier moments and takes the new ones."""
         place = (point.name, key, bench.cell)
-        for variables in self._groups.variables(bench, point):
+        wanted = self._groups.variables(bench, point)
+        for variables in by_layers(bench, wanted, estimator):
             drawn = self._drawing.draw(bench, variables, estimator, ("estimate", *place), found)
             found |= drawn.parts
             reference = self._reference.parts(bench, variables, estimator.bound)
@@ -100,6 +102,7 @@ class Gradient(Measure):
                 yield from _figures(group, own, truth.get(group))
                 yield from self._narrow(group, own)
             yield Row(f"chunk/{variables.name}", *_exactly(drawn.chunk))
+        for variables in wanted:
             if isinstance(variables, Parameters):
                 yield from self._minibatches.rows(bench, variables, estimator, ("minibatches", *place))
         yield Row("evaluations", *_exactly(point.evaluations(estimator)))
