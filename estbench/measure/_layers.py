@@ -203,7 +203,9 @@ class _Trial:
         still = {name: torch.zeros_like(node.logits) for name, node in nodes.items()}
         moved = {name: shift.clone() for name, shift in still.items()}
         for shift in moved.values():
-            shift[0] = 10 * torch.arange(shift[0].numel(), dtype=shift.dtype, device=shift.device).cos().view_as(shift[0])
+            shift[0] = 10 * torch.arange(shift[0].numel(), dtype=shift.dtype, device=shift.device).cos().view_as(
+                shift[0]
+            )
 
         def others(shifts: dict[str, Tensor]) -> Tensor:
             found = self._seeded(0, lambda: grad(lambda s: self.estimator(shifted(program, s)))(shifts))

@@ -83,7 +83,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _checks() -> Iterator[Check]:
-    for function in (*contract.CHECKS, *state.CHECKS, statistical.broadcast, statistical.devices):
+    for function in (*contract.CHECKS, *state.CHECKS, statistical.broadcast, statistical.devices, statistical.examples):
         yield Check(function.__name__, function)
     for recipe in RECIPES:
         for of_recipe in (statistical.unbiased, statistical.value):

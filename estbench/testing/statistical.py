@@ -21,8 +21,8 @@ from estbench.testing.verdict import Fault, Inapplicable
 
 # what two samples are compared by
 PAIR = 2**13
-# one of each for every net, and broadcast, target, devices
-ALPHA = FALSE_ALARMS / (2 * len(RECIPES) + 3)
+# one of each for every net, and broadcast, target, devices, examples
+ALPHA = FALSE_ALARMS / (2 * len(RECIPES) + 4)
 
 
 def _study(subject: Subject, recipe: Recipe) -> Study:
@@ -127,6 +127,34 @@ def devices(subject: Subject) -> str:
         for recipe in subject.applicable()
     ]
     return _compare(subject, trials, "CPU and CUDA have different gradients")
+
+
+def examples(subject: Subject) -> str:
+    """Unless it declares that it couples examples, gradients of different examples are uncorrelated."""
+    if subject.declared.couples_examples:
+        raise Inapplicable("it declares that it couples the examples of a batch")
+    recipes = list(subject.applicable())
+    least = 1.0
+    for recipe in recipes:
+        p = _correlation_p(subject, recipe)
+        if p < ALPHA / len(recipes):
+            raise Fault(f"gradients of different examples are correlated: p = {p:.1g} ({recipe.name})")
+        least = min(least, p)
+    return f"least p = {least:.2g} of {len(recipes)}"
+
+
+def _correlation_p(subject: Subject, recipe: Recipe) -> float:
+    """The p-value of no correlation between two examples' gradients for the logits, by Bonferroni over all pairs."""
+    bench = subject.bench(recipe)
+    shapes = [shift.shape for name, shift in bench.model.named_parameters() if name.startswith("logits.")]
+    with subject.seeded(14):
+        drawn = torch.cat([gradients for _, gradients in replicates(bench, PAIR)]).double()
+    by_layer = drawn[:, : sum(shape.numel() for shape in shapes)].split([shape.numel() for shape in shapes], 1)
+    pairs = [layer.unflatten(1, shape).flatten(2) for layer, shape in zip(by_layer, shapes, strict=True)]
+    one, other = (torch.cat([pair[:, example] for pair in pairs], 1) for example in range(2))
+    one, other = ((x - x.mean(0)) / x.std(0).clamp_min(1e-12) for x in (one, other))
+    z = (one.T @ other).abs().max().item() / PAIR**0.5
+    return min(1.0, float(2 * norm.sf(z)) * one.shape[1] * other.shape[1])
 
 
 class _Pair(NamedTuple):
