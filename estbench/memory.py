@@ -25,7 +25,7 @@ def reuse() -> bool:
     except (AttributeError, OSError):
         return False
     asked = ((_MMAP_THRESHOLD, 2**25), (_TRIM_THRESHOLD, 2**30), (_TOP_PAD, 2**26))
-    return all([bool(mallopt(option, value)) for option, value in asked])
+    return all(bool(mallopt(option, value)) for option, value in asked)
 
 
 def free(device: torch.device) -> int:

@@ -64,7 +64,7 @@ SMALL = {"units": 4, "batch_size": 20}
 @pytest.mark.parametrize("name", ["gumbel_softmax", "rloo"])
 @pytest.mark.parametrize("options", [{}, {"kl": "analytic"}, {"latents": "categorical", "classes": 3}], ids=str)
 def test_the_mean_by_layers_is_that_of_the_gradients_themselves(hidden, name, options):
-    """With the same noise the mean gradient for the encoder by layers is that of parameter gradients, batch by batch."""
+    """With the same noise the encoder's mean gradient by layers is that of parameter gradients, batch by batch."""
     where, estimator = bench("vae", **SMALL, **options, hidden=hidden), load_estimator(name).double()
     general, [layered] = ways(where, estimator)
     assert isinstance(layered, Layered)
@@ -76,7 +76,7 @@ def test_the_mean_by_layers_is_that_of_the_gradients_themselves(hidden, name, op
 @pytest.mark.parametrize("hidden", ["", "6 5"])
 @pytest.mark.parametrize("name", ["gumbel_softmax", "disarm"])
 def test_the_variance_by_layers_is_that_of_the_gradients_themselves(hidden, name):
-    """Both ways agree on the variance of the encoder's gradient within their intervals, and by layers it is narrower."""
+    """Both ways agree on the variance of the encoder's gradient within their intervals; by layers it is narrower."""
     where, estimator = bench("vae", **SMALL, hidden=hidden), load_estimator(name).double()
     general, [layered] = ways(where, estimator)
     one, other = (found(way, estimator, 128 * BATCHES, 1024)["encoder"].variances for way in (general, layered))
@@ -118,7 +118,7 @@ def test_estimators_that_couple_examples_take_the_general_way():
 
 
 def test_estimators_that_declare_to_couple_examples_take_the_general_way():
-    """Noise that is shared by the examples, once declared, is measured with the covariances that layers alone would miss."""
+    """Noise that the examples share, once declared, is measured with the covariances that layers alone would miss."""
     shared = discover("estimator", (str(WRONG / "shared_noise.py"),))["shared_noise"].load()
     declared = type("Declared", (shared,), {"couples_examples": True})
     where = bench("vae", **SMALL)

@@ -93,7 +93,7 @@ class Layered(Variables):
     def gradient(self, objective: Objective, program: Callable[[], Program]) -> Callable[[], Gradients]:
         """One gradient with respect to a shift of the logits, and what it is for the layers' outputs."""
         logits = self.point.logit_gradient(objective, program())
-        nodes = {part: node for part, node in zip(Logits(self.point).parts, self.point.nodes().values(), strict=True)}
+        nodes = dict(zip(Logits(self.point).parts, self.point.nodes().values(), strict=True))
 
         def gradient() -> Gradients:
             found = logits()
