@@ -100,13 +100,13 @@ def main():
     options = parser.parse_args()
     if importlib.util.find_spec("storch") is None:
         sys.exit("storchastic is not installed in this environment, so there is nothing to compare with")
-    print("threads  estimator       gradient [95 %]       step [95 %]           step by hand [95 %]")  # noqa: T201
+    print("threads  estimator       gradient [95 %]       step [95 %]           step by hand [95 %]")
     for threads in options.threads:
         torch.set_num_threads(threads)
         for name in NAMES:
             found = compare(name, step.images(), options.blocks, options.seconds)
             columns = "  ".join(f"{value:5.2f} [{low:5.2f}, {high:5.2f}]" for value, low, high in found)
-            print(f"{threads:7}  {name:15} {columns}", flush=True)  # noqa: T201
+            print(f"{threads:7}  {name:15} {columns}", flush=True)
 
 
 if __name__ == "__main__":

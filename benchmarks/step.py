@@ -85,13 +85,13 @@ def main():
     parser.add_argument("--blocks", type=int, default=21)
     parser.add_argument("--seconds", type=float, default=0.1, help="shortest time for which each side runs in a block")
     options = parser.parse_args()
-    print("threads  estimator       step over by hand [95 %]   ms    ms at the peak")  # noqa: T201
+    print("threads  estimator       step over by hand [95 %]   ms    ms at the peak")
     for threads in options.threads:
         torch.set_num_threads(threads)
         for name in LOSSES:
             ratio, low, high, took, least = compare(name, options.blocks, options.seconds)
             line = f"{threads:7}  {name:15} {ratio:6.3f} [{low:.3f}, {high:.3f}] {took:11.2f} {least:12.2f}"
-            print(line, flush=True)  # noqa: T201
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import grad, grad_and_value
 
 from estbench.networks import with_parameters
+from estbench.transforms import transformed
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ def derivative(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor
     Both can be differentiated with respect to what the function reads, parameters of the estimator for instance,
     where gradients are enabled; ``at`` counts as a constant.
     """
-    if _transformed():
+    if transformed():
 
         def total(at: Tensor) -> tuple[Tensor, Tensor]:
             each = function(at)
@@ -48,7 +49,7 @@ def parameter_derivative(
         parameters: by their names in the module.
         function: returns a scalar, and what else it found.
     """
-    if _transformed():
+    if transformed():
         with torch.no_grad():
             return grad(lambda own: with_parameters(module, own, function), has_aux=True)(dict(parameters))
     with torch.enable_grad():
@@ -65,8 +66,3 @@ def _slopes(values: Tensor, inputs: Sequence[Tensor], *, differentiable: bool) -
     return torch.autograd.grad(
         values, inputs, ones, create_graph=differentiable, allow_unused=True, materialize_grads=True
     )
-
-
-def _transformed() -> bool:
-    """Whether this runs under a transform of ``torch.func``."""
-    return torch._C._are_functorch_transforms_active()  # noqa: SLF001  (torch has no public way to ask)

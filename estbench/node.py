@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
+from estbench.transforms import transformed
+
 # torch's default threshold of 20 costs nine digits in float64
 softplus = partial(F.softplus, threshold=40.0)
 
@@ -201,8 +203,8 @@ class Bernoulli(Node):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of bits, summed over the units."""
-        if value.shape == self.logits.shape[-value.ndim :]:
-            # fused, and with a backward pass of a third of the time
+        if value.shape == self.logits.shape[-value.ndim :] and not transformed():
+            # fused, and with a backward pass of a third of the time; but slow under transforms
             value = value.expand_as(self.logits)
             return -F.binary_cross_entropy_with_logits(self.logits, value, reduction="none").sum(-1)
         # a softplus for each logit, not for each value

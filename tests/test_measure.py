@@ -52,9 +52,9 @@ def test_streamed_moments_are_those_of_all_replicates_together(chunk):
 def test_a_chunk_is_as_large_as_the_budget_allows_and_never_empty():
     """Memory bounds how many replicates are in flight; one always is."""
     cpu = torch.device("cpu")
-    assert chunk_size(10, 100, cpu) == 10
+    assert chunk_size(10, 100, cpu) == 8
     assert chunk_size(1000, 100, cpu) == 1
-    assert 2**10 <= chunk_size(2**18, 0, cpu) * 2**10 <= 2**20
+    assert 1 <= chunk_size(2**18, 0, cpu) <= 2**9
     assert working_set(lambda: {"logits": torch.zeros(100) + 1}) >= 800
 
 

@@ -9,11 +9,14 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from estbench.measure._graph import recorded
 from estbench.memory import free
 
 Gradients: TypeAlias = dict[str, Tensor]
 
 BATCHES = 32
+# calls by which a graph has saved the time that it takes to record it
+WORTHWHILE = 40
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,15 @@ def moments(
     wide = chunk >= 2 * BATCHES
     length, width = (chunk // BATCHES, BATCHES) if wide else (chunk, 1)
     many = vmap(lambda _: gradient(), randomness="different")
+    calls = -(-(per_batch - start) // length) * (BATCHES // width)
+    graph = recorded(many, torch.empty(length * width), range(2)) if sow and calls >= WORTHWHILE else None
     while start < per_batch:
         count = min(length - start % length, per_batch - start)
         for first in range(0, BATCHES, width):
             if sow:
                 sow(first, start)
-            for group, values in many(torch.empty(count * width)).items():
+            taken = graph if graph and count == length else many
+            for group, values in taken(torch.empty(count * width)).items():
                 kept = running.setdefault(group, Running((weights or {}).get(group)))
                 kept.add(values.detach().reshape(count, width, -1), first)
         start += count
@@ -133,23 +139,24 @@ class Running:
 
 
 # beyond this, buffers leave the caches of a CPU and more replicates at once gain nothing
-ENOUGH = 2**28
+ENOUGH = 2**27
 
 
 def chunk_size(working_set: int, budget: int, device: torch.device) -> int:
-    """How many replicates of this many bytes fit into the budget; at least one.
+    """The largest power of two of replicates of this many bytes that fit into the budget; at least one.
 
     Args:
         working_set: bytes of one replicate.
         budget: bytes in all; 0 takes a quarter of what is free, rounded down to a power of two, and on a CPU
-            256 MiB at most.
+            128 MiB at most.
         device: that they are on.
     """
     if not budget:
         quarter = max(free(device) // 4, 1)
         budget = 2 ** (quarter.bit_length() - 1)
         budget = budget if device.type == "cuda" else min(budget, ENOUGH)
-    return max(1, budget // max(working_set, 1))
+    # a power of two, so that chunks divide the usual numbers of replicates
+    return 2 ** (max(1, budget // max(working_set, 1)).bit_length() - 1)
 
 
 class _Tally(TorchDispatchMode):
