@@ -8,7 +8,7 @@ seen their last use take the next result.
 
 import operator
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, fx
@@ -18,7 +18,7 @@ Function: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
 
 aten = torch.ops.aten
 
-# relative difference that another order of the same sums explains
+# relative difference that rounding explains
 ROUNDING = 1e-4
 
 
@@ -57,12 +57,19 @@ def lean(module: fx.GraphModule, example: Tensor) -> None:
     _Recording(module).run(example)
     _fold(module)
     module.graph.eliminate_dead_code()
-    _join_biases(module)
-    _Recording(module).run(example)
     _reuse_buffers(module)
     for node in module.graph.nodes:
         node.meta.clear()
     module.recompile()
+
+
+class _Layout(NamedTuple):
+    """How a tensor lies in memory."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+    dense: bool
 
 
 class _Recording(fx.Interpreter):
@@ -73,7 +80,7 @@ class _Recording(fx.Interpreter):
         storages = {_storage(self.env[source]): source.meta["owner"] for source in n.all_input_nodes}
         n.meta["owner"] = next((storages[s] for s in _storages(value) if s in storages), n)
         if isinstance(value, Tensor):
-            n.meta["layout"] = (tuple(value.shape), value.dtype, value.device, value.is_contiguous())
+            n.meta["layout"] = _Layout(tuple(value.shape), value.dtype, value.device, value.is_contiguous())
         return value
 
 
@@ -103,9 +110,9 @@ def _fold(module: fx.GraphModule) -> None:
         if node.op == "get_attr":
             values[node] = getattr(module, node.target)
         elif node.target in (aten.ones_like.default, aten.zeros_like.default):
-            shape, dtype, device, _ = node.meta["layout"]
+            layout = node.meta["layout"]
             make = torch.ones if node.target is aten.ones_like.default else torch.zeros
-            values[node] = make(shape, dtype=dtype, device=device)
+            values[node] = make(layout.shape, dtype=layout.dtype, device=layout.device)
         elif _fixed(node) and all(source in values for source in node.all_input_nodes):
             args, kwargs = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
             values[node] = node.target(*args, **kwargs)
@@ -114,66 +121,42 @@ def _fold(module: fx.GraphModule) -> None:
             continue
         module.register_buffer(f"folded{index}", value)
         with module.graph.inserting_before(node):
-            node.replace_all_uses_with(module.graph.get_attr(f"folded{index}"))
-
-
-def _join_biases(module: fx.GraphModule) -> None:
-    """Has a matrix product add the bias that is added to it."""
-    for node in module.graph.nodes:
-        product = _biased(module, node)
-        if product is None:
-            continue
-        bias, view, matrices = product
-        with module.graph.inserting_before(node):
-            joined = module.graph.call_function(aten.addmm.default, (bias, *matrices))
-            node.replace_all_uses_with(module.graph.call_function(aten.view.default, (joined, view)))
-    module.graph.eliminate_dead_code()
-
-
-def _biased(module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, Any, tuple[Any, ...]] | None:
-    """The bias, the shape and the factors where a node adds a constant vector to a product that has no other use."""
-    if node.target is not aten.add.Tensor or node.kwargs:
-        return None
-    for bias, view in (node.args, node.args[::-1]):
-        if not (isinstance(view, fx.Node) and view.target is aten._unsafe_view.default and len(view.users) == 1):  # noqa: SLF001
-            continue
-        product: Any = view.args[0]
-        if product.target is not aten.mm.default or len(product.users) > 1 or not isinstance(bias, fx.Node):
-            continue
-        if bias.op == "get_attr" and getattr(module, str(bias.target)).ndim == 1:
-            return bias, view.args[1], product.args
-    return None
+            constant = module.graph.get_attr(f"folded{index}")
+        constant.meta.update(node.meta, owner=constant)
+        node.replace_all_uses_with(constant)
 
 
 def _reuse_buffers(module: fx.GraphModule) -> None:
     """Has elementwise operations write into a buffer that has seen its last use."""
     order = {node: index for index, node in enumerate(module.graph.nodes)}
-    owner = {node: node.meta.get("owner", node) for node in order}
+    owner = {node: node.meta["owner"] for node in order}
     last: dict[fx.Node, int] = {}
     for node, index in order.items():
         for source in node.all_input_nodes:
             last[owner[source]] = index
     for node, index in order.items():
-        target = _in_place(node)
-        if target is None:
-            continue
-        memory = owner[node.args[0]]
-        elsewhere = [owner[source] for source in node.all_input_nodes if source is not node.args[0]]
-        if memory.op != "call_function" or last[memory] != index or memory in elsewhere:
-            continue
-        node.target = target
-        last[memory] = last.get(node, index)
-        owner = {each: memory if own is node else own for each, own in owner.items()}
+        written = _writing(node)
+        for source in node.all_input_nodes if written else ():
+            memory = owner[source]
+            others = [owner[other] for other in node.all_input_nodes if other is not source]
+            free = memory.op == "call_function" and last[memory] == index and memory not in others
+            if free and source.meta.get("layout") == node.meta["layout"] and source.meta["layout"].dense:
+                node.target, node.kwargs = written[0], {**node.kwargs, written[1]: source}
+                last[memory] = last.get(node, index)
+                owner = {each: memory if own is node else own for each, own in owner.items()}
+                break
 
 
-def _in_place(node: fx.Node) -> Any:
-    """The operation that writes into its first argument, if there is one and the result fits there."""
-    target, first = node.target, node.args[0] if node.args else None
+def _writing(node: fx.Node) -> tuple[Any, str] | None:
+    """For an elementwise operation, the one that writes its result where it is told, and the name of that argument."""
+    target = node.target
     if not isinstance(target, torch._ops.OpOverload) or torch.Tag.pointwise not in target.tags:  # noqa: SLF001
         return None
-    packet = getattr(aten, f"{target._schema.name.partition('::')[2]}_", None)  # noqa: SLF001
-    name = target._overloadname  # noqa: SLF001
-    fits = (
-        isinstance(first, fx.Node) and first.meta.get("layout") == node.meta.get("layout") and first.meta["layout"][3]
-    )
-    return getattr(packet, name) if fits and packet is not None and name in packet.overloads() else None
+    packet = getattr(aten, target._schema.name.partition("::")[2])  # noqa: SLF001
+    takes = [(argument.name, str(argument.type)) for argument in target._schema.arguments]  # noqa: SLF001
+    for overload in (getattr(packet, name) for name in packet.overloads()):
+        arguments = overload._schema.arguments  # noqa: SLF001
+        outs = [argument.name for argument in arguments if argument.is_out]
+        if len(outs) == 1 and [(a.name, str(a.type)) for a in arguments if not a.is_out] == takes:
+            return overload, outs[0]
+    return None
