@@ -84,11 +84,8 @@ class Case:
         gradient = variables.gradient(self.estimator, variables.point.program)
         chunk = chunk_size(working_set(gradient), 0, CPU)
 
-        def sow(batch, start):
-            torch.manual_seed(1000 * batch + start)
-
         return torch.no_grad()(
-            lambda: variables.grouped(moments(gradient, self.replicates, chunk, sow, None, variables.weights))
+            lambda: variables.grouped(moments(gradient, self.replicates, chunk, weights=variables.weights))
         )
 
     def loop(self):

@@ -203,12 +203,14 @@ class Bernoulli(Node):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of bits, summed over the units."""
-        if value.shape == self.logits.shape[-value.ndim :] and not transformed():
-            # fused, and with a backward pass of a third of the time; but slow under transforms
-            value = value.expand_as(self.logits)
-            return -F.binary_cross_entropy_with_logits(self.logits, value, reduction="none").sum(-1)
-        # a softplus for each logit, not for each value
-        return (value * self.logits - softplus(self.logits)).sum(-1)
+        if value.shape != self.logits.shape[-value.ndim :]:
+            # a softplus for each logit, not for each value
+            return (value * self.logits - softplus(self.logits)).sum(-1)
+        if transformed():
+            return -torch.addcmul(softplus(self.logits), value, self.logits, value=-1).sum(-1)
+        # fused, and with a backward pass of a third of the time; but slow under transforms
+        value = value.expand_as(self.logits)
+        return -F.binary_cross_entropy_with_logits(self.logits, value, reduction="none").sum(-1)
 
     def sample(self) -> Tensor:
         """Bits, in the shape of the logits."""

@@ -5,6 +5,7 @@ from torch import nn
 from torch.func import vmap
 
 from estbench.measure._graph import recorded
+from estbench.measure._replicates import Replicates
 
 EXAMPLE = torch.empty(6)
 
@@ -17,19 +18,17 @@ def draws(function):
 def same(function):
     """What a function and its graph give at a seed that the graph was not tried at."""
     with torch.no_grad():
-        graph = recorded(function, EXAMPLE, range(2))
+        graph = recorded(function, EXAMPLE, 0)
         assert graph is not None
-        results = []
-        for each in (function, graph, graph):
-            torch.manual_seed(77)
-            results.append(each(EXAMPLE)["g"])
+        torch.manual_seed(77)
+        results = [function(EXAMPLE)["g"], graph(77)["g"], graph(77)["g"]]
     torch.testing.assert_close(results[1], results[2], rtol=0, atol=0)
     torch.testing.assert_close(results[0], results[1])
     return graph
 
 
 def operations(graph):
-    return [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+    return [str(node.target) for node in graph._module.graph.nodes if node.op == "call_function"]
 
 
 def test_a_graph_gives_what_the_function_gives_at_every_call():
@@ -88,10 +87,28 @@ def test_functions_that_are_more_than_their_operations_have_no_graph(spoiled):
         return x if x.sum() > 1 else -x
 
     with torch.no_grad():
-        assert recorded(draws(function), EXAMPLE, range(2)) is None
+        assert recorded(draws(function), EXAMPLE, 0) is None
 
 
 def test_results_that_are_not_finite_have_no_graph():
     """What cannot be compared is not trusted."""
     with torch.no_grad():
-        assert recorded(draws(lambda: torch.rand(3) * float("nan")), EXAMPLE, range(2)) is None
+        assert recorded(draws(lambda: torch.rand(3) * float("nan")), EXAMPLE, 0) is None
+
+
+def test_chunks_are_the_same_side_by_side_and_one_after_the_other():
+    """Whatever the number of threads, chunks by graph are those by vmap at the same seeds, in order."""
+    layer = nn.Linear(4, 3).requires_grad_(False)
+
+    def function():
+        return {"g": layer(torch.rand(4)).sigmoid() + torch.randn(3) + torch.bernoulli(torch.full((3,), 0.3))}
+
+    before, found = torch.get_num_threads(), []
+    for threads, chunks in ((1, 1), (1, 1000), (3, 1000)):
+        torch.set_num_threads(threads)
+        with torch.no_grad(), Replicates(function, 6, chunks, 8) as source:
+            found.append(torch.stack([drawn["g"] for drawn in source.draw(6, range(8))]))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    for other in found[1:]:
+        torch.testing.assert_close(found[0], other)

@@ -26,6 +26,10 @@ class BatchBaseline(ScoreFunction):
         return (cost.sum(-1, keepdim=True) - cost) / (cost.shape[-1] - 1)
 
 
+def seeds(batch, start):
+    return 1000 * batch + start
+
+
 def bench(name, **options):
     task = load_task(name, **options)
     return Bench(task, 0, torch.device("cpu"), torch.float64, functools.partial(load_estimator, "rloo"), None)
@@ -53,8 +57,7 @@ def found(variables, estimator, replicates, chunk=64):
     """Moments by group; the same noise whatever the variables are."""
     with torch.no_grad():
         gradient = variables.gradient(estimator, variables.point.program)
-        sow = lambda batch, start: torch.manual_seed(1000 * batch + start)  # noqa: E731
-        return variables.grouped(moments(gradient, replicates, chunk, sow, weights=variables.weights))
+        return variables.grouped(moments(gradient, replicates, chunk, seeds, weights=variables.weights))
 
 
 SMALL = {"units": 4, "batch_size": 20}
@@ -98,10 +101,9 @@ def test_the_variance_by_layers_is_the_sum_over_examples():
     logits = Logits(layered.point)
     with torch.no_grad():
         gradient = logits.gradient(estimator, layered.point.program)
-        sow = lambda batch, start: torch.manual_seed(1000 * batch + start)  # noqa: E731
         for batch in range(BATCHES):
             for start in range(2):
-                sow(batch, start)
+                torch.manual_seed(seeds(batch, start))
                 drawn.append(torch.vmap(lambda _: gradient()["logits"], randomness="different")(torch.empty(1))[0])
     again = found(layered, estimator, 2 * BATCHES, chunk=1)["encoder"]
     deltas = torch.stack(drawn).reshape(BATCHES, 2, 3, 4)

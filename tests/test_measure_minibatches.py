@@ -9,6 +9,7 @@ from torch import nn
 
 from estbench import load_estimator, load_task
 from estbench.measure._minibatch_variance import halves
+from estbench.measure._moments import fresh
 from estbench.measure.base import Bench
 from estbench.measure.gradient import Gradient
 from estbench.node import Bernoulli
@@ -105,7 +106,7 @@ def test_the_parts_are_unbiased_even_where_there_is_no_variance_of_the_minibatch
             lambda _: (torch.randn(3),),
             64,
             chunk=1,
-            sow=lambda *_: None,
+            seeds=fresh,
         )["encoder"]
         sums.append([row.value for row in found.rows("encoder")][:3])
     means, errors = torch.tensor(sums).mean(0), torch.tensor(sums).std(0) / 100**0.5

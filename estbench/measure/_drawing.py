@@ -63,9 +63,9 @@ class Drawing:
             gradient = variables.gradient(estimator, variables.point.program)
             bench.sow(*stream)
             chunk = chunk_size(working_set(gradient), self.budget, bench.device)
-            sow = functools.partial(bench.sow, *stream)
+            seeds = functools.partial(bench.stream, *stream)
             found = self.replication.draw(
-                lambda goal, have: moments(gradient, goal, chunk, sow, have, variables.weights),
+                lambda goal, have: moments(gradient, goal, chunk, seeds, have, variables.weights),
                 lambda have: variables.grouped(have).values(),
                 known if len(known) == len(variables.parts) else NOTHING,
             )

@@ -1,4 +1,4 @@
-"""Graphs: a vectorised function recorded as a graph of operations, made lean, and replayed.
+"""Graphs: a vectorised function recorded as a list of operations, made lean, and replayed.
 
 Under ``torch.func.vmap`` every operation costs some 50 microseconds in Python, which is more than the operation where
 chunks are small enough for the caches. A recorded graph has none of that. What is the same in every call is computed
@@ -7,12 +7,13 @@ seen their last use take the next result.
 """
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 Function: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
 
@@ -22,45 +23,49 @@ aten = torch.ops.aten
 ROUNDING = 1e-4
 
 
-def recorded(function: Function, example: Tensor, seeds: Iterable[int]) -> Function | None:
-    """The same function, replayed from a graph.
+class Graph:
+    """A function of a seed, replayed.
+
+    Args:
+        module: the graph.
+        example: what it is called with.
+        concurrent: whether it takes a generator of its own, so that several threads may call it at once.
+    """
+
+    def __init__(self, module: fx.GraphModule, example: Tensor, *, concurrent: bool) -> None:
+        self._module, self._example, self.concurrent = module, example, concurrent
+
+    @torch.no_grad()
+    def __call__(self, seed: int) -> dict[str, Tensor]:
+        """The results at a seed."""
+        if self.concurrent:
+            return self._module(self._example, torch.Generator().manual_seed(seed))
+        torch.manual_seed(seed)
+        return self._module(self._example)
+
+
+def recorded(function: Function, example: Tensor, seed: int) -> Graph | None:
+    """A function of random numbers as a graph.
 
     Args:
         function: of a tensor of which the shape alone matters; may draw random numbers from torch's generators.
         example: the tensor.
-        seeds: at which the graph must give what the function gives.
+        seed: at which the graph must give what the function gives.
 
     Returns:
-        The function, for tensors of the example's shape; None if there is no graph of it, since it looks at values or
-        draws random numbers from elsewhere.
+        The graph; None if there is none, since the function looks at values or draws random numbers from elsewhere.
     """
     try:
-        module = make_fx(function)(example)
-        lean(module, example)
-        same = all(_same(function, module, example, seed) for seed in seeds)
+        recording = _Recording(example)
+        with recording:
+            results = function(example)
+        graph = recording.graph(results)
+        torch.manual_seed(seed)
+        expected, found = function(example), graph(seed)
+        same = all(bool((found[name] - x).norm() <= ROUNDING * x.norm()) for name, x in expected.items())
     except Exception:  # noqa: BLE001  (a plugin may do anything, and without a graph all goes on as before)
         return None
-    return module if same else None
-
-
-def _same(function: Function, module: Function, example: Tensor, seed: int) -> bool:
-    results = []
-    for each in (function, module):
-        torch.manual_seed(seed)
-        results.append(each(example))
-    one, other = results
-    return all(bool((one[name] - other[name]).norm() <= ROUNDING * one[name].norm()) for name in one)
-
-
-def lean(module: fx.GraphModule, example: Tensor) -> None:
-    """Rewrites a graph so that it computes the same in fewer passes over memory."""
-    _Recording(module).run(example)
-    _fold(module)
-    module.graph.eliminate_dead_code()
-    _reuse_buffers(module)
-    for node in module.graph.nodes:
-        node.meta.clear()
-    module.recompile()
+    return graph if same else None
 
 
 class _Layout(NamedTuple):
@@ -72,26 +77,81 @@ class _Layout(NamedTuple):
     dense: bool
 
 
-class _Recording(fx.Interpreter):
-    """Runs a graph and notes about each node its value's layout, and the node that owns its memory."""
+class _Recording(TorchDispatchMode):
+    """Notes operations as nodes of a graph, each with the layout of its result and the node that owns its memory.
 
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        storages = {_storage(self.env[source]): source.meta["owner"] for source in n.all_input_nodes}
-        n.meta["owner"] = next((storages[s] for s in _storages(value) if s in storages), n)
-        if isinstance(value, Tensor):
-            n.meta["layout"] = _Layout(tuple(value.shape), value.dtype, value.device, value.is_contiguous())
-        return value
+    Args:
+        example: what the recorded function is called with.
+    """
+
+    def __init__(self, example: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._graph, self._root, self._example = fx.Graph(), torch.nn.Module(), example
+        self._nodes: dict[int, fx.Node] = {}
+        # as long as they live, no other tensor has their identity
+        self._alive: list[Any] = []
+        self._keep(self._graph.placeholder("example"), example, None)
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        given = [self._node(tensor) for tensor in _tensors((args, kwargs))]
+        owners = {_storage(tensor): self._node(tensor).meta["owner"] for tensor in _tensors((args, kwargs))}
+        result = function(*args, **kwargs)
+        self._alive += [result, *given]
+        node = self._graph.call_function(function, *tree_map(self._argument, (args, kwargs)))
+        if isinstance(result, Tensor):
+            self._keep(node, result, owners)
+        for index, part in enumerate(result if isinstance(result, (tuple, list)) else ()):
+            node.meta["owner"] = owners.get(_storage(part), node)
+            self._keep(self._graph.call_function(operator.getitem, (node, index)), part, owners)
+        return result
+
+    def _keep(self, node: fx.Node, value: Tensor, owners: dict[int, fx.Node] | None) -> None:
+        node.meta["owner"] = (owners or {}).get(_storage(value), node)
+        node.meta["layout"] = _Layout(tuple(value.shape), value.dtype, value.device, value.is_contiguous())
+        self._nodes[id(value)] = node
+
+    def _node(self, tensor: Tensor) -> fx.Node:
+        if id(tensor) not in self._nodes:
+            name = f"constant{len(self._alive)}"
+            self._root.register_buffer(name, tensor.detach())
+            self._alive.append(tensor)
+            self._keep(self._graph.get_attr(name), tensor, None)
+        return self._nodes[id(tensor)]
+
+    def _argument(self, value: Any) -> Any:
+        return self._node(value) if isinstance(value, Tensor) else value
+
+    def graph(self, results: dict[str, Tensor]) -> Graph:
+        """The graph of these results."""
+        self._graph.output(tree_map(self._argument, results))
+        lean(self._graph, self._root)
+        concurrent = _take_generator(self._graph)
+        for node in self._graph.nodes:
+            node.meta.clear()
+        return Graph(fx.GraphModule(self._root, self._graph), self._example, concurrent=concurrent)
 
 
-def _storages(value: Any) -> list[int]:
-    parts = value if isinstance(value, (tuple, list)) else [value]
-    return [_storage(part) for part in parts if isinstance(part, Tensor)]
+def _tensors(values: Any) -> Iterator[Tensor]:
+    return (value for value in tree_leaves(values) if isinstance(value, Tensor))
 
 
-def _storage(value: Any) -> int:
-    parts = value if isinstance(value, (tuple, list)) else [value]
-    return next((part.untyped_storage()._cdata for part in parts if isinstance(part, Tensor)), -1)  # noqa: SLF001
+def _storage(value: Tensor) -> int:
+    return value.untyped_storage()._cdata  # noqa: SLF001  (torch has no public name for it)
+
+
+def lean(graph: fx.Graph, root: torch.nn.Module) -> None:
+    """Rewrites a graph so that it computes the same in fewer passes over memory.
+
+    Args:
+        graph: with ``owner`` and ``layout`` noted about its nodes.
+        root: its constants; those that it comes to have are added.
+    """
+    _fold(graph, root)
+    _join_biases(graph, root)
+    _reuse_buffers(graph)
 
 
 def _fixed(node: fx.Node) -> bool:
@@ -99,16 +159,18 @@ def _fixed(node: fx.Node) -> bool:
     target = node.target
     if node.op != "call_function" or not isinstance(target, torch._ops.OpOverload):  # noqa: SLF001
         return target is operator.getitem
-    drawn = torch.Tag.nondeterministic_seeded in target.tags
-    return not (drawn or target._schema.is_mutable or target.namespace != "aten")  # noqa: SLF001
+    return not (_draws(node) or _changes(node) or target.namespace != "aten")
 
 
-def _fold(module: fx.GraphModule) -> None:
-    """Computes once what does not depend on anything that changes."""
+def _fold(graph: fx.Graph, root: torch.nn.Module) -> None:
+    """Computes once what does not depend on anything that changes, and drops what nothing depends on."""
+    changed = {source.meta["owner"] for node in graph.nodes if _changes(node) for source in node.all_input_nodes}
     values: dict[fx.Node, Any] = {}
-    for node in module.graph.nodes:
+    for node in graph.nodes:
+        if node.meta.get("owner") in changed:
+            continue
         if node.op == "get_attr":
-            values[node] = getattr(module, node.target)
+            values[node] = root.get_buffer(node.target)
         elif node.target in (aten.ones_like.default, aten.zeros_like.default):
             layout = node.meta["layout"]
             make = torch.ones if node.target is aten.ones_like.default else torch.zeros
@@ -119,24 +181,66 @@ def _fold(module: fx.GraphModule) -> None:
     for index, (node, value) in enumerate(values.items()):
         if node.op == "get_attr" or not isinstance(value, Tensor) or all(user in values for user in node.users):
             continue
-        module.register_buffer(f"folded{index}", value)
-        with module.graph.inserting_before(node):
-            constant = module.graph.get_attr(f"folded{index}")
+        root.register_buffer(f"folded{index}", value)
+        with graph.inserting_before(node):
+            constant = graph.get_attr(f"folded{index}")
         constant.meta.update(node.meta, owner=constant)
         node.replace_all_uses_with(constant)
+    graph.eliminate_dead_code()
 
 
-def _reuse_buffers(module: fx.GraphModule) -> None:
+def _changes(node: fx.Node) -> bool:
+    """Whether a node writes into one of its arguments."""
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable  # noqa: SLF001
+
+
+def _join_biases(graph: fx.Graph, root: torch.nn.Module) -> None:
+    """Has a matrix product add the bias that is added to it."""
+    for node in graph.nodes:
+        product = _biased(root, node)
+        if product is None:
+            continue
+        bias, view, matrices = product
+        with graph.inserting_before(node):
+            joined = graph.call_function(aten.addmm.default, (bias, *matrices))
+            shaped = graph.call_function(aten.view.default, (joined, view))
+        joined.meta["owner"] = joined
+        shaped.meta.update(node.meta, owner=joined)
+        for each in graph.nodes:
+            if each.meta.get("owner") is node:
+                each.meta["owner"] = joined
+        node.replace_all_uses_with(shaped)
+    graph.eliminate_dead_code()
+
+
+def _biased(root: torch.nn.Module, node: fx.Node) -> tuple[fx.Node, Any, tuple[Any, ...]] | None:
+    """The bias, the shape and the factors where a node adds a constant vector to a product that has no other use."""
+    if node.target is not aten.add.Tensor or node.kwargs:
+        return None
+    for bias, view in (node.args, node.args[::-1]):
+        if not (isinstance(view, fx.Node) and view.target is aten._unsafe_view.default and len(view.users) == 1):  # noqa: SLF001
+            continue
+        product: Any = view.args[0]
+        if product.target is not aten.mm.default or len(product.users) > 1 or not isinstance(bias, fx.Node):
+            continue
+        if bias.op == "get_attr" and root.get_buffer(str(bias.target)).ndim == 1:
+            return bias, view.args[1], product.args
+    return None
+
+
+def _reuse_buffers(graph: fx.Graph) -> None:
     """Has elementwise operations write into a buffer that has seen its last use."""
-    order = {node: index for index, node in enumerate(module.graph.nodes)}
-    owner = {node: node.meta["owner"] for node in order}
+    order = {node: index for index, node in enumerate(graph.nodes)}
+    owner = {node: node.meta.get("owner", node) for node in order}
     last: dict[fx.Node, int] = {}
     for node, index in order.items():
         for source in node.all_input_nodes:
             last[owner[source]] = index
     for node, index in order.items():
         written = _writing(node)
-        for source in node.all_input_nodes if written else ():
+        if written is None:
+            continue
+        for source in node.all_input_nodes:
             memory = owner[source]
             others = [owner[other] for other in node.all_input_nodes if other is not source]
             free = memory.op == "call_function" and last[memory] == index and memory not in others
@@ -145,6 +249,36 @@ def _reuse_buffers(module: fx.GraphModule) -> None:
                 last[memory] = last.get(node, index)
                 owner = {each: memory if own is node else own for each, own in owner.items()}
                 break
+
+
+def _take_generator(graph: fx.Graph) -> bool:
+    """Has random numbers drawn from a generator that the graph is given; whether all of them can."""
+    drawing = [node for node in graph.nodes if _draws(node)]
+    given = {node: _given_generator(node.target) for node in drawing}
+    on_cpu = all(node.meta["layout"].device.type == "cpu" for node in drawing)
+    if not on_cpu or not all(given.values()):
+        return False
+    first = next(iter(graph.nodes))
+    with graph.inserting_after(first):
+        generator = graph.placeholder("generator")
+    for node in drawing:
+        node.target, node.kwargs = given[node], {**node.kwargs, "generator": generator}
+    return True
+
+
+def _given_generator(target: Any) -> Any:
+    """The operation of the same arguments and a generator; None if there is none."""
+    takes = {argument.name for argument in target._schema.arguments} | {"generator"}  # noqa: SLF001
+    packet = getattr(aten, target._schema.name.partition("::")[2])  # noqa: SLF001
+    overloads = [getattr(packet, name) for name in packet.overloads()]
+    fitting = (o for o in overloads if {a.name for a in o._schema.arguments} == takes)  # noqa: SLF001
+    return next(fitting, None)
+
+
+def _draws(node: fx.Node) -> bool:
+    """Whether a node draws random numbers."""
+    target = node.target
+    return isinstance(target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in target.tags  # noqa: SLF001
 
 
 def _writing(node: fx.Node) -> tuple[Any, str] | None:

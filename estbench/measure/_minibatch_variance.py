@@ -18,7 +18,7 @@ from torch.func import vmap
 from estbench.estimator import Estimator
 from estbench.measure._comparison import log_mean, per_coordinate
 from estbench.measure._groups import Parameters
-from estbench.measure._moments import BATCHES, Gradients, Moments, Running, Sow, chunk_size, working_set
+from estbench.measure._moments import BATCHES, Gradients, Moments, Running, Seeds, chunk_size, working_set
 from estbench.measure.base import Bench, Row
 from estbench.stats import mean_interval
 from estbench.task import Batch
@@ -49,7 +49,7 @@ class Halves:
 
 
 def halves(
-    gradient: Callable[..., Gradients], minibatch: Callable[[int], Batch], minibatches: int, chunk: int, sow: Sow
+    gradient: Callable[..., Gradients], minibatch: Callable[[int], Batch], minibatches: int, chunk: int, seeds: Seeds
 ) -> dict[str, Halves]:
     """Moments of two estimates on each of independent minibatches.
 
@@ -58,7 +58,7 @@ def halves(
         minibatch: an independent minibatch for each number.
         minibatches: how many, rounded up to a multiple of the number of batches.
         chunk: how many are in memory at once.
-        sow: seeds the estimates of a batch from the minibatch at this index on.
+        seeds: the seed of the estimates of a batch from the minibatch at this index on.
     """
 
     def two(batch: Batch) -> tuple[Gradients, Gradients]:
@@ -71,7 +71,7 @@ def halves(
         for start in range(0, per_batch, chunk):
             numbers = range(batch * per_batch + start, batch * per_batch + min(start + chunk, per_batch))
             drawn = tuple(torch.stack(each) for each in zip(*map(minibatch, numbers), strict=True))
-            sow(batch, start)
+            torch.manual_seed(seeds(batch, start))
             for half, found in zip(running, vmap(two, randomness="different")(drawn), strict=True):
                 for part, values in found.items():
                     half.setdefault(part, Running()).add(values.detach().unsqueeze(1), batch)
@@ -124,6 +124,6 @@ class MinibatchVariance:
             bench.sow(*stream)
             needed = 2 * working_set(lambda: gradient(*variables.point.batch))
             chunk = chunk_size(needed, self.budget, bench.device)
-            found = halves(gradient, minibatch, self.minibatches, chunk, functools.partial(bench.sow, *stream))
+            found = halves(gradient, minibatch, self.minibatches, chunk, functools.partial(bench.stream, *stream))
         estimator.train()
         return found

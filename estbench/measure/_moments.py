@@ -6,17 +6,14 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from estbench.measure._graph import recorded
+from estbench.measure._replicates import Replicates
 from estbench.memory import free
 
 Gradients: TypeAlias = dict[str, Tensor]
 
 BATCHES = 32
-# calls by which a graph has saved the time that it takes to record it
-WORTHWHILE = 40
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,14 @@ class Moments:
         return cls(0, means, means.new_zeros(BATCHES), torch.finfo(gradient.dtype).eps)
 
 
-Sow: TypeAlias = Callable[[int, int], None]
+Seeds: TypeAlias = Callable[[int, int], int]
+
+
+def fresh(_batch: int, _start: int) -> int:
+    """A seed that torch's default generator gives."""
+    return int(torch.randint(2**62, ()))
+
+
 Weights: TypeAlias = Mapping[str, Tensor]
 
 
@@ -50,7 +54,7 @@ def moments(
     gradient: Callable[[], Gradients],
     replicates: int,
     chunk: int,
-    sow: Sow | None = None,
+    seeds: Seeds = fresh,
     earlier: Mapping[str, Moments] | None = None,
     weights: Weights | None = None,
 ) -> dict[str, Moments]:
@@ -59,8 +63,8 @@ def moments(
     Args:
         gradient: one estimate by group; runs under vmap.
         replicates: how many, rounded up to a multiple of the number of batches.
-        chunk: how many replicates are in memory at once.
-        sow: seeds the replicates of a batch from the one at this index on; so replicates that are added to
+        chunk: how many replicates are in memory at once; as many for every thread of torch, where there are several.
+        seeds: the seed of the replicates of a batch from the one at this index on; so replicates that are added to
             earlier ones are those of one go, wherever a chunk ends with the earlier ones.
         earlier: moments of fewer replicates that these are added to.
         weights: of the entries in the trace of the covariance, by group; 1 by default.
@@ -71,19 +75,16 @@ def moments(
     # a large chunk spans all batches, a small one is of one batch: both keep what is added up per chunk small
     wide = chunk >= 2 * BATCHES
     length, width = (chunk // BATCHES, BATCHES) if wide else (chunk, 1)
-    many = vmap(lambda _: gradient(), randomness="different")
-    calls = -(-(per_batch - start) // length) * (BATCHES // width)
-    graph = recorded(many, torch.empty(length * width), range(2)) if sow and calls >= WORTHWHILE else None
-    while start < per_batch:
-        count = min(length - start % length, per_batch - start)
-        for first in range(0, BATCHES, width):
-            if sow:
-                sow(first, start)
-            taken = graph if graph and count == length else many
-            for group, values in taken(torch.empty(count * width)).items():
-                kept = running.setdefault(group, Running((weights or {}).get(group)))
-                kept.add(values.detach().reshape(count, width, -1), first)
-        start += count
+    together = BATCHES // width
+    with Replicates(gradient, length * width, -(-(per_batch - start) // length) * together, together) as source:
+        while start < per_batch:
+            count, firsts = min(length - start % length, per_batch - start), range(0, BATCHES, width)
+            drawn = source.draw(count * width, [seeds(first, start) for first in firsts])
+            for first, found in zip(firsts, drawn, strict=True):
+                for group, values in found.items():
+                    kept = running.setdefault(group, Running((weights or {}).get(group)))
+                    kept.add(values.reshape(count, width, -1), first)
+            start += count
     return {group: kept.moments() for group, kept in running.items()}
 
 
@@ -119,9 +120,12 @@ class Running:
             self.mean = values.new_zeros(BATCHES, entries, dtype=torch.float64)
             self.spread = values.new_zeros(BATCHES, dtype=torch.float64)
         batches, before = slice(first, first + width), self.n[first]
-        mean = values.mean(0, dtype=torch.float64)
-        spread = self._total((values - mean.to(values.dtype)).square_().sum(0))
-        gap, total = mean - self.mean[batches], before + count
+        # deviations from any value nearby are small, so that their sums are exact enough in the values' own precision
+        nearby = self.mean[batches].to(values.dtype) if before else values[0]
+        deviations = values - nearby
+        mean = deviations.sum(0).double() / count
+        spread = self._total(deviations.square_().sum(0).double().addcmul_(mean, mean, value=-count).clamp_min_(0))
+        gap, total = mean + nearby.double() - self.mean[batches], before + count
         self.mean[batches] += gap * (count / total)
         if before:
             spread += self._total(gap.square_()) * (before * count / total)
