@@ -4,6 +4,7 @@ Each abstract family owns ``forward``; a plugin fills in its hooks and overrides
 """
 
 import abc
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
@@ -96,7 +97,8 @@ def inject(node: Node, gradient: Tensor) -> Tensor:
     extra = gradient.ndim - node.logits.ndim
     if extra > 0:
         gradient = gradient.mean(tuple(range(extra)))
-    return silent(node.total(gradient.detach() * node.logits).mean())
+    examples = math.prod(node.logits.shape[: node.batch_ndim])
+    return silent((gradient.detach() * node.logits).sum() / examples)
 
 
 def positive(name: str, value: float) -> float:
@@ -113,4 +115,4 @@ def positive(name: str, value: float) -> float:
 def full_cost(cost: Tensor, sites: Sites) -> Tensor:
     """A cost with every plate's dimension, also those of samples that it does not depend on."""
     last = [*sites.values()][-1]
-    return cost.expand(torch.broadcast_shapes(cost.shape, last.value.shape[: -last.node.event_ndim]))
+    return torch.broadcast_tensors(cost, last.value.flatten(-last.node.event_ndim)[..., 0])[0]

@@ -50,7 +50,7 @@ def run(program: Program, sampler: Sampler, *, keep_score: bool = False) -> tupl
             )
         value = sampler(name, node, sites)
         sites[name] = Site(node, value)
-        scored = node if keep_score else node.at(node.logits.detach())
+        scored = node if keep_score else node.detach()
         return value, scored.log_prob(value)
 
     cost = program(sample)

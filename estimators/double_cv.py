@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad
 
+from estbench.derivatives import derivative
 from estbench.families.control_variate import ControlVariate, WhatIf
 from estbench.node import Node
 
@@ -50,7 +50,7 @@ class DoubleCV(ControlVariate):
 
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
         value = node.harden(noise)
-        slope = self._others(grad(lambda at: what_if(at).sum())(value))
+        slope = self._others(derivative(what_if, value)[0])
         score = node.score(value)
         second = cost - self.scale * node.total(slope * score)
         excess = second - self._others(second)

@@ -12,8 +12,8 @@ Reference: Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176
 from collections.abc import Sequence
 
 from torch import Tensor
-from torch.func import grad_and_value
 
+from estbench.derivatives import derivative
 from estbench.families.control_variate import ControlVariate, WhatIf
 from estbench.node import Node
 
@@ -32,11 +32,7 @@ class MuProp(ControlVariate):
         return node.mean
 
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
-        def at(value: Tensor) -> tuple[Tensor, Tensor]:
-            each = what_if(value)
-            return each.sum(), each
-
-        slope, (_, each) = grad_and_value(at, has_aux=True)(node.mean)
+        slope, each = derivative(what_if, node.mean)
         score = node.score(node.harden(noise))
         excess = cost - each - node.total(slope * score)
         return node.lift(excess) * score + node.covariance(node.mean, slope)

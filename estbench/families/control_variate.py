@@ -6,10 +6,9 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad, grad_and_value
 
+from estbench.derivatives import derivative, parameter_derivative
 from estbench.estimator import Estimator, inject, positive, silent
-from estbench.networks import with_parameters
 from estbench.node import Node
 from estbench.program import Program, Sites, repeat, replay
 
@@ -54,7 +53,7 @@ class ControlVariate(Estimator):
 
         def gradients() -> dict[str, Tensor]:
             return {
-                name: self.gradient(name, site.node, noises[name], cost.detach(), what_if(name))
+                name: self.gradient(name, site.node.detach(), noises[name], cost.detach(), what_if(name))
                 for name, site in sites.items()
             }
 
@@ -77,20 +76,19 @@ class ControlVariate(Estimator):
         self, gradients: Callable[[], dict[str, Tensor]], sites: Sites
     ) -> tuple[dict[str, Tensor], Tensor | float]:
         """The gradients, and in training a silent term that carries the derivative of their squares."""
-        own: dict[str, Tensor] = dict(self.named_parameters())
+        own = {name: p for name, p in self.named_parameters() if p.requires_grad}
         if not (own and self.training):
             with torch.no_grad():
                 return gradients(), 0.0
 
-        def spread(parameters: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-            found = with_parameters(self, parameters, gradients)
+        def spread() -> tuple[Tensor, dict[str, Tensor]]:
+            found = gradients()
             means = {name: g.mean(0) if self.samples else g for name, g in found.items()}
             squares = [sites[name].node.total(g.square()).mean() for name, g in means.items()]
             return torch.stack(squares).sum(), found
 
-        with torch.no_grad():
-            slopes, estimates = grad(spread, has_aux=True)(own)
-        return estimates, silent(sum((own[k] * slopes[k]).sum() for k in own))
+        slopes, estimates = parameter_derivative(self, own, spread)
+        return estimates, silent(torch.stack([(own[k] * slopes[k]).sum() for k in own]).sum())
 
 
 class Relaxed(ControlVariate):
@@ -120,11 +118,6 @@ class Relaxed(ControlVariate):
 
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
         """The gradient for the logits."""
-
-        def control(noise: Tensor) -> tuple[Tensor, Tensor]:
-            each = self.control(name, self.stand_in(node, noise), what_if)
-            return each.sum(), each
-
-        slope, (_, each) = grad_and_value(control, has_aux=True)(noise)
+        slope, each = derivative(lambda noise: self.control(name, self.stand_in(node, noise), what_if), noise)
         score = node.score(node.harden(noise))
         return node.lift(cost - each) * score + node.gap(noise, slope)

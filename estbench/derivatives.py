@@ -1,0 +1,62 @@
+"""Derivatives inside estimators: by plain autograd in training, by ``torch.func`` under its transforms.
+
+Replicates are made by ``vmap`` of ``grad``, where only ``torch.func`` can differentiate. A training step is under no
+transform, and there autograd does the same at a third of the overhead.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import grad, grad_and_value
+
+from estbench.networks import with_parameters
+
+T = TypeVar("T")
+
+
+def derivative(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
+    """The derivative of the sum of a function's values, in the shape of ``at``, and the values ``(*batch,)``.
+
+    Both can be differentiated with respect to what the function reads, parameters of the estimator for instance,
+    where gradients are enabled; ``at`` counts as a constant.
+    """
+    if _transformed():
+
+        def total(at: Tensor) -> tuple[Tensor, Tensor]:
+            each = function(at)
+            return each.sum(), each
+
+        slope, (_, each) = grad_and_value(total, has_aux=True)(at)
+        return slope, each
+    wanted = torch.is_grad_enabled()
+    with torch.enable_grad():
+        at = at.detach().requires_grad_()
+        each = function(at)
+        (slope,) = torch.autograd.grad(each, at, torch.ones_like(each), create_graph=wanted)
+    return slope, each if wanted else each.detach()
+
+
+def parameter_derivative(
+    module: nn.Module, parameters: Mapping[str, Tensor], function: Callable[[], tuple[Tensor, T]]
+) -> tuple[dict[str, Tensor], T]:
+    """The derivative of a function's first result with respect to parameters of a module, and its second result.
+
+    Args:
+        module: what the function reads.
+        parameters: by their names in the module.
+        function: returns a scalar, and what else it found.
+    """
+    if _transformed():
+        with torch.no_grad():
+            return grad(lambda own: with_parameters(module, own, function), has_aux=True)(dict(parameters))
+    with torch.enable_grad():
+        value, found = function()
+    slopes = torch.autograd.grad(value, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(parameters, slopes, strict=True)), found
+
+
+def _transformed() -> bool:
+    """Whether this runs under a transform of ``torch.func``."""
+    return torch._C._are_functorch_transforms_active()  # noqa: SLF001  (torch has no public way to ask)
