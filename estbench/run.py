@@ -185,7 +185,8 @@ def _bench(task: Spec, files: tuple[str, ...], seed: int, device: str, dtype: st
     made = _catalogue("task", files).make(task)
     baseline = functools.partial(_estimator, files, Spec.one(made.baseline), dtype)
     oracle = functools.partial(_oracle, files, made.oracle, dtype) if made.oracle else None
-    return Bench(made, seed, torch.device(device), getattr(torch, dtype), baseline, oracle)
+    recipe = functools.partial(_bench, task, files, seed, device, dtype)
+    return Bench(made, seed, torch.device(device), getattr(torch, dtype), baseline, oracle, recipe=recipe)
 
 
 def _estimator(files: tuple[str, ...], spec: Spec, dtype: str) -> Estimator:

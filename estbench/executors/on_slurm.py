@@ -71,8 +71,10 @@ class Slurm:
         shared, alone = alone_last(jobs)
         # a local cluster has no queue of its own
         at_once = self.workers or 2 if self._cluster == "local" else len(shared)
-        for some, places in ((shared, at_once), (alone, 1)):
-            yield from self._spread(executor, some, work, max(places, 1))
+        yield from self._spread(executor, shared, work, max(at_once, 1))
+        # nobody else's jobs on the machine either
+        executor.update_parameters(slurm_exclusive=True)
+        yield from self._spread(executor, alone, work, 1)
 
     def _spread(self, executor: Any, jobs: Sequence[Job], work: Work, places: int) -> Iterator[tuple[Job, Outcome]]:
         """Submits as much as there are places for, as one array, until all jobs are done."""

@@ -74,6 +74,7 @@ class Bench:
         memory: what measurements of several estimators share.
         cell: what sets this measurement apart from others of the seed, and with it its own streams.
         journal: where a measurement leaves what it needs to be continued.
+        recipe: makes the bench anew in another process; None where the bench itself can be pickled.
     """
 
     task: Task
@@ -85,6 +86,7 @@ class Bench:
     memory: dict[Hashable, Any] = field(default_factory=dict)
     cell: str = ""
     journal: Journal = field(default_factory=NoJournal)
+    recipe: Callable[[], "Bench"] | None = None
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` returns, made at the first call with this key."""
