@@ -1,3 +1,4 @@
+import itertools
 import os
 import signal
 import threading
@@ -50,6 +51,16 @@ def inline(tmp_path_factory):
     return done(plan(measures=MEASURES, estimators=["rloo", "nvil"]), tmp_path_factory.mktemp("inline"), "inline")
 
 
+def alone(results):
+    """Whether nothing else was measured while a timing cell was."""
+    spans = {True: [], False: []}
+    for cell, result in results:
+        end = result.about["finished"]
+        spans[cell.joint].append((end - result.about["seconds"], end))
+    pairs = [*itertools.combinations(spans[True], 2), *itertools.product(*spans.values())]
+    return all(one[1] < other[0] + 0.01 or other[1] < one[0] + 0.01 for one, other in pairs)
+
+
 @pytest.mark.parametrize(
     ("executor", "package", "death"),
     [
@@ -63,10 +74,11 @@ def test_every_executor_gives_the_same_numbers(executor, package, death, inline,
     pytest.importorskip(package, reason=f"{package} is not installed")
     mixed = plan(write(tmp_path, "dies"), measures=MEASURES, estimators=["rloo", "dies", "nvil"])
     cells = tuple(cell for cell in mixed.cells if not cell.joint)
-    timing = plan(measures=["speed[blocks=6,seconds=0.0001]"], estimators=["rloo", "nvil"])
+    timing = plan(tasks=["toy", "coins"], measures=["speed[blocks=6,seconds=0.0001]"], estimators=["rloo", "nvil"])
     both = planning.Plan((*cells, *timing.cells), (*mixed.sources[: len(cells)], *timing.sources))
     results = done(both, tmp_path / "store", executor.format(logs=tmp_path / "logs"))
-    assert [cell.joint for cell, _ in results] == [False] * len(cells) + [True]
+    assert [cell.joint for cell, _ in results] == [False] * len(cells) + [True] * 2
+    assert alone(results)
     good = [(cell, result) for cell, result in results if "dies" not in str(cell)]
     assert figures(good) == figures(inline)
     assert not any(result.failures for _, result in good)
