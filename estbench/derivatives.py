@@ -4,7 +4,7 @@ Replicates are made by ``vmap`` of ``grad``, where only ``torch.func`` can diffe
 transform, and there autograd does the same at a third of the overhead.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -34,7 +34,7 @@ def derivative(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor
     with torch.enable_grad():
         at = at.detach().requires_grad_()
         each = function(at)
-        (slope,) = torch.autograd.grad(each, at, torch.ones_like(each), create_graph=wanted)
+        (slope,) = _slopes(each, [at], differentiable=wanted)
     return slope, each if wanted else each.detach()
 
 
@@ -53,8 +53,18 @@ def parameter_derivative(
             return grad(lambda own: with_parameters(module, own, function), has_aux=True)(dict(parameters))
     with torch.enable_grad():
         value, found = function()
-    slopes = torch.autograd.grad(value, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    slopes = _slopes(value, [*parameters.values()], differentiable=False)
     return dict(zip(parameters, slopes, strict=True)), found
+
+
+def _slopes(values: Tensor, inputs: Sequence[Tensor], *, differentiable: bool) -> Sequence[Tensor]:
+    """Of the sum of the values; zeros where they depend on nothing."""
+    if not values.requires_grad:
+        return [torch.zeros_like(each) for each in inputs]
+    ones = torch.ones_like(values)
+    return torch.autograd.grad(
+        values, inputs, ones, create_graph=differentiable, allow_unused=True, materialize_grads=True
+    )
 
 
 def _transformed() -> bool:

@@ -72,3 +72,11 @@ def test_the_derivative_can_be_differentiated_where_gradients_are_enabled():
         assert vmap(lambda x: derivative(cubic, x)[0])(at).tolist() == slope.tolist() == [6, 6]
     assert not slope.requires_grad
     assert not value.requires_grad
+
+
+@pytest.mark.parametrize("constant", [torch.ones(2), torch.ones(2, requires_grad=True)])
+def test_what_does_not_depend_has_derivative_zero(constant):
+    """A cost that is the same everywhere, or that detaches its samples, is no error."""
+    slope, value = derivative(lambda x: constant * x.detach(), torch.tensor([1.0, 2.0]))
+    assert slope.tolist() == [0, 0]
+    assert value.tolist() == [1, 2]
