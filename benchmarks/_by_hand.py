@@ -47,11 +47,15 @@ def logistic(logits):
 
 
 class GumbelSoftmax(nn.Module):
-    """Binary Concrete samples at temperature 1."""
+    """Binary Concrete samples."""
+
+    def __init__(self, temperature=1.0):
+        super().__init__()
+        self.temperature = temperature
 
     def forward(self, vae, x):
         logits = vae.encoder(x)
-        z = (logits + logistic(logits)).sigmoid()
+        z = ((logits + logistic(logits)) / self.temperature).sigmoid()
         log_q = (z * logits - F.softplus(logits)).sum(-1)
         return (log_q - log_joint(vae, z, x)).mean()
 

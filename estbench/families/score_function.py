@@ -50,14 +50,14 @@ class ScoreFunction(Estimator):
         """The scalar for a program."""
         cost, sites = self.interpret(program, repeat(draw, self.samples))
         constant = cost.detach()
-        total, scale, squares = cost.mean(), self._scale(), []
+        total, squares = cost.mean(), []
         for name, (node, value) in sites.items():
             residual = constant - self.baseline(name, node, constant)
             if self.training and (self.power is not None or residual.requires_grad):
                 squares.append(residual.square().mean())
                 total = total + silent(squares[-1])
             with torch.no_grad():
-                gradient = node.lift(residual / scale) * node.score(value)
+                gradient = node.lift(self._scaled(residual)) * node.score(value)
             total = total + inject(node, gradient)
         if self.training:
             self.observe(constant)
@@ -65,6 +65,6 @@ class ScoreFunction(Estimator):
                 self.power.update(torch.stack(squares).detach().mean())
         return total
 
-    def _scale(self) -> Tensor | float:
-        """What the excess is divided by: what earlier steps make of it."""
-        return 1.0 if self.power is None else self.power.value.sqrt().clamp_min(1)
+    def _scaled(self, excess: Tensor) -> Tensor:
+        """The excess, divided by what earlier steps say."""
+        return excess if self.power is None else excess / self.power.value.sqrt().clamp_min(1)
