@@ -1,10 +1,10 @@
-"""The variance of gradients, one gradient and one training step, against the package storchastic: ``python -m benchmarks.against_storchastic``.
+"""Variance, gradient and training step, against the package storchastic: ``python -m benchmarks.against_storchastic``.
 
 The same VAE and data as in ``benchmarks.step``, with the same cost, through the public interface of either package. A
-ratio of 5 says that estbench is 5 times as fast. The variance is that of 1,000 gradients with respect to the logits, here
-by the moments engine, there by a loop. The floor is the step written by hand: nothing that computes the same
-gradient is much faster. storchastic (AGPL) is not among the dependencies: ``pip install storchastic`` in an environment
-of its own.
+ratio of 5 says that estbench is 5 times as fast. The variance is that of 1,000 gradients with respect to the logits,
+here by the moments engine, there by a loop. The floor of a step is the one written by hand: nothing that computes the
+same gradient is much faster. storchastic (AGPL) is not among the dependencies: ``pip install storchastic`` in an
+environment of its own.
 """
 
 import argparse
@@ -106,9 +106,8 @@ def main():
     options = parser.parse_args()
     if importlib.util.find_spec("storch") is None:
         sys.exit("storchastic is not installed in this environment, so there is nothing to compare with")
-    print(
-        "threads  estimator       variance [95 %]       gradient [95 %]       step [95 %]           step by hand [95 %]"
-    )
+    titles = ("variance", "gradient", "step", "step by hand")
+    print("threads  estimator      ", "  ".join(f"{f'{title} [95 %]':20}" for title in titles))
     for threads in options.threads:
         torch.set_num_threads(threads)
         for name in NAMES:
