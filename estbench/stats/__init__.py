@@ -1,0 +1,63 @@
+"""Intervals and tests. Intervals are of 95 % unless ``level`` says otherwise.
+
+Every method, its source and how it was calibrated: docs/statistics.md.
+"""
+
+from estbench.stats.across import Scores, improvement, interquartile_mean, normalised, profile
+from estbench.stats.gradients import GradientFigures, SquaredNorm
+from estbench.stats.intervals import (
+    LEVEL,
+    Floats,
+    Interval,
+    jackknife,
+    log_jackknife,
+    mean_interval,
+    mean_margin,
+    median_interval,
+    product,
+    ratio,
+)
+from estbench.stats.tests import (
+    SIGNIFICANCE,
+    PairedTests,
+    combined,
+    compare,
+    compare_all,
+    holm,
+    least_p,
+    paired_all,
+    seeds_needed,
+    sign_flip,
+    student_paired,
+)
+
+__all__ = [
+    "LEVEL",
+    "SIGNIFICANCE",
+    "Floats",
+    "GradientFigures",
+    "Interval",
+    "PairedTests",
+    "Scores",
+    "SquaredNorm",
+    "combined",
+    "compare",
+    "compare_all",
+    "holm",
+    "improvement",
+    "interquartile_mean",
+    "jackknife",
+    "least_p",
+    "log_jackknife",
+    "mean_interval",
+    "mean_margin",
+    "median_interval",
+    "normalised",
+    "paired_all",
+    "product",
+    "profile",
+    "ratio",
+    "seeds_needed",
+    "sign_flip",
+    "student_paired",
+]
