@@ -6,7 +6,7 @@ import torch
 from estbench import load_estimator, load_task
 from estbench.estimator import NotApplicableError
 from estbench.families.pathwise import Pathwise
-from estbench.measure._comparison import Comparison
+from estbench.measure._comparison import compared
 from estbench.measure._moments import BATCHES, Moments, chunk_size, moments, working_set
 from estbench.measure.base import Bench, MeasurementError
 from estbench.measure.gradient import Gradient
@@ -64,7 +64,7 @@ def comparison(bias, dimensions=20, replicates=32, reference=0.5):
     freedom = torch.tensor(replicates - 1.0, dtype=torch.float64)
     spread = torch.distributions.Chi2(freedom).sample((BATCHES, dimensions)).sum(1) / freedom
     own = Moments(replicates * BATCHES, 1 + shift + noise[0], spread, 1e-16)
-    return Comparison(own, Moments(0, 1 + reference * noise[1], spread, 1e-16))
+    return compared(own, Moments(0, 1 + reference * noise[1], spread, 1e-16))
 
 
 @pytest.mark.parametrize("dimensions", [1, 20])
@@ -90,7 +90,7 @@ def test_a_bias_that_is_not_found_has_a_bound_above_zero():
     torch.manual_seed(0)
     noise = torch.randn(BATCHES, 1000, dtype=torch.float64)
     own = Moments(32 * BATCHES, 1 + noise - noise.mean(0), torch.ones(BATCHES, dtype=torch.float64), 1e-16)
-    found = Comparison(own, Moments.exact(torch.ones(1000, dtype=torch.float64)))
+    found = compared(own, Moments.exact(torch.ones(1000, dtype=torch.float64)))
     assert found.squared_bias().high < 0
     assert (found.bias().value, found.bias().low) == (0, 0)
     # the pairs' inner products have a standard deviation of about the root of the dimensions

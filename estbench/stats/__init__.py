@@ -4,13 +4,14 @@ Every method, its source and how it was calibrated: docs/statistics.md.
 """
 
 from estbench.stats.across import Scores, improvement, interquartile_mean, normalised, profile
-from estbench.stats.gradients import GradientFigures, SquaredNorm
+from estbench.stats.gradients import GradientFigures, SquaredNorm, log_mean, variance_interval
 from estbench.stats.intervals import (
     LEVEL,
     Floats,
     Interval,
     jackknife,
-    log_jackknife,
+    jackknifed,
+    left_out,
     mean_interval,
     mean_margin,
     median_interval,
@@ -47,8 +48,10 @@ __all__ = [
     "improvement",
     "interquartile_mean",
     "jackknife",
+    "jackknifed",
     "least_p",
-    "log_jackknife",
+    "left_out",
+    "log_mean",
     "mean_interval",
     "mean_margin",
     "median_interval",
@@ -60,4 +63,5 @@ __all__ = [
     "seeds_needed",
     "sign_flip",
     "student_paired",
+    "variance_interval",
 ]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from estbench.stats.intervals import LEVEL, NOTHING, Floats, Interval, jackknife, log_jackknife
+from estbench.stats.intervals import LEVEL, NOTHING, Floats, Interval, jackknifed, left_out
 
 ANYTHING = Interval(math.nan, -math.inf, math.inf)
 
@@ -101,6 +101,7 @@ class GradientFigures:
 
     Args:
         traces: trace of the covariance of one estimate, from each batch, ``(batches,)``.
+        entries: of the gradient.
         own: inner products between the batches' mean estimates, ``(batches, batches)``.
         across: between the mean estimates and the reference's means; None where there is no reference.
         norm: between the reference's means.
@@ -108,6 +109,7 @@ class GradientFigures:
     """
 
     traces: Floats
+    entries: int
     own: Floats
     across: Floats | None = None
     norm: Floats | None = None
@@ -115,7 +117,15 @@ class GradientFigures:
 
     def variance(self) -> Interval:
         """Trace of the covariance of one estimate."""
-        return log_jackknife(lambda w: _mean(self.traces, w), len(self.traces))
+        return variance_interval(self.traces)
+
+    def variance_per_coordinate(self) -> Interval:
+        """Variance of a coordinate of one estimate, averaged over the coordinates."""
+        return variance_interval(self.traces / self.entries)
+
+    def log_variance_per_coordinate(self) -> Interval:
+        """Natural logarithm of that; NaN where there is no variance."""
+        return log_mean(self.traces / self.entries)
 
     def squared_bias(self) -> Interval:
         """Squared norm of the bias; may come out negative."""
@@ -128,7 +138,7 @@ class GradientFigures:
 
     def bias(self) -> Interval:
         """Norm of the bias; its lower end is 0 where the bias is below the resolution of the replicates."""
-        return _root(self.squared_bias())
+        return _norm(SquaredNorm.of(_known(self.error)))
 
     def relative_bias(self) -> Interval:
         """Norm of the bias over the norm of the reference."""
@@ -137,12 +147,11 @@ class GradientFigures:
         squared = SquaredNorm.of(error)
         most = (squared.variance * reference.variance) ** 0.5
         shared = min(max(_covariance(error, norm), -most), most)
-        return _root(squared.interval(Unit(reference.value, reference.variance, shared)))
+        return _norm(squared, Unit(reference.value, reference.variance, shared))
 
     def mse(self) -> Interval:
         """Mean squared error of one estimate: variance and squared bias."""
-        error = _known(self.error)
-        return log_jackknife(lambda w: _mean(self.traces, w) + _pairs(error, w), len(self.traces))
+        return jackknifed(_means(self.traces) + _pairs(_known(self.error)), log=True)
 
     def snr(self) -> Interval:
         """Norm of the mean over the root of the variance."""
@@ -160,7 +169,10 @@ class GradientFigures:
         norms = SquaredNorm.of(self.own), SquaredNorm.of(_known(self.norm))
         if not all(norm.interval().low > 0 for norm in norms):
             return ANYTHING
-        found = jackknife(self._cosine, len(self.traces))
+        own, across, norm = (_pairs(gram) for gram in (self.own, _known(self.across), _known(self.norm)))
+        if not (own * norm > 0).all():
+            return ANYTHING
+        found = jackknifed(across / np.sqrt(own * norm))
         if found.value**2 < 0.5:
             return Interval(*np.clip(found, -1.0, 1.0).tolist())
         return self._by_sine(found.value, norms[0])
@@ -168,8 +180,7 @@ class GradientFigures:
     def _by_sine(self, cosine: float, norm: SquaredNorm) -> Interval:
         own, across, reference = self.own, _known(self.across), _known(self.norm)
         # what is left of the estimate's means after their regression on the reference's
-        every = np.ones(len(own))
-        slope = _pairs(across, every) / _pairs(reference, every)
+        slope = float(_pairs(across)[0] / _pairs(reference)[0])
         rest = own - slope * (across + across.T) + slope**2 * reference
         # the regression takes up the noise along the reference: one dimension less
         along = across.mean(1) - slope * reference.mean(1)
@@ -179,15 +190,28 @@ class GradientFigures:
         value = min(max(cosine, -1.0), 1.0)
         return Interval(value, min(*ends, value), max(*ends, value))
 
-    def _cosine(self, weights: Floats) -> float:
-        norms = _pairs(self.own, weights) * _pairs(_known(self.norm), weights)
-        return _pairs(_known(self.across), weights) / norms**0.5 if norms > 0 else math.nan
-
 
 def _known(gram: Floats | None) -> Floats:
     if gram is None:
         raise ValueError("there is no reference to compare with")
     return gram
+
+
+def variance_interval(variances: Floats) -> Interval:
+    """The mean of independent batches' variances, with the jackknife's interval of its logarithm."""
+    return jackknifed(_means(variances), log=True)
+
+
+def log_mean(values: Floats) -> Interval:
+    """Natural logarithm of the mean of independent values; NaN where it is not above 0."""
+    means = _means(values)
+    return jackknifed(np.log(means)) if (means > 0).all() else NOTHING
+
+
+def _norm(squared: SquaredNorm, per: Unit | None = None) -> Interval:
+    """The norm; where noise took its square so far below 0 that no value is left, what could just not be found."""
+    found = squared.interval(per)
+    return _root(found if found.high > 0 else squared._replace(value=0.0).interval(per))
 
 
 def _root(squared: Interval) -> Interval:
@@ -206,12 +230,15 @@ def _covariance(one: Floats, other: Floats) -> float:
     return float(4 * rows / batches - 2 * np.mean(centred[0][pairs] * centred[1][pairs]) / (batches * (batches - 1)))
 
 
-def _mean(values: Floats, weights: Floats) -> float:
-    return float(weights @ values / weights.sum())
+def _means(values: Floats) -> Floats:
+    """The mean of all batches' values, and without each."""
+    weights = left_out(len(values))
+    return np.asarray(weights @ values / weights.sum(1))
 
 
-def _pairs(gram: Floats, weights: Floats) -> float:
-    """Mean of the entries off the diagonal, among the batches that are used."""
-    used = weights.sum()
-    total = weights @ gram @ weights - (weights**2) @ np.diag(gram)
-    return float(total / (used * (used - 1)))
+def _pairs(gram: Floats) -> Floats:
+    """The mean over pairs of different batches, of all batches and without each."""
+    weights = left_out(len(gram))
+    used = weights.sum(1)
+    total = ((weights @ gram) * weights).sum(1) - weights @ np.diag(gram)
+    return np.asarray(total / (used * (used - 1)))

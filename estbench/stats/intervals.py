@@ -10,7 +10,6 @@ from scipy import special
 
 Floats: TypeAlias = NDArray[np.float64]
 LEVEL = 0.95
-FEWEST = 6
 
 
 class Interval(NamedTuple):
@@ -26,6 +25,8 @@ NOTHING = Interval(math.nan, math.nan, math.nan)
 
 def mean_interval(sample: Floats, level: float = LEVEL) -> Interval:
     """Mean with Student's interval; without one where there are fewer than two values."""
+    if not len(sample):
+        return NOTHING
     value = float(np.mean(sample))
     margin = float(mean_margin(np.std(sample, ddof=1), len(sample), level)) if len(sample) > 1 else math.nan
     return Interval(value, value - margin, value + margin)
@@ -67,27 +68,32 @@ def jackknife(statistic: Callable[[Floats], float], batches: int, level: float =
         batches: how many there are.
         level: probability that the interval holds the truth.
     """
-    everything = np.ones(batches)
-    value = statistic(everything)
-    without = np.array([statistic(everything - unit) for unit in np.eye(batches)])
-    # the jackknife's pseudovalues have the statistic's error as their mean's
-    margin = float(mean_margin((batches - 1) * np.std(without, ddof=1), batches, level))
-    return Interval(value, value - margin, value + margin)
+    return jackknifed(np.array([statistic(weights) for weights in left_out(batches)]), level)
 
 
-def log_jackknife(statistic: Callable[[Floats], float], batches: int, level: float = LEVEL) -> Interval:
-    """The same of a figure that cannot be negative, on the scale of logarithms.
+def left_out(batches: int) -> Floats:
+    """Weights ``(1 + batches, batches)`` of all batches, and of all but each of them."""
+    return np.concatenate([np.ones((1, batches)), 1 - np.eye(batches)])
 
-    Estimates of variances are skewed, their logarithms hardly: with few replicates a batch, Student's interval of
-    the figure itself covers too little. Where the logarithm of any is undefined, the plain jackknife is taken.
+
+def jackknifed(figures: Floats, level: float = LEVEL, *, log: bool = False) -> Interval:
+    """The jackknife's interval from figures ``(1 + batches,)`` of what :func:`left_out` weighs.
+
+    Args:
+        figures: of all batches, then without each.
+        level: probability that the interval holds the truth.
+        log: on the scale of logarithms, if all figures are positive. Estimates of variances are skewed, their
+            logarithms hardly: with few replicates a batch an interval of the figure itself covers too little.
+
+    Reference: Efron & Stein (1981), https://doi.org/10.1214/aos/1176345462
     """
-    everything = np.ones(batches)
-    figures = np.array([statistic(everything - unit) for unit in [np.zeros(batches), *np.eye(batches)]])
-    if not (figures > 0).all():
-        return jackknife(statistic, batches, level)
-    margin = float(mean_margin((batches - 1) * np.std(np.log(figures[1:]), ddof=1), batches, level))
-    value = float(figures[0])
-    return Interval(value, value * math.exp(-margin), value * math.exp(margin))
+    batches, log = len(figures) - 1, log and bool((figures > 0).all())
+    value, without = float(figures[0]), np.log(figures[1:]) if log else figures[1:]
+    # the pseudovalues of the batches have the statistic's error as their mean's
+    margin = float(mean_margin((batches - 1) * np.std(without, ddof=1), batches, level))
+    if log:
+        return Interval(value, value * math.exp(-margin), value * math.exp(margin))
+    return Interval(value, value - margin, value + margin)
 
 
 def product(

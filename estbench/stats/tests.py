@@ -151,12 +151,10 @@ def compare(one: Triple, other: Triple) -> Floats:
 
 def compare_all(figures: Triple) -> Floats:
     """p-values between every two of some independent figures ``(n, n)``, Holm-corrected over all pairs."""
-    columns = [np.asarray(x, dtype=float) for x in figures]
-    count = len(columns[0])
-    pairs = np.triu_indices(count, 1)
-    one, other = ((x[chosen] for x in columns) for chosen in pairs)
-    value, low, high = one
-    return _square(holm(compare((value, low, high), tuple(other))), count)  # type: ignore[arg-type]
+    value, low, high = (np.asarray(x, dtype=float) for x in figures)
+    first, second = np.triu_indices(len(value), 1)
+    p = compare((value[first], low[first], high[first]), (value[second], low[second], high[second]))
+    return _square(holm(p), len(value))
 
 
 def _square(p: Sequence[float], count: int) -> Floats:
