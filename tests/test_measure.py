@@ -306,3 +306,31 @@ def test_measures_run_on_cuda_and_agree_with_the_cpu(name):
         assert measured(Speed(blocks=6, seconds=0.001), where, name)
         assert measured(Training(steps=4, evaluations=2), where, name)
     assert found[0].low <= found[1].high and found[1].low <= found[0].high
+
+
+def test_seeds_are_paired_across_estimators():
+    """With one seed all estimators train from the same parameters on the same minibatches; another seed has others."""
+
+    def seen(name, seed):
+        where, found = bench("vae[units=8,batch_size=20]", seed), []
+        make = where.task.model
+
+        def model():
+            built = make()
+            parameters = list(built.parameters())
+            built.register_forward_pre_hook(
+                lambda _, batch: found.append((batch[0].clone(), torch.cat([p.detach().flatten() for p in parameters])))
+            )
+            return built
+
+        where.task.model = model
+        measured(Training(steps=3, evaluations=1, samples=0, examples=20, pictures=0), where, name)
+        return [torch.stack(seen) for seen in zip(*[pair for pair in found if len(pair[0]) == 20], strict=True)]
+
+    (batches, parameters), (same, others), (different, start) = seen("rloo", 0), seen("relax", 0), seen("rloo", 1)
+    assert torch.equal(batches, same)
+    assert len({batch.sum().item() for batch in batches}) > 3
+    assert torch.equal(parameters[0], others[0])
+    assert not torch.equal(parameters[-1], others[-1])
+    assert not torch.equal(batches, different)
+    assert not torch.equal(parameters[0], start[0])

@@ -75,6 +75,7 @@ def test_a_report_is_made_of_these_files(written):
         "ties",
         "speed",
         "profiles",
+        "scores",
         "gumbel_softmax",
     }
 
