@@ -15,10 +15,11 @@ from estbench.stats.intervals import (
     mean_interval,
     mean_margin,
     median_interval,
+    normal_margin,
     product,
     ratio,
 )
-from estbench.stats.tests import (
+from estbench.stats.significance import (
     SIGNIFICANCE,
     PairedTests,
     combined,
@@ -55,6 +56,7 @@ __all__ = [
     "mean_interval",
     "mean_margin",
     "median_interval",
+    "normal_margin",
     "normalised",
     "paired_all",
     "product",

@@ -215,8 +215,6 @@ def _norm(squared: SquaredNorm, per: Unit | None = None) -> Interval:
 
 
 def _root(squared: Interval) -> Interval:
-    if math.isnan(squared.value) and math.isnan(squared.low):
-        return NOTHING
     return Interval(*np.sqrt(np.maximum(squared, 0.0)).tolist())
 
 

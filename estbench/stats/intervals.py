@@ -39,6 +39,11 @@ def mean_margin(deviation: ArrayLike, n: ArrayLike, level: float = LEVEL) -> Flo
     return np.where(np.asarray(n) > 1, margin, math.nan)
 
 
+def normal_margin(error: float, level: float = LEVEL) -> float:
+    """Half of the interval of a normal figure whose standard error is known."""
+    return float(special.ndtri((1 + level) / 2)) * error
+
+
 def median_interval(sample: Floats, level: float = LEVEL) -> Interval:
     """Median with an interval between order statistics, interpolated so that it holds its level for any n.
 
