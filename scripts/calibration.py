@@ -253,8 +253,37 @@ def _told_apart(random: Generator, shape: tuple[int, int]) -> bool:
     return bool((stats.paired_all(runs).p[np.argmin(runs.mean(0))] < 0.05).any())
 
 
+def limits() -> Iterator[Kind]:
+    """Where methods, or those not taken, fail."""
+    for per_batch in (32, 512):
+        yield Kind("variance", f"{32 * per_batch:,} log-normal estimates (σ = 1), 1 entry",
+                   _each(lambda r, n=per_batch: _holds(_heavy(r, n), (np.e - 1) * np.e)))  # fmt: skip
+    for tasks in (3, 8):
+        levels = 5.0 * np.arange(tasks)[:, None]
+        # the mean of the middle half of all tasks' runs together
+        middle = np.sort((levels + np.random.default_rng(0).exponential(size=(tasks, 10**6))).ravel())
+        truth = float(middle[len(middle) // 4 : -(len(middle) // 4)].mean())
+        yield Kind("interquartile mean", f"{tasks} tasks far apart, 5 seeds, exponential",
+                   _each(lambda r, m=levels, n=tasks, t=truth:
+                         _holds(stats.interquartile_mean(m + r.exponential(size=(n, 5))), t)))  # fmt: skip
+    yield Kind("best not told from another, corrected for tests with it alone", "10 equal estimators, 10 seeds",
+               _each(lambda r: not _told_from_best(r, (10, 10))))  # fmt: skip
+
+
+def _heavy(random: Generator, per_batch: int) -> Interval:
+    return stats.variance_interval(np.exp(random.normal(size=(BATCHES, per_batch))).var(1, ddof=1))
+
+
+def _told_from_best(random: Generator, shape: tuple[int, int]) -> bool:
+    runs = random.normal(size=shape)
+    best = int(np.argmin(runs.mean(0)))
+    others = [stats.student_paired(runs[:, i] - runs[:, best]) for i in range(shape[1]) if i != best]
+    return min(stats.holm(others)) < 0.05
+
+
 INTERVALS = (means, gradients, combinations, across)
 TESTS = (false_alarms,)
+LIMITS = (limits,)
 
 
 def kinds(groups: tuple[Callable[[], Iterator[Kind]], ...]) -> list[Kind]:
@@ -268,7 +297,7 @@ def share(kind: Kind, simulations: int = 0) -> float:
 
 
 def main() -> None:
-    """Prints two tables."""
+    """Prints three tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--simulations", type=int, default=10_000)
     count = parser.parse_args().simulations
