@@ -63,10 +63,9 @@ def reached(rows: pd.DataFrame, goals: Mapping[str, Target]) -> pd.DataFrame:
     """
     found = []
     curves = measured(rows, "training").sort_values("step", kind="stable")
-    for (task, label, metric, seed), curve in curves.groupby(["task", "label", "metric", "seed"], sort=False):
-        goal = goals.get(str(task))
-        if goal is None or goal.metric != metric:
-            continue
+    wanted = curves["task"].map({task: goal.metric for task, goal in goals.items()})
+    for (task, label, seed), curve in curves[curves["metric"] == wanted].groupby(["task", "label", "seed"], sort=False):
+        goal = goals[str(task)]
         sign = -1.0 if better(goal.metric) == "lower" else 1.0
         values, end = sign * curve["value"].to_numpy(dtype=float), curve.iloc[-1]
         for quantity, axis in ((STEPS_TO_TARGET, "step"), (SECONDS_TO_TARGET, "seconds")):
