@@ -156,12 +156,22 @@ Run = Annotated[Path, typer.Argument(help="Folder of a run: the --out of compare
 def report(
     run: Run,
     out: Annotated[Path | None, typer.Option(help="Where to write; by default the run's own folder.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Time trainings to this: elbo_valid=-100.")] = None,
 ) -> None:
     """Writes the report of a run again from its results."""
     from estbench.report import write  # noqa: PLC0415  (slow)
 
+    targets = dict(_target(text) for text in target or [])
     results, environment = _load(run)
-    console().print(f"Report: {escape(str(write(results, environment, out or run)))}")
+    console().print(f"Report: {escape(str(write(results, environment, out or run, targets)))}")
+
+
+def _target(text: str) -> tuple[str, float]:
+    metric, _, value = text.partition("=")
+    try:
+        return metric.strip(), float(value)
+    except ValueError as error:
+        raise UserError(f"a target is a metric and a number, such as elbo_valid=-100; got {text!r}") from error
 
 
 @app.command()

@@ -14,11 +14,10 @@ from rich.text import Text
 
 from estbench.environment import resolve
 from estbench.export import load
-from estbench.report.evidence import compare, paired_test
 from estbench.report.intervals import averaged
 from estbench.report.quantities import better
 from estbench.spec import UserError
-from estbench.stats import holm
+from estbench.stats import compare, holm, student_paired
 from estbench.store import Store, together
 
 # by weight
@@ -171,12 +170,12 @@ def _bad(rows: pd.DataFrame) -> bool:
 
 
 def _paired(pairs: pd.DataFrame) -> float:
-    return paired_test(np.asarray(pairs["value_after"] - pairs["value"], dtype=float))
+    return student_paired(np.asarray(pairs["value_after"] - pairs["value"], dtype=float))
 
 
 def _by_intervals(before: pd.DataFrame, after: pd.DataFrame) -> float:
-    one, other = (averaged(rows, _FIGURE).iloc[0] for rows in (before, after))
-    return compare(one, other)
+    one, other = (averaged(rows, _FIGURE).iloc[0][["value", "low", "high"]] for rows in (before, after))
+    return float(compare(tuple(one), tuple(other)))
 
 
 def _judge(change: Change, p: float, alpha: float) -> Change:

@@ -6,7 +6,7 @@ import torch
 from estbench import load_estimator, load_task
 from estbench.estimator import NotApplicableError
 from estbench.families.pathwise import Pathwise
-from estbench.measure._comparison import Comparison
+from estbench.measure._comparison import compared
 from estbench.measure._moments import BATCHES, Moments, chunk_size, moments, working_set
 from estbench.measure.base import Bench, MeasurementError
 from estbench.measure.gradient import Gradient
@@ -66,7 +66,7 @@ def comparison(bias, dimensions=20, replicates=32, reference=0.5):
     freedom = torch.tensor(replicates - 1.0, dtype=torch.float64)
     spread = torch.distributions.Chi2(freedom).sample((BATCHES, dimensions)).sum(1) / freedom
     own = Moments(replicates * BATCHES, 1 + shift + noise[0], spread, 1e-16)
-    return Comparison(own, Moments(0, 1 + reference * noise[1], spread, 1e-16))
+    return compared(own, Moments(0, 1 + reference * noise[1], spread, 1e-16))
 
 
 @pytest.mark.parametrize("dimensions", [1, 20])
@@ -92,7 +92,7 @@ def test_a_bias_that_is_not_found_has_a_bound_above_zero():
     torch.manual_seed(0)
     noise = torch.randn(BATCHES, 1000, dtype=torch.float64)
     own = Moments(32 * BATCHES, 1 + noise - noise.mean(0), torch.ones(BATCHES, dtype=torch.float64), 1e-16)
-    found = Comparison(own, Moments.exact(torch.ones(1000, dtype=torch.float64)))
+    found = compared(own, Moments.exact(torch.ones(1000, dtype=torch.float64)))
     assert found.squared_bias().high < 0
     assert (found.bias().value, found.bias().low) == (0, 0)
     # the pairs' inner products have a standard deviation of about the root of the dimensions
@@ -308,3 +308,31 @@ def test_measures_run_on_cuda_and_agree_with_the_cpu(name):
         assert measured(Speed(blocks=6, seconds=0.001), where, name)
         assert measured(Training(steps=4, evaluations=2), where, name)
     assert found[0].low <= found[1].high and found[1].low <= found[0].high
+
+
+def test_seeds_are_paired_across_estimators():
+    """With one seed all estimators train from the same parameters on the same minibatches; another seed has others."""
+
+    def seen(name, seed):
+        where, found = bench("vae[units=8,batch_size=20]", seed), []
+        make = where.task.model
+
+        def model():
+            built = make()
+            parameters = list(built.parameters())
+            built.register_forward_pre_hook(
+                lambda _, batch: found.append((batch[0].clone(), torch.cat([p.detach().flatten() for p in parameters])))
+            )
+            return built
+
+        where.task.model = model
+        measured(Training(steps=3, evaluations=1, samples=0, examples=20, pictures=0), where, name)
+        return [torch.stack(seen) for seen in zip(*[pair for pair in found if len(pair[0]) == 20], strict=True)]
+
+    (batches, parameters), (same, others), (different, start) = seen("rloo", 0), seen("relax", 0), seen("rloo", 1)
+    assert torch.equal(batches, same)
+    assert len({batch.sum().item() for batch in batches}) > 3
+    assert torch.equal(parameters[0], others[0])
+    assert not torch.equal(parameters[-1], others[-1])
+    assert not torch.equal(batches, different)
+    assert not torch.equal(parameters[0], start[0])

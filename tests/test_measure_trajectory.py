@@ -10,7 +10,7 @@ from estbench import load_estimator, load_task
 from estbench.checkpoints import Checkpoints
 from estbench.families.score_function import ScoreFunction
 from estbench.measure import _drawing, _trajectory
-from estbench.measure._comparison import Comparison, relative_half_width
+from estbench.measure._comparison import compared, relative_half_width
 from estbench.measure._moments import BATCHES, Moments
 from estbench.measure._replication import Replication
 from estbench.measure.base import Bench
@@ -169,7 +169,7 @@ def stopped(replication):
         return {"logits": Moments(goal, torch.zeros(BATCHES, 1), squares / (goal // BATCHES), 1e-7)}
 
     found = replication.draw(add, lambda parts: parts.values(), {})["logits"]
-    return Comparison(found, None).variance()
+    return compared(found, None).variance()
 
 
 @pytest.mark.parametrize("precision", [0.1, 0.05])

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.func import vmap
 
 from estbench.estimator import Estimator
-from estbench.measure._comparison import log_mean, per_coordinate
+from estbench.measure._comparison import per_coordinate
 from estbench.measure._groups import Parameters
 from estbench.measure._moments import BATCHES, Gradients, Moments, Running, Seeds, chunk_size, working_set
 from estbench.measure.base import Bench, Row
-from estbench.stats import mean_interval
+from estbench.stats import log_mean, mean_interval
 from estbench.task import Batch
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from estbench.estimator import Estimator
 from estbench.measure import _trajectory
-from estbench.measure._comparison import Comparison, relative_half_width
+from estbench.measure._comparison import compared, relative_half_width
 from estbench.measure._drawing import Drawing, Reference, kept, loaded
 from estbench.measure._groups import DEFAULT, Groups, Parameters, children
 from estbench.measure._layers import by_layers
@@ -176,19 +176,19 @@ def _exactly(value: float) -> Interval:
 
 
 def _figures(group: str, own: Moments, reference: Moments | None) -> Iterator[Row]:
-    compared = Comparison(own, reference)
-    figures = [compared.variance, compared.variance_per_coordinate, compared.snr]
-    if compared.variance().value > 0:
-        figures.append(compared.log_variance_per_coordinate)
+    known = compared(own, reference)
+    figures = [known.variance, known.variance_per_coordinate, known.snr]
+    if known.variance().value > 0:
+        figures.append(known.log_variance_per_coordinate)
     if reference is not None:
         figures += [
-            compared.bias,
-            compared.squared_bias,
-            compared.relative_bias,
-            compared.mse,
-            compared.cosine,
+            known.bias,
+            known.squared_bias,
+            known.relative_bias,
+            known.mse,
+            known.cosine,
         ]
-        yield Row(f"unbiased_p/{group}", compared.unbiased_p(), n=own.n)
+        yield Row(f"unbiased_p/{group}", known.unbiased_p(), n=own.n)
     for figure in figures:
         yield Row(f"{figure.__name__}/{group}", *figure(), n=own.n)
     if reference is None:

@@ -16,7 +16,12 @@ from estbench.report.wide import summary
 __all__ = ["illustrate", "plot", "summary", "terminal_table", "write"]
 
 
-def write(results: pd.DataFrame, environment: Mapping[str, Any], folder: Path) -> Path:
+def write(
+    results: pd.DataFrame,
+    environment: Mapping[str, Any],
+    folder: Path,
+    targets: Mapping[str, float] | None = None,
+) -> Path:
     """Writes a report and returns the path of its page, ``index.html``.
 
     Beside the page: ``report.md``, ``tables.tex`` (booktabs), ``references.bib`` and ``figures/``.
@@ -27,8 +32,10 @@ def write(results: pd.DataFrame, environment: Mapping[str, Any], folder: Path) -
             ``families`` may hold the family and ``papers`` the paper by estimator's name, ``options`` all options
             by ``task`` or ``estimator``, specification and name.
         folder: where to write; made if it is not there.
+        targets: objectives that trainings are timed to, by metric such as ``elbo_valid``; else the worst figure that
+            any of a task's trainings ended with.
     """
-    found = Study.of(results, provenance.families(environment), provenance.options(environment))
+    found = Study.of(results, provenance.families(environment), provenance.options(environment), targets)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     stems = figures.draw_all(found, folder / "figures")

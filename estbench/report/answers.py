@@ -4,22 +4,21 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from estbench.report.evidence import compare, differences
-from estbench.report.intervals import log_error
-from estbench.report.quantities import RELATIVE_BIAS, STEP_TIME, VARIANCE, Quantity, final
+from estbench.report.evidence import against
+from estbench.report.quantities import RELATIVE_BIAS, STEP_TIME, VARIANCE, Quantity, objective
 from estbench.report.study import Study
+from estbench.report.tables import samples
 from estbench.report.text import decimals_for, fixed, listing, number
-from estbench.stats import SIGNIFICANCE, holm
+from estbench.stats import SIGNIFICANCE, Interval, PairedTests, mean_interval, ratio, seeds_needed
 
 RESOLVED = 0.25
 
 
 def answers(study: Study, task: str) -> list[str]:
     """A few sentences about a task: the objective, bias, variance, time."""
-    trained = [quantity for quantity in study.quantities_of(task) if quantity.key.endswith("_test")]
-    found = [_objective(study, task, trained[-1])] if trained else []
+    key = study.objective(task)
+    found = [_objective(study, task, objective(key)), _method(study, task, key)] if key else []
     found += [*_bias(study, task), _variance(study, task), _time(study, task)]
     return [sentence for sentence in found if sentence]
 
@@ -45,6 +44,26 @@ def _objective(study: Study, task: str, quantity: Quantity) -> str:
     return f"Training: {best} ends with the best {_named(quantity)}; the next, {order.index[1]}, is worse by {gap}."
 
 
+def _method(study: Study, task: str, key: str) -> str:
+    """How trainings were compared, where they were."""
+    if len(study.column(task, key)) < 2:
+        return ""
+    return method(study.paired(task, key).tests)
+
+
+def method(tests: PairedTests) -> str:
+    """How trainings were compared, in a sentence."""
+    if not tests.tests:
+        return ""
+    pairs = f"{tests.tests} pairs" if tests.tests > 1 else "one pair"
+    if tests.exact:
+        return f"Tested by flipping the signs of paired differences over {tests.seeds} seeds, {pairs}, Holm-corrected."
+    return (
+        f"Tested by Student's paired test over {tests.seeds} seeds, which takes differences between seeds for normal; "
+        f"a test without that assumption needs {seeds_needed(tests.tests)} seeds for {pairs}."
+    )
+
+
 def _named(quantity: Quantity) -> str:
     return quantity.title[0].lower() + quantity.title[1:]
 
@@ -54,15 +73,12 @@ def _others(count: int) -> str:
 
 
 def _gap(study: Study, task: str, quantity: Quantity, best: str, second: str) -> str:
-    runs = final(study.rows)
-    runs = runs[(runs["task"] == task) & (runs["quantity"] == quantity.key)]
-    gaps = differences(runs, best)[second] * (1 if quantity.better == "lower" else -1)
-    half = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / math.sqrt(len(gaps))
-    low, high = float(gaps.mean() - half), float(gaps.mean() + half)
-    decimals = decimals_for(low, high)
-    p = study.column(task, quantity.key)["p"][second]
-    interval = f"{fixed(low, decimals)} to {fixed(high, decimals)}"
-    return f"{fixed(float(gaps.mean()), decimals)} (95 % interval {interval}; p = {p:.2g}, Holm-corrected)"
+    paired = study.paired(task, quantity.key)
+    gap = mean_interval(paired.differences(second, best) * (1 if quantity.better == "lower" else -1))
+    decimals = decimals_for(gap.low, gap.high)
+    interval = f"{fixed(gap.low, decimals)} to {fixed(gap.high, decimals)}"
+    p = paired.p(best, second)
+    return f"{fixed(gap.value, decimals)} (95 % interval {interval}; p = {p:.2g}, Holm-corrected)"
 
 
 def _bias(study: Study, task: str) -> list[str]:
@@ -76,9 +92,11 @@ def _bias(study: Study, task: str) -> list[str]:
         sentences.append(f"Bias relative to the gradient's length: {listing(sizes)}.")
     resolved, vague = none[none["high"] <= RESOLVED], none[none["high"] > RESOLVED]
     if len(resolved):
-        sentences.append(f"No bias was found in {_names(resolved)}; one above {_most(resolved)} % would have shown.")
+        where = f"it is below the resolution of {samples(resolved['n'])}, which is {_most(resolved)} % or finer"
+        sentences.append(f"No bias was found in {_names(resolved)}: {where}.")
     if len(vague):
-        sentences.append(f"Too noisy to tell: {_names(vague)}, where a bias up to {_most(vague)} % could hide.")
+        where = f"a bias up to {_most(vague)} % is below the resolution of {samples(vague['n'])}"
+        sentences.append(f"Too noisy to tell: {_names(vague)}, where {where}.")
     return sentences
 
 
@@ -100,7 +118,7 @@ def _variance(study: Study, task: str) -> str:
     if len(noisy) < 2:
         return silent.strip()
     best = str(noisy.index[0])
-    p = [math.nan, *holm([compare(row, noisy.iloc[0]) for _, row in noisy.iloc[1:].iterrows()])]
+    p = against(noisy, 0)
     ties = [str(label) for label, value in zip(noisy.index, p, strict=True) if value >= SIGNIFICANCE]
     among = f"Among the {'other ' if exact else ''}estimators with no bias found"
     if ties:
@@ -110,12 +128,11 @@ def _variance(study: Study, task: str) -> str:
 
 def _factor(order: pd.DataFrame) -> str:
     """How many times the second is the first, with an interval."""
-    first, second = ([float(row[key]) for key in ("value", "low", "high")] for _, row in order.iloc[:2].iterrows())
-    ratio = second[0] / first[0]
-    spread = math.exp(1.96 * math.hypot(log_error(*first), log_error(*second)))
-    if math.isnan(spread):
-        return f"{ratio:.2f} times"
-    return f"{ratio:.2f} times (95 % interval {ratio / spread:.2f} to {ratio * spread:.2f})"
+    first, second = (Interval(*(float(row[key]) for key in Interval._fields)) for _, row in order.iloc[:2].iterrows())
+    found = ratio(second, first)
+    if math.isnan(found.low):
+        return f"{found.value:.2f} times"
+    return f"{found.value:.2f} times (95 % interval {found.low:.2f} to {found.high:.2f})"
 
 
 def _time(study: Study, task: str) -> str:

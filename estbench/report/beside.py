@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy import stats
 
 from estbench.published import Protocol, Result, protocols, results
 from estbench.report.frame import measured
 from estbench.report.intervals import student
 from estbench.report.protocol import Part, Run, parts
 from estbench.report.study import Study
+from estbench.stats import normal_margin
 
 MOST = 3
 _METRIC = re.compile(r"([a-z]+?)(\d*)_(\w+)")
@@ -53,7 +53,7 @@ class Pair:
         seeds = protocols()[self.result.protocol].run.get("seeds")
         spread = 0.0 if math.isnan(self.result.spread) else self.result.spread
         error = spread / math.sqrt(seeds if isinstance(seeds, int) else 1)
-        reach = math.hypot(half, float(stats.norm.ppf(0.975)) * error)
+        reach = math.hypot(half, normal_margin(error))
         gap = self.value - self.result.value
         return gap, gap - reach, gap + reach
 

@@ -7,12 +7,12 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
 from estbench.report.chart import LINE, Chart, point, titled
-from estbench.report.evidence import differences, paired_test
-from estbench.report.quantities import better, final, objective
+from estbench.report.evidence import Paired
+from estbench.report.quantities import better, objective
 from estbench.report.study import Study
 from estbench.report.style import INK, name
 from estbench.report.tables import exact
-from estbench.stats import SIGNIFICANCE, holm
+from estbench.stats import SIGNIFICANCE
 
 
 class Ties(Chart):
@@ -26,17 +26,15 @@ class Ties(Chart):
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """The last objective on test data with the group of ties that begins at each row; where tested."""
-        keys = [q.key for q in study.quantities_of(task) if q.key.endswith("_test")]
-        if not keys:
+        key = study.objective(task)
+        if not key:
             return study.estimates.iloc[:0]
-        column = study.column(task, keys[-1]).reset_index()
+        column = study.column(task, key).reset_index()
         column = column[column["value"].notna()]
         if not column["tied"].any():
             return column.iloc[:0]
-        runs = final(study.rows)
-        runs = runs[(runs["task"] == task) & (runs["quantity"] == keys[-1])]
-        column = column.sort_values("value", ascending=better(keys[-1]) == "lower", kind="stable")
-        return column.assign(until=_groups(list(column["label"]), runs))
+        column = column.sort_values("value", ascending=better(key) == "lower", kind="stable")
+        return column.assign(until=_groups(list(column["label"]), study.paired(task, key)))
 
     def height(self, rows: pd.DataFrame) -> float:
         """A line an estimator."""
@@ -63,9 +61,10 @@ class Ties(Chart):
         titled(axes, rows["task"].iloc[0])
 
 
-def _groups(labels: list[str], runs: pd.DataFrame) -> list[int]:
+def _groups(labels: list[str], paired: Paired) -> list[int]:
     """For each line, the last line of the longest bar that begins there; none within a bar already drawn."""
-    apart = _apart(labels, runs)
+    # a pair that could not be tested is not told apart
+    apart = np.array([[paired.p(one, other) < SIGNIFICANCE for other in labels] for one in labels])
     until, reached = [], 0
     for start in range(len(labels)):
         end = start
@@ -74,14 +73,3 @@ def _groups(labels: list[str], runs: pd.DataFrame) -> list[int]:
         until.append(end if end > reached else start)
         reached = max(reached, end)
     return until
-
-
-def _apart(labels: list[str], runs: pd.DataFrame) -> np.ndarray:
-    """Which pairs differ; a pair that could not be tested is not told apart."""
-    pairs = list(itertools.combinations(range(len(labels)), 2))
-    against = [differences(runs, label) for label in labels]
-    p_values = holm([paired_test(against[a][labels[b]]) for a, b in pairs])
-    apart = np.zeros((len(labels), len(labels)), dtype=bool)
-    for (a, b), p in zip(pairs, p_values, strict=True):
-        apart[a, b] = apart[b, a] = p < SIGNIFICANCE
-    return apart

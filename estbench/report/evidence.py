@@ -1,89 +1,99 @@
-"""Which differences are real: tests of each estimator against the best, corrected over the table's column."""
+"""Which differences are real: tests between all estimators, corrected over the table's column."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from estbench.report.intervals import log_error
-from estbench.report.quantities import BIASES, Quantity, final, quantities
-from estbench.stats import SIGNIFICANCE, holm
+from estbench.report.quantities import BIASES, Quantity, quantities
+from estbench.stats import SIGNIFICANCE, Floats, PairedTests, compare_all, paired_all
 
 
-def mark(estimates: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Adds ``p`` (against the best, Holm over the column), ``best`` and ``tied`` (the best among them).
+@dataclass(frozen=True)
+class Paired:
+    """Tests between the trainings of all estimators of a task.
 
-    Where nothing could be tested, nothing is marked: one seed, or figures without intervals.
+    Args:
+        labels: the estimators, in the order of the tests' rows and columns.
+        runs: what each seed found, ``(seeds, estimators)``, NaN where there is nothing.
+        tests: the tests.
+    """
+
+    labels: Sequence[str]
+    runs: Floats
+    tests: PairedTests
+
+    @classmethod
+    def of(cls, runs: pd.DataFrame) -> "Paired":
+        """From a row a seed and estimator."""
+        table = runs.pivot_table(index="seed", columns="label", values="value", sort=False)
+        values = table.to_numpy(dtype=float)
+        return cls([str(label) for label in table.columns], values, paired_all(values))
+
+    def p(self, one: str, other: str) -> float:
+        """The p-value between two estimators; NaN where they were not tested."""
+        if one not in self.labels or other not in self.labels:
+            return math.nan
+        return float(self.tests.p[self.labels.index(one), self.labels.index(other)])
+
+    def found(self, label: str) -> Floats:
+        """What the seeds of an estimator found."""
+        values = self.runs[:, self.labels.index(label)]
+        return np.asarray(values[~np.isnan(values)])
+
+    def differences(self, one: str, other: str) -> Floats:
+        """What one found less what the other found, with the seeds that both have."""
+        gaps = self.runs[:, self.labels.index(one)] - self.runs[:, self.labels.index(other)]
+        return np.asarray(gaps[~np.isnan(gaps)])
+
+
+def mark(estimates: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Adds ``p`` (against the best, Holm over all pairs), ``best`` and ``tied`` (the best among them).
+
+    All pairs are corrected for, as which estimator is best shows only in the data. Where nothing could be tested,
+    nothing is marked: one seed, or figures without intervals.
+
+    Args:
+        estimates: a row a task, estimator and quantity.
+        runs: what each seed's training found, by ``task``, ``quantity``, ``label`` and ``seed``.
     """
     known = {quantity.key: quantity for quantity in quantities(estimates)}
-    finals = final(rows)
     marked = estimates.assign(p=math.nan, best=False, tied=False)
     for (task, key), column in marked.groupby(["task", "quantity"], sort=False):
         quantity = known[str(key)]
         usable = column[column["value"].notna()]
         if not quantity.better or len(usable) < 2:
             continue
-        runs = finals[(finals["task"] == task) & (finals["quantity"] == key)]
-        judged = _judge(usable, quantity, runs)
+        own = runs[(runs["task"] == task) & (runs["quantity"] == key)]
+        judged = _judge(usable, quantity, own)
         marked.loc[judged.index, ["p", "best", "tied"]] = judged
     return marked.astype({"best": bool, "tied": bool})
+
+
+def against(column: pd.DataFrame, place: int) -> Floats:
+    """p-values of independent figures against the one at a place, from their intervals, Holm over all pairs."""
+    figures = tuple(column[key].to_numpy(dtype=float) for key in ("value", "low", "high"))
+    return np.asarray(compare_all(figures)[place])  # type: ignore[arg-type]
 
 
 def _judge(column: pd.DataFrame, quantity: Quantity, runs: pd.DataFrame) -> pd.DataFrame:
     values = column["value"] if quantity.better == "lower" else -column["value"]
     best = int(np.argmin(values))
     if quantity.measure == "training":
-        paired = differences(runs, str(column["label"].iloc[best]))
-        p = [paired_test(paired[label]) for label in column["label"]]
+        paired = Paired.of(runs)
+        p = np.array([paired.p(str(label), str(column["label"].iloc[best])) for label in column["label"]])
     elif quantity.key in BIASES and (column["low"] <= 0).any():
         # where no bias was found, the least that could be there is what was ruled out best
         none = column["low"] <= 0
         first = column["high"] == column["high"][none].min()
         return pd.DataFrame({"p": math.nan, "best": none & first, "tied": none})
     else:
-        p = _by_intervals(column, column.iloc[best])
+        p = against(column, best)
     others = np.arange(len(column)) != best
     # the best against itself is no test
-    adjusted = pd.Series(holm(np.where(others, p, math.nan)), column.index)
+    adjusted = pd.Series(np.where(others, p, math.nan), column.index)
     tied = (adjusted >= SIGNIFICANCE) | ~others
     tested = bool(adjusted.notna().any())
     return pd.DataFrame({"p": adjusted, "best": ~others & tested, "tied": tied & tested})
-
-
-def _by_intervals(column: pd.DataFrame, best: pd.Series) -> list[float]:
-    """Two-sided p-values of independent figures, from their intervals."""
-    return [compare(row, best) for _, row in column.iterrows()]
-
-
-def compare(one: pd.Series, other: pd.Series) -> float:
-    """The p-value of "no difference" between two measured figures; by their ratio where both are positive."""
-    if one["value"] == other["value"]:
-        return 1.0
-    a, b = (tuple(float(row[key]) for key in ("value", "low", "high")) for row in (one, other))
-    errors = log_error(*a), log_error(*b)
-    if all(math.isfinite(error) for error in errors):
-        distance = math.log(a[0]) - math.log(b[0])
-    else:
-        errors = (a[2] - a[1]) / 3.92, (b[2] - b[1]) / 3.92
-        distance = a[0] - b[0]
-    error = math.hypot(*errors)
-    # figures without any error, such as bytes, differ if they are not the same
-    return 0.0 if error == 0 else float(2 * stats.norm.sf(abs(distance) / error))
-
-
-def differences(runs: pd.DataFrame, best: str) -> dict[str, np.ndarray]:
-    """Final objectives of each estimator less those of the best, seed by seed."""
-    table = runs.pivot_table(index="seed", columns="label", values="value")
-    return {str(label): np.asarray((values - table[best]).dropna()) for label, values in table.items()}
-
-
-def paired_test(difference: np.ndarray) -> float:
-    """The p-value of Student's paired test; NaN for fewer than two pairs."""
-    if len(difference) < 2:
-        return math.nan
-    error = float(difference.std(ddof=1)) / math.sqrt(len(difference))
-    mean = float(difference.mean())
-    if error == 0:
-        return 1.0 if mean == 0 else 0.0
-    return float(2 * stats.t.sf(abs(mean) / error, len(difference) - 1))

@@ -13,6 +13,7 @@ from estbench.report.chart_classes import Classes
 from estbench.report.chart_pictures import Pictures
 from estbench.report.chart_profiles import Profiles
 from estbench.report.chart_published import Published
+from estbench.report.chart_scores import ScoreProfiles
 from estbench.report.chart_speed import Speed
 from estbench.report.chart_temperature import Temperature
 from estbench.report.chart_ties import Ties
@@ -38,6 +39,7 @@ CHARTS: Mapping[str, Chart] = {
     "published": Published(),
     "pictures": Pictures(),
     "profiles": Profiles(),
+    "scores": ScoreProfiles(),
 }
 
 

@@ -1,12 +1,12 @@
-"""Intervals for combinations of measured figures."""
+"""Averages over seeds and products of measured figures, with their intervals."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+
+from estbench import stats
 
 KEYS = ("task", "label", "quantity")
 
@@ -46,8 +46,7 @@ def student(rows: pd.DataFrame, keys: Sequence[str] = KEYS) -> pd.DataFrame:
     groups = rows.groupby(list(keys), sort=False)
     others = _unless(keys, step=("step", "max"), n=("n", "max"), seconds=("seconds", "mean"))
     found = groups.agg(value=("value", "mean"), seeds=("seed", "nunique"), **others)
-    count = groups.size()
-    half = groups["value"].std() / np.sqrt(count) * stats.t.ppf(0.975, (count - 1).clip(lower=1))
+    half = stats.mean_margin(groups["value"].std(), groups.size())
     return found.assign(low=found["value"] - half, high=found["value"] + half).reset_index()
 
 
@@ -58,18 +57,7 @@ def _unless(keys: Sequence[str], **columns: tuple[str, str]) -> dict[str, Any]:
 def product(a: pd.DataFrame, b: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Products of two independent positive quantities, such as variance and seconds."""
     both = a.merge(b, on=["task", "label"], suffixes=("", "_b"))
-    value = both["value"] * both["value_b"]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        down = np.hypot(np.log(both["value"] / both["low"]), np.log(both["value_b"] / both["low_b"]))
-        up = np.hypot(np.log(both["high"] / both["value"]), np.log(both["high_b"] / both["value_b"]))
-    # nothing times anything is nothing, without doubt
-    low, high = (side.mask(value == 0, 0.0) for side in (value * np.exp(-down), value * np.exp(up)))
-    both = both.assign(quantity=quantity, value=value, low=low, high=high)
-    return both[[*KEYS, "value", "low", "high", "n", "seeds", "step"]]
-
-
-def log_error(value: float, low: float, high: float) -> float:
-    """The standard error of a positive figure's logarithm, from its 95 % interval."""
-    if not (value > 0 and low > 0 and math.isfinite(high)):
-        return math.nan
-    return (math.log(high) - math.log(low)) / (2 * float(stats.norm.ppf(0.975)))
+    sides = ("value", "low", "high")
+    one, other = ([both[side + suffix].to_numpy(dtype=float) for side in sides] for suffix in ("", "_b"))
+    found = dict(zip(sides, stats.product(tuple(one), tuple(other)), strict=True))  # type: ignore[arg-type]
+    return both.assign(quantity=quantity, **found)[[*KEYS, *sides, "n", "seeds", "step"]]

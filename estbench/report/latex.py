@@ -21,12 +21,13 @@ def _table(found: Table, number: int) -> str:
     titles = ["", *[latex(found.headings[i].title) for i in shown]]
     lines = [_line([latex(row.label), *[_cell(row.cells[i]) for i in shown]]) for row in found.rows]
     notes = [rf"\item {latex(row.label)}: {latex(note)}" for row in found.rows for note in row.notes]
+    remarks = "".join(f" {latex(remark)}" for remark in found.remarks)
     reasons = [r"\begin{itemize}\footnotesize", *notes, r"\end{itemize}"] if notes else []
     return "\n".join([
         r"% \usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{latex(found.task)}. Bold: best; italic: not told apart from the best.}}",
+        rf"  \caption{{{latex(found.task)}. Bold: best; italic: not told apart from the best.{remarks}}}",
         rf"  \label{{tab:{number}-{slug(found.task)}}}",
         r"  \resizebox{\linewidth}{!}{%",
         rf"  \begin{{tabular}}{{l{'r' * len(shown)}}}",

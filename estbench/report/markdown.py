@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from estbench.report import beside_text, latex, provenance
+from estbench.report import beside_text, comparison, latex, provenance
 from estbench.report.answers import answers
+from estbench.report.comparison import Comparison
 from estbench.report.figures import CHARTS
 from estbench.report.study import Study
 from estbench.report.tables import Cell, Table, table
@@ -19,8 +20,9 @@ def render(study: Study, environment: Mapping[str, Any], stems: Mapping[str, Map
     for task in study.tasks:
         parts += [f"## {markdown(task)}", ""]
         parts += [*[f"- {markdown(sentence)}" for sentence in answers(study, task)], ""]
-        parts += [*_table(table(study, task)), "", *_published(study, task), *_figures(task, stems)]
-    parts += _figures("", stems)
+        parts += [*_table(table(study, task)), "", *_comparison(comparison.of_task(study, task))]
+        parts += [*_published(study, task), *_figures(task, stems)]
+    parts += [*_comparison(comparison.of_all(study)), *_figures("", stems)]
     parts += ["## Provenance", "", *_provenance(environment)]
     bibtex = latex.citations(study, environment)
     # four spaces make a block of code that nothing inside can end
@@ -38,6 +40,15 @@ def _published(study: Study, task: str) -> list[str]:
         parts += [_line(list(beside_text.COLUMNS)), _line(["---"] * len(beside_text.COLUMNS)), *rows, ""]
         parts += [*[f"- {markdown(line)}" for line in block.lines], ""]
     return [*parts, *[f"{markdown(line)}\n" for line in found.lines]]
+
+
+def _comparison(found: Comparison | None) -> list[str]:
+    """Estimators against the best."""
+    if found is None:
+        return []
+    head, *rows = [_line(list(map(markdown, row))) for row in (found.columns, *found.rows)]
+    rows = [head, _line(["---"] * len(found.columns)), *rows]
+    return [f"### {markdown(found.title)}", "", *rows, "", *[f"{markdown(line)}\n" for line in found.lines]]
 
 
 def _figures(task: str, stems: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -61,7 +72,8 @@ def _table(found: Table) -> list[str]:
     lines = [_line([markdown(title) for title in titles]), _line(["---", *["---:"] * len(found.headings)])]
     lines += [_line([markdown(row.label), *map(_cell, row.cells)]) for row in found.rows]
     notes = [f"- {markdown(row.label)}: {markdown(note)}" for row in found.rows for note in row.notes]
-    return [*lines, "", _LEGEND, *([""] if notes else []), *notes]
+    legend = " ".join([_LEGEND, *map(markdown, found.remarks)])
+    return [*lines, "", legend, *([""] if notes else []), *notes]
 
 
 _LEGEND = (

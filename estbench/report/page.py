@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from estbench.report import beside_text, latex, provenance, svg
+from estbench.report import beside_text, comparison, latex, provenance, svg
 from estbench.report.answers import answers
 from estbench.report.chart import Chart
 from estbench.report.figures import CHARTS
@@ -36,6 +36,7 @@ def render(study: Study, environment: Mapping[str, Any], stems: Stems, figures: 
         command=provenance.entry(environment, "command"),
         parts=[_part(study, task, stems, figures) for task in study.tasks],
         common=_figures("", stems, figures),
+        across=comparison.of_all(study),
         columns=quantities(study.estimates),
         gumbel=_illustration("gumbel_softmax", figures),
         published_columns=beside_text.COLUMNS,
@@ -76,6 +77,7 @@ def _part(study: Study, task: str, stems: Stems, folder: Path) -> dict[str, Any]
         "answers": answers(study, task),
         "notes": [(row.label, note) for row in found.rows for note in row.notes],
         "figures": _figures(task, stems, folder),
+        "comparison": comparison.of_task(study, task),
         "published": beside_text.published(study, task),
     }
 

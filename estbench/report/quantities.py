@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from estbench.report.frame import measured
 from estbench.report.intervals import averaged, product, root_mean_square, student
-from estbench.stats import SIGNIFICANCE, holm
+from estbench.stats import SIGNIFICANCE, combined, holm
 
 # figures whose interval may begin at 0, and then is a bound
 BIASES = ("relative_bias", "bias", "relative_bias_encoder")
@@ -54,6 +52,28 @@ WORK = Quantity(
     "Variance times the seconds of one gradient: the variance of a second's work.",
     "gradient",
 )
+EVALUATION_VARIANCE = Quantity(
+    "evaluation_variance",
+    "Variance × evaluations",
+    "Variance times the evaluations of the cost: the variance at equal evaluations.",
+    "gradient",
+    shown=False,
+)
+STEPS_TO_TARGET = Quantity(
+    "steps_to_target",
+    "Steps to target",
+    "Training steps until the objective first reaches the target: mean over seeds, Student's interval.",
+    "training",
+    shown=False,
+)
+SECONDS_TO_TARGET = Quantity(
+    "seconds_to_target",
+    "Time to target",
+    "Seconds of training until the objective first reaches the target: mean over seeds, Student's interval.",
+    "training",
+    unit="s",
+    shown=False,
+)
 STEP_TIME = Quantity("step_time", "Time per step", "Median time of one training step.", "speed", unit="s")
 FIXED = (
     RELATIVE_BIAS,
@@ -66,6 +86,7 @@ FIXED = (
              "gradient", "higher", shown=False),
     Quantity("evaluations", "Evaluations", "Evaluations of the cost per example and estimate.",
              "gradient", shown=False),
+    EVALUATION_VARIANCE,
     WORK,
     Quantity("relative_bias_encoder", "Relative bias, encoder", "The same of the encoder's parameters.",
              "gradient", unit="%", shown=False),
@@ -77,6 +98,8 @@ FIXED = (
     Quantity("gradient_time", "Time per gradient", "Median time of one gradient.", "speed",
              unit="s", shown=False),
     Quantity("peak_memory", "Peak memory", "Most memory in use at once.", "speed", unit="B"),
+    STEPS_TO_TARGET,
+    SECONDS_TO_TARGET,
 )  # fmt: skip
 
 
@@ -111,11 +134,13 @@ def estimates(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a task, estimator and quantity: its value and interval over all seeds."""
     gradient = _gradient(rows)
     speed = averaged(_named(measured(rows, "speed"), [q.key for q in FIXED if q.measure == "speed"]))
-    variance, seconds = (
-        table[table["quantity"] == key] for table, key in ((gradient, "variance"), (speed, "gradient_time"))
+    variance, evaluations, seconds = (
+        table[table["quantity"] == key]
+        for table, key in ((gradient, "variance"), (gradient, "evaluations"), (speed, "gradient_time"))
     )
     work = product(variance, seconds, WORK.key)
-    tables = [table for table in (gradient, work, speed, _training(rows)) if len(table)]
+    even = product(variance, evaluations, EVALUATION_VARIANCE.key)
+    tables = [table for table in (gradient, even, work, speed, student(final(rows))) if len(table)]
     return pd.concat(tables, ignore_index=True) if tables else gradient
 
 
@@ -174,11 +199,8 @@ def _unconfirmed(biases: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     Among many unbiased estimators the interval of one or the other ends above 0 by chance.
     """
     for task, found in tests.groupby("task"):
-        p = {
-            str(label): stats.combine_pvalues(np.maximum(each["value"].to_numpy(), 1e-300))[1]
-            for label, each in found.groupby("label")
-        }
-        adjusted = dict(zip(p, holm([float(value) for value in p.values()]), strict=True))
+        p = {str(label): combined(each["value"].to_numpy(dtype=float)) for label, each in found.groupby("label")}
+        adjusted = dict(zip(p, holm([*p.values()]), strict=True))
         none = biases["label"].map(adjusted).ge(SIGNIFICANCE) & biases["task"].eq(task)
         biases.loc[none, "low"] = 0.0
     return biases
@@ -198,7 +220,3 @@ def final(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(quantity=rows["metric"])
     rows = rows[~rows["metric"].str.endswith("_train")].sort_values("step", kind="stable")
     return rows.groupby(["task", "label", "quantity", "seed"], sort=False).tail(1)
-
-
-def _training(rows: pd.DataFrame) -> pd.DataFrame:
-    return student(final(rows))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from estbench.report import frame
-from estbench.report.quantities import BIASES, Quantity
+from estbench.report.quantities import BIASES, STEPS_TO_TARGET, Quantity, objective
 from estbench.report.study import Study
 from estbench.report.text import MISSING, decimals_for, fixed, listing, number, shorten
 
@@ -60,11 +60,12 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """A task's estimators, best first."""
+    """A task's estimators, best first, with what to know of its figures."""
 
     task: str
     headings: list[Heading]
     rows: list[Row]
+    remarks: list[str]
 
 
 def table(study: Study, task: str) -> Table:
@@ -77,11 +78,33 @@ def table(study: Study, task: str) -> Table:
     if leading is not None:
         sign = -1 if headings[leading].quantity.better == "higher" else 1
         rows.sort(key=lambda row: _last_if_nan(sign * row.cells[leading].order))
-    return Table(task, headings, rows)
+    return Table(task, headings, rows, _remarks(study, task, headings))
+
+
+def _remarks(study: Study, task: str, headings: list[Heading]) -> list[str]:
+    """What bounds and targets in the table mean."""
+    shown = {heading.quantity.key for heading in headings}
+    own = study.estimates[(study.estimates["task"] == task) & study.estimates["quantity"].isin(BIASES)]
+    hidden = own[(own["low"] <= 0) & (own["high"] > 0)]
+    remarks = []
+    if len(hidden):
+        remarks.append(
+            f"A bias given as a bound (<) was not found: it is below the resolution of {samples(hidden['n'])}."
+        )
+    if STEPS_TO_TARGET.key in shown:
+        target = study.targets[task]
+        remarks.append(f"Target: {objective(target.metric).title} {number(target.value, 5)}.")
+    return remarks
+
+
+def samples(counts: pd.Series) -> str:
+    """So many samples, or from so many to so many."""
+    low, high = f"{counts.min():,.0f}", f"{counts.max():,.0f}"
+    return f"{low} samples" if low == high else f"{low} to {high} samples"
 
 
 def _by_label(column: pd.DataFrame) -> dict[str, pd.Series]:
-    known = column[column["value"].notna()]
+    known = column[column["value"].notna() | (column["reached"] < column["seeds"])]
     return {str(label): row for label, row in known.iterrows()}
 
 
@@ -146,15 +169,24 @@ def _notes(reasons: pd.DataFrame) -> list[str]:
 
 
 def _cell(heading: Heading, row: pd.Series) -> Cell:
+    if row["reached"] < row["seeds"]:
+        reason = f"the target was reached by {row['reached']:.0f} of {row['seeds']:.0f} seeds"
+        return Cell("not reached", hover=f"{heading.title}: {reason}", order=math.inf)
     value, low, high = (float(row[key]) / heading.scale for key in ("value", "low", "high"))
     mark = "best" if row["best"] else "tied" if row["tied"] else ""
+    if unresolved(heading.quantity, row):
+        bound = f"< {number(high, 2)}"
+        return Cell(bound, "below resolution", exact(heading.quantity, row), float(row["high"]), mark, "ok")
     text, interval = _readable(heading.quantity, value, low, high)
-    return Cell(text, interval, exact(heading.quantity, row), value * heading.scale, mark, "ok")
+    return Cell(text, interval, exact(heading.quantity, row), float(row["value"]), mark, "ok")
+
+
+def unresolved(quantity: Quantity, row: pd.Series) -> bool:
+    """Whether a figure is a bias that was not found."""
+    return quantity.key in BIASES and bool(row["low"] <= 0 < row["high"])
 
 
 def _readable(quantity: Quantity, value: float, low: float, high: float) -> tuple[str, str]:
-    if quantity.key in BIASES and low <= 0 < high:
-        return f"< {number(high, 2)}", "none found"
     if low == high:
         return number(value, 1 if value == round(value) and abs(value) < 10 else 3), ""
     if math.isnan(low):
@@ -168,6 +200,9 @@ def _readable(quantity: Quantity, value: float, low: float, high: float) -> tupl
 
 def exact(quantity: Quantity, row: pd.Series) -> str:
     """A figure with its interval and what is behind it, unrounded enough to copy."""
+    if unresolved(quantity, row):
+        bound = f"below the resolution of {row['n']:,.0f} samples (< {row['high']:.6g}, 95 % interval from 0)"
+        return f"{quantity.title}: none found, {bound}"
     unit = {"s": " s", "B": " B"}.get(quantity.unit, "")
     parts = [f"{quantity.title}: {row['value']:.6g}{unit}"]
     if not math.isnan(row["low"]):

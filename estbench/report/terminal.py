@@ -45,4 +45,4 @@ def _notes(table: tables.Table) -> Text:
     notes = [f"{row.label}: {note}" for row in table.rows for note in row.notes]
     marks = {cell.mark for row in table.rows for cell in row.cells}
     legend = ["* best, = not told apart from it"] if "best" in marks else []
-    return Text("\n".join([*legend, *notes, ""]))
+    return Text("\n".join([*legend, *table.remarks, *notes, ""]))

@@ -1,0 +1,69 @@
+"""Intervals and tests. Intervals are of 95 % unless ``level`` says otherwise.
+
+Every method, its source and how it was calibrated: docs/statistics.md.
+"""
+
+from estbench.stats.across import Scores, improvement, interquartile_mean, normalised, profile
+from estbench.stats.gradients import GradientFigures, SquaredNorm, log_mean, variance_interval
+from estbench.stats.intervals import (
+    LEVEL,
+    Floats,
+    Interval,
+    jackknife,
+    jackknifed,
+    left_out,
+    mean_interval,
+    mean_margin,
+    median_interval,
+    normal_margin,
+    product,
+    ratio,
+)
+from estbench.stats.significance import (
+    SIGNIFICANCE,
+    PairedTests,
+    combined,
+    compare,
+    compare_all,
+    holm,
+    least_p,
+    paired_all,
+    seeds_needed,
+    sign_flip,
+    student_paired,
+)
+
+__all__ = [
+    "LEVEL",
+    "SIGNIFICANCE",
+    "Floats",
+    "GradientFigures",
+    "Interval",
+    "PairedTests",
+    "Scores",
+    "SquaredNorm",
+    "combined",
+    "compare",
+    "compare_all",
+    "holm",
+    "improvement",
+    "interquartile_mean",
+    "jackknife",
+    "jackknifed",
+    "least_p",
+    "left_out",
+    "log_mean",
+    "mean_interval",
+    "mean_margin",
+    "median_interval",
+    "normal_margin",
+    "normalised",
+    "paired_all",
+    "product",
+    "profile",
+    "ratio",
+    "seeds_needed",
+    "sign_flip",
+    "student_paired",
+    "variance_interval",
+]

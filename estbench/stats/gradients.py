@@ -1,0 +1,242 @@
+"""What independent batches of replicates say of a gradient estimate, from the inner products of their means."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from estbench.stats.intervals import LEVEL, NOTHING, Floats, Interval, jackknifed, left_out
+
+ANYTHING = Interval(math.nan, -math.inf, math.inf)
+
+
+class Unit(NamedTuple):
+    """An estimate that another is divided by.
+
+    Args:
+        value: the estimate.
+        variance: of the estimate.
+        covariance: with the other.
+    """
+
+    value: float
+    variance: float
+    covariance: float = 0.0
+
+
+class SquaredNorm(NamedTuple):
+    r"""The squared norm of a mean vector, from the Gram matrix of independent batches of noisy vectors.
+
+    The figure is the U-statistic of degree two, whose pairs of different batches carry no squared noise. With
+    :math:`\theta` the true squared norm its variance is :math:`v_0 + \kappa \theta`: noise times noise, and noise
+    along the mean.
+
+    Attributes:
+        value: unbiased, so that it may come out negative.
+        base: :math:`v_0`.
+        slope: :math:`\kappa`.
+        batches: how many there are.
+        p: the p-value of a mean of zero, by Dempster's test: the squared norm of the mean over the trace of the
+            covariance is distributed as F, whatever the number of dimensions.
+
+    Reference: Dempster (1958), https://doi.org/10.1214/aoms/1177706437
+    """
+
+    value: float
+    base: float
+    slope: float
+    batches: int
+    p: float
+
+    @classmethod
+    def of(cls, gram: Floats) -> "SquaredNorm":
+        """From inner products ``(batches, batches)``."""
+        batches = len(gram)
+        pairs = ~np.eye(batches, dtype=bool)
+        centred = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
+        total = float(gram.mean())
+        along = float(np.var(gram.mean(1), ddof=1)) / total if total > 0 else 0.0
+        square = float(np.var(centred[pairs]))
+        trace = float(np.trace(centred)) / (batches - 1)
+        # how many dimensions of equal variance the noise is worth
+        dimensions = max(trace**2 / square, 1.0) if square > 0 else 1.0
+        p = float(special.fdtrc(dimensions, dimensions * (batches - 1), batches * total / trace)) if trace > 0 else 1.0
+        base = 2 / (batches * (batches - 1)) * square
+        return cls(float(gram[pairs].mean()), base, 4 * along / batches, batches, p)
+
+    @property
+    def variance(self) -> float:
+        """Of the figure."""
+        return self.base + self.slope * max(self.value, 0.0)
+
+    def interval(self, per: "SquaredNorm | Unit | None" = None, level: float = LEVEL) -> Interval:
+        """The values that a score test does not reject; of the ratio to another figure, if one is given.
+
+        An interval of the figure plus and minus its error would miss small values in few dimensions. A ratio's is
+        Fieller's: where what it is divided by is not told apart from 0, everything is possible.
+
+        Reference: Fieller (1954), https://doi.org/10.1111/j.2517-6161.1954.tb00159.x
+        """
+        unit = Unit(per.value, per.variance) if isinstance(per, SquaredNorm) else per or Unit(1.0, 0.0)
+        if not unit.value > 0:
+            return ANYTHING
+        quantile = float(special.stdtrit(self.batches - 1, (1 + level) / 2)) ** 2
+        # (value - x)^2 <= quantile (base + slope x - 2 x covariance / unit + x^2 variance / unit^2), solved for x
+        a = 1 - quantile * unit.variance / unit.value**2
+        if a <= 0:
+            return Interval(self.value / unit.value, -math.inf, math.inf)
+        b = self.value + quantile * (self.slope / 2 - unit.covariance / unit.value)
+        root = max(b * b - a * (self.value**2 - quantile * self.base), 0.0) ** 0.5
+        return Interval(self.value / unit.value, (b - root) / a / unit.value, (b + root) / a / unit.value)
+
+
+@dataclass(frozen=True)
+class GradientFigures:
+    """What the moments of an estimate and of its reference say, with intervals.
+
+    Inner products are averaged over pairs of *different* batches, whose noise is independent: so the noise of
+    neither the estimate nor the reference inflates them, and both enter the intervals.
+
+    Args:
+        traces: trace of the covariance of one estimate, from each batch, ``(batches,)``.
+        entries: of the gradient.
+        own: inner products between the batches' mean estimates, ``(batches, batches)``.
+        across: between the mean estimates and the reference's means; None where there is no reference.
+        norm: between the reference's means.
+        error: between the differences of mean estimates and reference's means.
+    """
+
+    traces: Floats
+    entries: int
+    own: Floats
+    across: Floats | None = None
+    norm: Floats | None = None
+    error: Floats | None = None
+
+    def variance(self) -> Interval:
+        """Trace of the covariance of one estimate."""
+        return variance_interval(self.traces)
+
+    def variance_per_coordinate(self) -> Interval:
+        """Variance of a coordinate of one estimate, averaged over the coordinates."""
+        return variance_interval(self.traces / self.entries)
+
+    def log_variance_per_coordinate(self) -> Interval:
+        """Natural logarithm of that; NaN where there is no variance."""
+        return log_mean(self.traces / self.entries)
+
+    def squared_bias(self) -> Interval:
+        """Squared norm of the bias; may come out negative."""
+        return SquaredNorm.of(_known(self.error)).interval()
+
+    def unbiased_p(self) -> float:
+        """The p-value of "there is no bias"; 0 where there is one and no noise to hide it."""
+        squared = SquaredNorm.of(_known(self.error))
+        return 0.0 if squared.base == 0 < squared.value else squared.p
+
+    def bias(self) -> Interval:
+        """Norm of the bias; its lower end is 0 where the bias is below the resolution of the replicates."""
+        return _norm(SquaredNorm.of(_known(self.error)))
+
+    def relative_bias(self) -> Interval:
+        """Norm of the bias over the norm of the reference."""
+        error, norm = _known(self.error), _known(self.norm)
+        reference = SquaredNorm.of(norm)
+        squared = SquaredNorm.of(error)
+        most = (squared.variance * reference.variance) ** 0.5
+        shared = min(max(_covariance(error, norm), -most), most)
+        return _norm(squared, Unit(reference.value, reference.variance, shared))
+
+    def mse(self) -> Interval:
+        """Mean squared error of one estimate: variance and squared bias."""
+        return jackknifed(_means(self.traces) + _pairs(_known(self.error)), log=True)
+
+    def snr(self) -> Interval:
+        """Norm of the mean over the root of the variance."""
+        batches = len(self.traces)
+        with_norm = np.cov(self.own.mean(1), self.traces)[0, 1]
+        trace = Unit(float(self.traces.mean()), float(self.traces.var(ddof=1)) / batches, 2 * with_norm / batches)
+        return _root(SquaredNorm.of(self.own).interval(trace))
+
+    def cosine(self) -> Interval:
+        """Cosine between the mean of the estimate and the reference.
+
+        Near 1, where a cosine's error is no longer linear, from the squared sine: the squared length of what is
+        orthogonal to the reference, over that of all. Without a figure where either mean is below the resolution.
+        """
+        norms = SquaredNorm.of(self.own), SquaredNorm.of(_known(self.norm))
+        if not all(norm.interval().low > 0 for norm in norms):
+            return ANYTHING
+        own, across, norm = (_pairs(gram) for gram in (self.own, _known(self.across), _known(self.norm)))
+        if not (own * norm > 0).all():
+            return ANYTHING
+        found = jackknifed(across / np.sqrt(own * norm))
+        if found.value**2 < 0.5:
+            return Interval(*np.clip(found, -1.0, 1.0).tolist())
+        return self._by_sine(found.value, norms[0])
+
+    def _by_sine(self, cosine: float, norm: SquaredNorm) -> Interval:
+        own, across, reference = self.own, _known(self.across), _known(self.norm)
+        # what is left of the estimate's means after their regression on the reference's
+        slope = float(_pairs(across)[0] / _pairs(reference)[0])
+        rest = own - slope * (across + across.T) + slope**2 * reference
+        # the regression takes up the noise along the reference: one dimension less
+        along = across.mean(1) - slope * reference.mean(1)
+        noise = along - along.mean()
+        squared = SquaredNorm.of(rest - np.outer(noise, noise) / reference.mean()).interval(norm)
+        ends = [math.copysign((1 - min(max(end, 0.0), 1.0)) ** 0.5, cosine) for end in (squared.low, squared.high)]
+        value = min(max(cosine, -1.0), 1.0)
+        return Interval(value, min(*ends, value), max(*ends, value))
+
+
+def _known(gram: Floats | None) -> Floats:
+    if gram is None:
+        raise ValueError("there is no reference to compare with")
+    return gram
+
+
+def variance_interval(variances: Floats) -> Interval:
+    """The mean of independent batches' variances, with the jackknife's interval of its logarithm."""
+    return jackknifed(_means(variances), log=True)
+
+
+def log_mean(values: Floats) -> Interval:
+    """Natural logarithm of the mean of independent values; NaN where it is not above 0."""
+    means = _means(values)
+    return jackknifed(np.log(means)) if (means > 0).all() else NOTHING
+
+
+def _norm(squared: SquaredNorm, per: Unit | None = None) -> Interval:
+    """The norm; where noise took its square so far below 0 that no value is left, what could just not be found."""
+    found = squared.interval(per)
+    return _root(found if found.high > 0 else squared._replace(value=0.0).interval(per))
+
+
+def _root(squared: Interval) -> Interval:
+    return Interval(*np.sqrt(np.maximum(squared, 0.0)).tolist())
+
+
+def _covariance(one: Floats, other: Floats) -> float:
+    """Covariance of the U-statistics of two Gram matrices from the same batches."""
+    batches = len(one)
+    pairs = ~np.eye(batches, dtype=bool)
+    centred = [gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean() for gram in (one, other)]
+    # rows' means hold the noise of pairs twice
+    rows = np.cov(one.mean(1), other.mean(1))[0, 1]
+    return float(4 * rows / batches - 2 * np.mean(centred[0][pairs] * centred[1][pairs]) / (batches * (batches - 1)))
+
+
+def _means(values: Floats) -> Floats:
+    """The mean of all batches' values, and without each."""
+    weights = left_out(len(values))
+    return np.asarray(weights @ values / weights.sum(1))
+
+
+def _pairs(gram: Floats) -> Floats:
+    """The mean over pairs of different batches, of all batches and without each."""
+    weights = left_out(len(gram))
+    used = weights.sum(1)
+    total = ((weights @ gram) * weights).sum(1) - weights @ np.diag(gram)
+    return np.asarray(total / (used * (used - 1)))

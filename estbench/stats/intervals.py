@@ -1,0 +1,132 @@
+"""Intervals of single figures, and of what is computed from them."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+Floats: TypeAlias = NDArray[np.float64]
+LEVEL = 0.95
+
+
+class Interval(NamedTuple):
+    """A figure with the interval that holds the true one."""
+
+    value: float
+    low: float
+    high: float
+
+
+NOTHING = Interval(math.nan, math.nan, math.nan)
+
+
+def mean_interval(sample: Floats, level: float = LEVEL) -> Interval:
+    """Mean with Student's interval; without one where there are fewer than two values."""
+    if not len(sample):
+        return NOTHING
+    value = float(np.mean(sample))
+    margin = float(mean_margin(np.std(sample, ddof=1), len(sample), level)) if len(sample) > 1 else math.nan
+    return Interval(value, value - margin, value + margin)
+
+
+def mean_margin(deviation: ArrayLike, n: ArrayLike, level: float = LEVEL) -> Floats:
+    """Half of Student's interval of a mean of ``n`` values of this standard deviation; NaN for one value."""
+    freedom = np.maximum(np.asarray(n, dtype=float) - 1, 1)
+    margin = special.stdtrit(freedom, (1 + level) / 2) * np.asarray(deviation, dtype=float) / np.sqrt(freedom + 1)
+    return np.where(np.asarray(n) > 1, margin, math.nan)
+
+
+def normal_margin(error: float, level: float = LEVEL) -> float:
+    """Half of the interval of a normal figure whose standard error is known."""
+    return float(special.ndtri((1 + level) / 2)) * error
+
+
+def median_interval(sample: Floats, level: float = LEVEL) -> Interval:
+    """Median with an interval between order statistics, interpolated so that it holds its level for any n.
+
+    Without an interval where even the range of the sample would not hold the level: fewer than 6 values for 95 %.
+
+    Reference: Hettmansperger & Sheather (1986), https://doi.org/10.1016/0167-7152(86)90021-0
+    """
+    ordered, n = np.sort(sample), len(sample)
+    value = float(np.median(ordered))
+    # the chance that the interval between the k-th values from either end holds the median
+    held = 1 - 2 * special.bdtr(np.arange(0, (n + 1) // 2), n, 0.5)
+    enough = int(np.sum(held >= level))
+    if not enough:
+        return Interval(value, math.nan, math.nan)
+    inner = held[enough] if enough < len(held) else 0.0
+    part = (held[enough - 1] - level) / (held[enough - 1] - inner)
+    weight = (n - enough) * part / (enough + (n - 2 * enough) * part)
+    low, high = (float((1 - weight) * x[enough - 1] + weight * x[enough]) for x in (ordered, ordered[::-1]))
+    return Interval(value, low, high)
+
+
+def jackknife(statistic: Callable[[Floats], float], batches: int, level: float = LEVEL) -> Interval:
+    """A statistic of independent batches with Student's interval by leaving out one batch at a time.
+
+    Args:
+        statistic: maps weights ``(batches,)`` of 0 and 1, the batches to use, to a figure.
+        batches: how many there are.
+        level: probability that the interval holds the truth.
+    """
+    return jackknifed(np.array([statistic(weights) for weights in left_out(batches)]), level)
+
+
+def left_out(batches: int) -> Floats:
+    """Weights ``(1 + batches, batches)`` of all batches, and of all but each of them."""
+    return np.concatenate([np.ones((1, batches)), 1 - np.eye(batches)])
+
+
+def jackknifed(figures: Floats, level: float = LEVEL, *, log: bool = False) -> Interval:
+    """The jackknife's interval from figures ``(1 + batches,)`` of what :func:`left_out` weighs.
+
+    Args:
+        figures: of all batches, then without each.
+        level: probability that the interval holds the truth.
+        log: on the scale of logarithms, if all figures are positive. Estimates of variances are skewed, their
+            logarithms hardly: with few replicates a batch an interval of the figure itself covers too little.
+
+    Reference: Efron & Stein (1981), https://doi.org/10.1214/aos/1176345462
+    """
+    batches, log = len(figures) - 1, log and bool((figures > 0).all())
+    value, without = float(figures[0]), np.log(figures[1:]) if log else figures[1:]
+    # the pseudovalues of the batches have the statistic's error as their mean's
+    margin = float(mean_margin((batches - 1) * np.std(without, ddof=1), batches, level))
+    if log:
+        return Interval(value, value * math.exp(-margin), value * math.exp(margin))
+    return Interval(value, value - margin, value + margin)
+
+
+def product(
+    one: tuple[ArrayLike, ArrayLike, ArrayLike], other: tuple[ArrayLike, ArrayLike, ArrayLike]
+) -> tuple[Floats, Floats, Floats]:
+    """The product of two independent positive figures, such as variance and seconds, by their intervals.
+
+    On the scale of logarithms the distances to the bounds add in squares, on either side for itself. Figures of 0
+    have a product of 0 for certain; where only a lower bound is not positive, that of the product is 0.
+
+    Args:
+        one: value, low and high; arrays of any one shape.
+        other: likewise.
+
+    Reference: Zou & Donner (2008), https://doi.org/10.1002/sim.3095
+    """
+    (a, a_low, a_high), (b, b_low, b_high) = (np.broadcast_arrays(*map(np.asarray, figure)) for figure in (one, other))
+    value = a * b
+    with np.errstate(divide="ignore", invalid="ignore"):
+        down = np.hypot(np.log(a / np.maximum(a_low, 0)), np.log(b / np.maximum(b_low, 0)))
+        up = np.hypot(np.log(a_high / a), np.log(b_high / b))
+        low, high = value * np.exp(-down), value * np.exp(up)
+    return value, np.where(value == 0, 0.0, low), np.where(value == 0, 0.0, high)
+
+
+def ratio(above: Interval, below: Interval) -> Interval:
+    """The ratio of two independent positive figures, by their intervals."""
+    if not below.value > 0:
+        return NOTHING
+    inverse = (1 / below.value, 1 / below.high, 1 / below.low if below.low > 0 else math.inf)
+    return Interval(*(float(x) for x in product(above, inverse)))
