@@ -78,7 +78,7 @@ def _table(found: Table) -> list[str]:
 
 _LEGEND = (
     "In parentheses: 95 % intervals. Best: the best figure of its column; tied: not told apart from it "
-    "(5 %, Holm-corrected over the column)."
+    "(5 %, Holm-corrected over all pairs of the column)."
 )
 
 

@@ -186,7 +186,9 @@ class GradientFigures:
         along = across.mean(1) - slope * reference.mean(1)
         noise = along - along.mean()
         squared = SquaredNorm.of(rest - np.outer(noise, noise) / reference.mean()).interval(norm)
-        ends = [math.copysign((1 - min(max(end, 0.0), 1.0)) ** 0.5, cosine) for end in (squared.low, squared.high)]
+        # what is below rounding is no angle
+        sines = [min(end, 1.0) if end > 1e-12 else 0.0 for end in (squared.low, squared.high)]
+        ends = [math.copysign((1 - sine) ** 0.5, cosine) for sine in sines]
         value = min(max(cosine, -1.0), 1.0)
         return Interval(value, min(*ends, value), max(*ends, value))
 
