@@ -42,7 +42,8 @@ class VAE(Task):
         activation: of hidden units; ``leaky_relu`` has slope 0.3.
         prior: ``learned`` or ``fixed`` (uniform).
         kl: ``sampled`` or ``analytic`` divergence from the prior; at relaxed samples the sampled one takes the
-            discrete log-probabilities, as in Jang, Gu & Poole.
+            discrete log-probabilities, as in Jang, Gu & Poole. In evaluation (``model.eval()``) it is sampled: a
+            multi-sample bound with the analytic one would be none.
         binarisation: ``fixed``, ``dynamic``, ``threshold`` or ``none`` (grey levels as targets).
         holdout: whether the validation images are kept out of training; Liu et al. train on them.
         centre: whether the mean image is taken off the encoder's input and is where the decoder starts.
@@ -190,7 +191,7 @@ class _VAE(nn.Module):
 
     def forward(self, x: Tensor) -> Program:
         q, p = self.posterior(x), self.node(self.prior.logits)
-        kl = q.log_prob(q.mean) - p.log_prob(q.mean) if self.analytic else None
+        kl = q.log_prob(q.mean) - p.log_prob(q.mean) if self.analytic and self.training else None
 
         def program(sample: Sample) -> Tensor:
             z, log_q = sample("z", q)

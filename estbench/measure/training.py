@@ -102,6 +102,7 @@ class Training(Measure):
         if not self.samples or objective == "loss":
             return
         sizes = {"valid": min(self.samples, VALIDATION_SAMPLES), "test": self.samples}
+        model.eval()
         with bench.aside("bound", self.steps):
             for split, data in (("valid", splits.valid), ("test", splits.test)):
                 bound = _in_chunks(model, data, sizes[split])
