@@ -31,6 +31,11 @@ ExecutorName = Annotated[
     str, typer.Option(help="inline; local, in processes; ray; slurm; auto: local on several cores or GPUs.")
 ]
 
+Ensemble = Annotated[
+    str,
+    typer.Option(help="Runs that differ in seeds and numbers trained as one program: auto, off, or at most so many."),
+]
+
 STORE = Path(".estbench")
 
 
@@ -57,6 +62,7 @@ def compare(
         float, typer.Option(min=0, help="Seconds from one checkpoint of a training to the next.")
     ] = 60,
     retry_failed: RetryFailed = False,
+    ensemble: Ensemble = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be measured.")] = False,
     plugin: Files = None,
 ) -> None:
@@ -81,6 +87,7 @@ def compare(
         timeout,
         checkpoint,
         retry_failed,
+        ensemble,
     )
     if dry_run:
         preview(request, console())

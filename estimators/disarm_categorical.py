@@ -20,6 +20,7 @@ from torch import Tensor
 
 from estbench.families.coupled import Coupled
 from estbench.node import Categorical, Node, softmax
+from estbench.noise import rand
 
 Split = tuple[list[int], list[int]]
 
@@ -45,7 +46,7 @@ class DisARMCategorical(Coupled):
     def couple(self, node: Node) -> Tensor:
         left, right = self._masks(node.logits)
         logits = _decisions(node.logits, left, right)
-        noise = torch.logit(torch.rand_like(logits), eps=torch.finfo(logits.dtype).eps)
+        noise = torch.logit(rand(logits.shape, logits), eps=torch.finfo(logits.dtype).eps)
         taken = (logits + torch.stack([noise, -noise]) > 0)[..., None]
         # a class is chosen where every decision on the way to it went its way
         agrees = torch.where(taken, ~right, ~left).all(-2)
