@@ -175,7 +175,7 @@ def _measure(plan: planning.Plan, store: Store, executor: Executor, request: Req
                 for error in () if cached else result.failures:
                     say(f"failed: {cell}: {error}")
                 if not cached and result.about.get("note"):
-                    say(f"not in an ensemble: {cell}: {result.about['note']}")
+                    say(f"{cell}: {result.about['note']}")
         except KeyboardInterrupt:
             measured.interrupted = True
     measured.results = {cell: found[cell] for cell in plan.cells if cell in found}

@@ -63,6 +63,11 @@ class Crew(abc.ABC):
         for _, trainee in self.alive:
             trainee.bench.journal.keep(trainee.state(), done=done)
 
+    @property
+    def note(self) -> str:
+        """What there is to say of how they are trained."""
+        return ""
+
     @abc.abstractmethod
     def train(self) -> Tensor:
         """Trains one step; returns what was minimised, ``(replicas,)``."""

@@ -16,6 +16,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from estbench.measure._alike import instead, numbers
 from estbench.measure._crew import Crew, Question, asked, chunks
+from estbench.measure._graphs import Replayed
 from estbench.measure._minibatches import Minibatches
 from estbench.measure._routed import Routed
 from estbench.measure._stacked import StackedTrainer
@@ -46,12 +47,13 @@ class Ensemble(Crew):
 
     Args:
         trainees: as ``alike`` groups them.
+        graphs: whether to capture the step as a CUDA graph, on such a device.
 
     Raises:
         CannotTogetherError: they cannot be trained together.
     """
 
-    def __init__(self, trainees: Sequence[Trainee]) -> None:
+    def __init__(self, trainees: Sequence[Trainee], *, graphs: bool = True) -> None:
         super().__init__(trainees)
         first, benches = trainees[0], [trainee.bench for trainee in trainees]
         self._task, self._device = first.bench.task, first.bench.device
@@ -70,6 +72,8 @@ class Ensemble(Crew):
             trainee.replicas = max(trainee.replicas, len(trainees))
         self._look()
         self._compare()
+        self._replayed = Replayed(self._step) if graphs and self._device.type == "cuda" else None
+        self._advance = self._replayed or self._step
 
     def _stacked(self, kind: str, without: Mapping[str, Tensor] | None = None) -> Tensors:
         each = [dict(getattr(pair, kind)()) for pair in self._pairs]
@@ -80,7 +84,7 @@ class Ensemble(Crew):
         """Sees from one replica what a step asks for at random."""
         # a copy, for it counts steps
         pair, step = copy.deepcopy(self._pairs[0]), self.step
-        rows = self._rows(step)
+        rows = self._shown(self._laid_out(step))
         self._minibatches.tape.begin(step)
         batch = tuple(x[0] for x in rows)
         batch = batch if self._minibatches.own else self._minibatches.dress(self._task, batch)
@@ -107,41 +111,41 @@ class Ensemble(Crew):
             if not torch.allclose(ours, theirs, rtol=0, atol=1e-3 * float(theirs.norm()), equal_nan=True):
                 raise CannotTogetherError("its gradients are others when it is mapped over replicas")
 
-    def _rows(self, step: int) -> Batch:
-        """The replicas' minibatches before they are dressed, ``(replicas, examples, ...)``."""
-        if self._minibatches.own:
-            return self._minibatches.taken(step)
-        order = self._minibatches.order(step)
-        return tuple(x[order] for x in self._minibatches.train)
+    def _laid_out(self, step: int) -> list[Tensor]:
+        """All that a step takes: which examples, or the examples of a task with an order of its own; random numbers."""
+        chosen = self._minibatches.taken(step) if self._minibatches.own else (self._minibatches.order(step),)
+        return [*chosen, *self._minibatches.tape.laid_out(step), *self._tape.laid_out(step)]
 
-    def _laid_out(self, step: int) -> Batch:
-        """The rows of a step, with its random numbers at hand."""
-        self._minibatches.tape.lay_out(step)
-        self._tape.lay_out(step)
-        return self._rows(step)
+    def _shown(self, inputs: Sequence[Tensor]) -> Batch:
+        """Has tapes show a step's random numbers; the minibatches before they are dressed, ``(replicas, ...)``."""
+        drawn, ahead = len(self._tape.places), len(self._minibatches.tape.places)
+        rows = inputs[: len(inputs) - drawn - ahead]
+        self._minibatches.tape.show(inputs[len(rows) : len(rows) + ahead])
+        self._tape.show(inputs[len(rows) + ahead :])
+        return tuple(rows) if self._minibatches.own else tuple(x[rows[0]] for x in self._minibatches.train)
 
     def train(self) -> Tensor:
         """One step of each."""
         step = self.step
-        losses = self._step(self._laid_out(step))
+        losses = self._advance(self._laid_out(step))
         self._trainer.schedule()
         for trainee in self.trainees:
             trainee.step += 1
         return losses
 
-    def _step(self, rows: Batch) -> Tensor:
-        gradients, (losses, buffers) = self._gradients(rows)
+    def _step(self, inputs: Sequence[Tensor]) -> Tensor:
+        gradients, (losses, buffers) = self._gradients(inputs)
         self._trainer.step(gradients)
         for name, buffer in buffers.items():
             self._buffers[name].copy_(buffer)
         return losses
 
     @torch.no_grad()
-    def _gradients(self, rows: Batch) -> tuple[Tensors, tuple[Tensor, Tensors]]:
+    def _gradients(self, inputs: Sequence[Tensor]) -> tuple[Tensors, tuple[Tensor, Tensors]]:
         """Of each replica the gradient, what it minimises and its buffers afterwards."""
         # in this order tensors tell estimators whether they need a gradient
         mapped = vmap(grad_and_value(self._loss, has_aux=True), randomness="different")
-        gradients, found = mapped(*self._state, self._values, self._replicas, rows)
+        gradients, found = mapped(*self._state, self._values, self._replicas, self._shown(inputs))
         return gradients, found
 
     def _loss(
@@ -172,6 +176,12 @@ class Ensemble(Crew):
         finally:
             for tape in tapes:
                 tape.replica = None
+
+    @property
+    def note(self) -> str:
+        """Why its steps are no graph, where they might be."""
+        reason = self._replayed.reason if self._replayed else ""
+        return f"no CUDA graph: {reason}" if reason else ""
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -207,7 +217,7 @@ class Ensemble(Crew):
                 first = chunk if shared else tuple(x[:, 0] for x in chunk)
                 places[len(chunk[0])] = self._places(question, first)
             tape.places = places[len(chunk[0])]
-            tape.lay_out(number)
+            tape.show(tape.laid_out(number))
             state = [{name: x[which] for name, x in part.items()} for part in self._state]
             values, replicas = [value[which] for value in self._values], self._replicas[: len(streams[which])]
             mapped = vmap(self._answer, in_dims=(None, None, 0, 0, 0, None if shared else 1), randomness="different")

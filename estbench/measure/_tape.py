@@ -64,14 +64,13 @@ class Tape(Source):
         """Goes to the beginning of a step."""
         self._step, self._position = step, 0
 
-    def lay_out(self, step: int) -> list[Tensor]:
-        """Goes to the beginning of a step whose places are known; what each holds, ``(replicas, *shape)``."""
-        self.begin(step)
-        self._values = [self._at(number, place) for number, place in enumerate(self.places)]
-        return self._values
+    def laid_out(self, step: int) -> list[Tensor]:
+        """What the known places of a step hold, ``(replicas, *shape)`` each."""
+        self._step = step
+        return [self._at(number, place) for number, place in enumerate(self.places)]
 
     def show(self, values: Sequence[Tensor]) -> None:
-        """Goes to the beginning of a step that has these values."""
+        """Goes to the beginning of a step that has these values at its places."""
         self._values, self._position = list(values), 0
 
     def draw(self, law: Law, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:  # noqa: ARG002

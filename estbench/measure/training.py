@@ -3,6 +3,7 @@
 Evaluation always takes hard samples, whatever an estimator trains with.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -15,6 +16,7 @@ from estbench.measure._alike import alike
 from estbench.measure._crew import Alone, Crew
 from estbench.measure._ensemble import Ensemble
 from estbench.measure._png import png
+from estbench.measure._tape import CannotTogetherError
 from estbench.measure._trainee import Trainee
 from estbench.measure.base import Bench, Found, Maker, Measure, MeasurementError, Member, Row, found_alone
 from estbench.program import draw, mean, repeat, run
@@ -78,12 +80,13 @@ class Training(Measure):
         note = ""
         if len(group) > 1:
             try:
-                self._train(_crew(group))
+                crew = _crew(group)
+                self._train(crew)
             except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, each may do better alone)
-                note = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                note = f"not in an ensemble: {' '.join(f'{type(error).__name__}: {error}'.split())}"[:300]
             else:
                 each = zip(members, group, strict=True)
-                return {number: Found(self._shown(trainee), trainee.error) for number, trainee in each}
+                return {number: Found(self._shown(trainee), trainee.error, crew.note) for number, trainee in each}
         return {number: dataclasses.replace(found_alone(self, member), note=note) for number, member in members.items()}
 
     def _trainee(self, member: Member) -> Trainee:
@@ -165,8 +168,12 @@ class Training(Measure):
 
 
 def _crew(group: Sequence[Trainee]) -> Crew:
-    """A single trainee needs no ensemble."""
-    return Ensemble(group) if len(group) > 1 else Alone(group)
+    """Trainees as an ensemble; a single one needs none on a processor, and on a GPU a graph that an ensemble makes."""
+    if len(group) == 1:
+        with contextlib.suppress(CannotTogetherError):
+            return Ensemble(group) if group[0].bench.device.type == "cuda" else Alone(group)
+        return Alone(group)
+    return Ensemble(group)
 
 
 def bound_name(objective: str) -> str:
