@@ -103,7 +103,8 @@ class _Group:
             name: self._flat[:, span].view(len(homes), *parameter.shape).detach().requires_grad_()
             for name, span, parameter in zip(self._names, self._spans, first, strict=True)
         }
-        self._rates = self._flat.new_tensor([[optimizer.param_groups[j]["lr"]] for optimizer, j in homes])
+        self._known = [[optimizer.param_groups[j]["lr"]] for optimizer, j in homes]
+        self._rates = self._flat.new_tensor(self._known)
         self._optimizer = _unit(*homes[0], self._delta)
         self._take_over()
 
@@ -117,8 +118,10 @@ class _Group:
         self._flat.addcmul_(self._delta, self._rates)
 
     def learn(self, rates: Mapping[int, float]) -> None:
-        new = torch.tensor([[rates[replica]] for replica in range(len(rates))], dtype=self._rates.dtype)
-        self._rates.copy_(new, non_blocking=True)
+        new = [[rates[replica]] for replica in range(len(rates))]
+        if new != self._known:
+            self._known = new
+            self._rates.copy_(torch.tensor(new, dtype=self._rates.dtype))
 
     @torch.no_grad()
     def unstack(self) -> None:
@@ -127,8 +130,9 @@ class _Group:
             for span, parameter in zip(self._spans, parameters, strict=True):
                 parameter.copy_(self._flat[replica, span].view_as(parameter))
                 optimizer.state[parameter] = {
-                    key: value[replica, span].view_as(parameter).clone() if _each(value) else _copied(value)
+                    key: value[replica, span].view_as(parameter).clone() if _entries(key, value) else value.clone()
                     for key, value in state.items()
+                    if value is not None
                 }
 
     def _take_over(self) -> None:
@@ -137,23 +141,29 @@ class _Group:
             [optimizer.state.get(parameter, {}) for parameter in own]
             for (optimizer, _), own in zip(self._homes, self._parameters, strict=True)
         ]
-        first = states[0][0]
-        if not first:
+        every = [state for own in states for state in own]
+        if not any(every):
             return
+        counts = [str({key: value for key, value in state.items() if not _entries(key, value)}) for state in every]
+        if len(set(counts)) > 1:
+            raise CannotTogetherError("its optimiser has taken other numbers of steps for some parameters")
         self._optimizer.state[self._delta] = {
             key: torch.stack([torch.cat([state[key].flatten() for state in own]) for own in states])
-            if isinstance(value, Tensor) and value.shape == self._parameters[0][0].shape and key != "step"
-            else _copied(value)
-            for key, value in first.items()
+            if _entries(key, value)
+            else value.to(self._delta.device if self._on_device else value.device, copy=True)
+            for key, value in every[0].items()
+            if value is not None
         }
 
+    @property
+    def _on_device(self) -> bool:
+        group = self._optimizer.param_groups[0]
+        return bool(group.get("capturable") or group.get("fused"))
 
-def _each(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.ndim == 2
 
-
-def _copied(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
+def _entries(key: str, value: Any) -> bool:
+    """Whether a part of an optimiser's state has an entry for each of a parameter's."""
+    return isinstance(value, Tensor) and key != "step"
 
 
 def _unit(optimizer: torch.optim.Optimizer, number: int, delta: nn.Parameter) -> torch.optim.Optimizer:
