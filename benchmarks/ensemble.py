@@ -64,7 +64,8 @@ def compared(ours, other, options, scale=1.0):
     """How many times as fast ours is, and seconds of each."""
     found = scale * ratios(ours, other, options.blocks, options.seconds)
     value, low, high = median_interval(found)
-    return {"ratio": value, "low": low, "high": high, "ours": _seconds(ours), "other": _seconds(other)}
+    seconds = [min(_seconds(action) for _ in range(3)) for action in (ours, other)]
+    return {"ratio": value, "low": low, "high": high, "ours": seconds[0], "other": seconds[1]}
 
 
 def _seconds(action):
@@ -84,17 +85,36 @@ def loop(task, name, replicas, options):
     found = compared(ours, other, options, replicas)
     seconds = found.pop("ours") / count / replicas, found.pop("other") / count
     about = {"parameters": sum(p.numel() for p in one.model.parameters()), "note": ensemble.note}
-    rate = work(one) / seconds[0]
-    return {**about, **found, "seconds": seconds[0], "loop_seconds": seconds[1], "flops": rate}
+    rates = {"flops": work(one) / seconds[0], "bytes_per_second": moved(one) / seconds[0]}
+    return {**about, **found, "seconds": seconds[0], "loop_seconds": seconds[1], **rates}
 
 
 def graph(task, name, options):
     """Steps per second of one replica as a graph over those of its loop."""
     one, same = trainees(task, name, options.device, 2)
-    ours, other = (steps(action, options.device, options.steps) for action in (Ensemble([one]).train, same.advance))
+    ensemble = Ensemble([one])
+    ours, other = (steps(action, options.device, options.steps) for action in (ensemble.train, same.advance))
     ours()
     other()
-    return compared(ours, other, options)
+    found = compared(ours, other, options)
+    return {**found, "seconds": found.pop("ours") / options.steps, "note": ensemble.note}
+
+
+def moved(trainee):
+    """Bytes of a step that parameters alone make: read twice, written as a gradient, and what the optimiser does."""
+    count = sum(parameter.nbytes for optimizer in trainee.trainer.optimizers for parameter in every(optimizer))
+    state = sum(
+        x.nbytes
+        for optimizer in trainee.trainer.optimizers
+        for each in optimizer.state.values()
+        for x in each.values()
+        if isinstance(x, torch.Tensor)
+    )
+    return 6 * count + 2 * state
+
+
+def every(optimizer):
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def work(trainee):

@@ -11,11 +11,11 @@ from estbench.plan import Cell
 from estbench.plugins import Catalogue, discover
 from estbench.spec import Spec, UserError
 
-# measured with benchmarks/ensemble.py (docs/gpu.md): above this many parameters a processor is busy with one replica
-CPU_PARAMETERS = 20_000
-CPU_REPLICAS = 32
-# stacked parameters, gradients, and two moments take four times the memory of parameters
-CUDA_REPLICAS = 64
+# docs/gpu.md, measured with benchmarks/ensemble.py: a processor is busy with one replica of a larger model, and what
+# mapping over replicas costs beforehand is three of them
+CPU_PARAMETERS = 100_000
+CPU_REPLICAS = range(4, 33)
+CUDA_REPLICAS = range(2, 65)
 
 
 @dataclass(frozen=True)
@@ -57,20 +57,26 @@ class Ensembles:
         return [each for alike in kinds.values() for each in self._split(alike, workers, parameters)]
 
     def _split(self, jobs: Sequence[Job], workers: int, parameters: Callable[[Cell], int]) -> Iterator[Job]:
-        most = self._most(jobs[0].cell, parameters) if len(jobs) > 1 else 1
-        if self.most is None:
-            # all workers have something to do
-            most = min(most, -(-len(jobs) // (workers or len(jobs))))
-        for start in range(0, len(jobs), most):
-            first, *others = jobs[start : start + most]
+        size = self._size(jobs, workers, parameters)
+        for start in range(0, len(jobs), size):
+            first, *others = jobs[start : start + size]
             yield replace(first, along=tuple(others))
 
-    def _most(self, cell: Cell, parameters: Callable[[Cell], int]) -> int:
+    def _size(self, jobs: Sequence[Job], workers: int, parameters: Callable[[Cell], int]) -> int:
+        cell, count = jobs[0].cell, len(jobs)
         if self.most is not None:
-            return self.most
-        if cell.device != "cpu":
-            return CUDA_REPLICAS
-        return CPU_REPLICAS if parameters(cell) <= CPU_PARAMETERS else 1
+            return _evenly(count, self.most)
+        fitting = CPU_REPLICAS if cell.device == "cpu" else CUDA_REPLICAS
+        # all workers have something to do
+        size = _evenly(count, min(fitting[-1], -(-count // (workers or count))))
+        if size < fitting[0] or (cell.device == "cpu" and parameters(cell) > CPU_PARAMETERS):
+            return 1
+        return size
+
+
+def _evenly(count: int, most: int) -> int:
+    """The size of parts that are as few as can be, and alike."""
+    return -(-count // -(-count // most))
 
 
 def _kind(cell: Cell) -> tuple[Any, ...] | None:

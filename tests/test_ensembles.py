@@ -68,12 +68,13 @@ def test_how_many_are_measured_together():
     """None if off, at most as many as asked for; on a processor all workers stay busy and large models stay alone."""
     cells = plan(measures=["training"], tasks=["toy"], estimators=["rloo"], seeds=20)
     assert sizes(grouped(cells, 1)) == [1] * 20
-    assert sizes(grouped(cells, 8)) == [4, 8, 8]
+    assert sizes(grouped(cells, 8)) == [6, 7, 7]
     assert sizes(grouped(cells, None)) == [20]
     assert sizes(grouped(cells, None, workers=3)) == [6, 7, 7]
     assert sizes(grouped(cells, None, workers=0)) == [1] * 20
+    assert sizes(grouped(cells, None, workers=7)) == [1] * 20
     assert sizes(grouped(cells, None, parameters=CPU_PARAMETERS + 1)) == [1] * 20
-    assert sizes(grouped(cells, 8, parameters=CPU_PARAMETERS + 1)) == [4, 8, 8]
+    assert sizes(grouped(cells, 8, parameters=CPU_PARAMETERS + 1)) == [6, 7, 7]
     on_gpu = dataclasses.replace(cells, cells=tuple(dataclasses.replace(cell, device="cuda") for cell in cells.cells))
     assert sizes(grouped(on_gpu, None, parameters=10**6)) == [20]
 
