@@ -55,7 +55,7 @@ class Work:
         """
         jobs, process, started = job.singles, os.getpid(), time.perf_counter()
         cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in jobs}
-        with muted(), _threads(self.threads or (None if job.cell.joint else 1)):
+        with muted(), _threads(self.threads or (None if job.cell.joint else 1)), _current(job.cell.device):
             found = _measure_together(cells) if job.along else [(_measure(job.cell, cells[job.cell]), "")]
             if os.getpid() != process:
                 os._exit(0)
@@ -227,6 +227,11 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _current(device: str) -> contextlib.AbstractContextManager[Any]:
+    """Has a GPU be the one that is meant where none is named: by streams and graphs, and by plugins."""
+    return torch.cuda.device(device) if device.startswith("cuda") else contextlib.nullcontext()
 
 
 def _record(cell: Cell, spec: Spec, row: Row) -> dict[str, Any]:

@@ -114,6 +114,11 @@ def asked(question: Question, model: nn.Module, chunk: Batch, tape: Tape, number
         return question(model, chunk)
 
 
+def rows_at_once(device: torch.device) -> int:
+    """How many rows of a replica pass through a model at once in evaluation; a GPU is idle with few."""
+    return 2**15 if device.type == "cuda" else 2**11
+
+
 def chunks(data: Batch, size: int) -> Iterator[tuple[int, Batch]]:
     """Parts of a batch of a size, numbered."""
     for number, start in enumerate(range(0, len(data[0]), size)):

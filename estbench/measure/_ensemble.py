@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from estbench.measure._alike import instead, numbers
-from estbench.measure._crew import Crew, Question, asked, chunks
+from estbench.measure._crew import Crew, Question, asked, chunks, rows_at_once
 from estbench.measure._graphs import Replayed
 from estbench.measure._minibatches import Minibatches
 from estbench.measure._routed import Routed
@@ -26,9 +26,8 @@ from estbench.noise import drawn_from
 from estbench.task import Batch
 
 Tensors = dict[str, Tensor]
-# rows that pass through a model at once in evaluation: of a replica, and of all together
-REPLICA_ROWS = 2**11
-ROWS_AT_ONCE = {"cpu": 2**14, "cuda": 2**18}
+# rows that pass through a model at once in evaluation, all replicas together
+ROWS_AT_ONCE = {"cpu": 2**14, "cuda": 2**19}
 
 
 class _Pair(nn.Module):
@@ -195,7 +194,7 @@ class Ensemble(Crew):
     def ask(self, question: Question, data: Sequence[Batch], size: int, *names: int | str) -> Tensors:
         """Answers of each replica; as many replicas at once as memory has room for."""
         streams = [trainee.bench.stream(*names) for trainee in self.trainees]
-        many = max(1, ROWS_AT_ONCE[self._device.type] // REPLICA_ROWS)
+        many = max(1, ROWS_AT_ONCE[self._device.type] // rows_at_once(self._device))
         with self.trainees[0].bench.aside(*names):
             parts = [
                 self._some(question, data, size, streams, slice(start, start + many))

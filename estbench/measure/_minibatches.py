@@ -1,6 +1,5 @@
 """Training minibatches whose place is the step, for one replica or many."""
 
-import contextlib
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -38,7 +37,10 @@ class Minibatches:
         """The minibatch of a single replica."""
         if self.own:
             return tuple(x[0] for x in self.taken(step))
-        rows = tuple(x[self.order(step)[0]] for x in self.train)
+        index = self.order(step)[0]
+        rows = tuple(x[index] for x in self.train)
+        if not self.dressed:
+            return rows
         self.tape.begin(step)
         return self.dress(self._benches[0].task, rows)
 
@@ -64,7 +66,9 @@ class Minibatches:
 
     def dress(self, task: Task, rows: Batch) -> Batch:
         """What training sees of these examples, with what it adds to them; the tape is at the step's beginning."""
-        with Routed(self.tape) if self.dressed else contextlib.nullcontext():
+        if not self.dressed:
+            return rows
+        with Routed(self.tape):
             return task.supplement(task.view(rows, self._generator), self.train, self._generator)
 
     def _shuffled(self, examples: int, seed: int) -> Tensor:

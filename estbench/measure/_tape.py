@@ -13,8 +13,8 @@ from torch import Tensor
 
 from estbench.noise import NORMAL, UNIFORM, Law, Source
 
-# numbers that a replica draws at once for a place in the step: fewer launches, and little memory
-AT_ONCE = 2**18
+# numbers that a replica draws at once for a place in the step: fewer launches, and no more than a cache holds
+AT_ONCE = {"cpu": 2**14, "cuda": 2**18}
 STEPS_AT_ONCE = 256
 
 
@@ -28,11 +28,6 @@ class Place(NamedTuple):
     law: Law
     shape: tuple[int, ...]
     dtype: torch.dtype
-
-    @property
-    def ahead(self) -> int:
-        """For how many steps it is drawn at once."""
-        return max(1, min(STEPS_AT_ONCE, AT_ONCE // max(1, math.prod(self.shape))))
 
 
 class Tape(Source):
@@ -51,7 +46,8 @@ class Tape(Source):
     """
 
     def __init__(self, streams: Sequence[int], device: torch.device, *, ahead: bool = True) -> None:
-        self._streams, self._device, self._ahead = streams, device, ahead
+        self._streams, self._device = streams, device
+        self._at_once = AT_ONCE[device.type] if ahead else 0
         self.generator = torch.Generator(device)
         self._blocks: dict[int, tuple[tuple[Place, int], Tensor]] = {}
         self._values: list[Tensor] = []
@@ -89,7 +85,7 @@ class Tape(Source):
         return self._values[number][self.replica].squeeze(0)
 
     def _at(self, number: int, place: Place) -> Tensor:
-        ahead = place.ahead if self._ahead else 1
+        ahead = max(1, min(STEPS_AT_ONCE, self._at_once // max(1, math.prod(place.shape))))
         block, offset = divmod(self._step, ahead)
         if ahead == 1:
             return self._drawn(number, block, place, 1)[:, 0]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from estbench.measure._alike import alike
-from estbench.measure._crew import Alone, Crew
+from estbench.measure._crew import Alone, Crew, rows_at_once
 from estbench.measure._ensemble import Ensemble
 from estbench.measure._png import png
 from estbench.measure._tape import CannotTogetherError
@@ -23,7 +23,6 @@ from estbench.program import draw, mean, repeat, run
 from estbench.stats import Interval
 from estbench.task import Batch, Task
 
-ROWS_AT_ONCE = 2**11
 VALIDATION_SAMPLES = 100
 
 
@@ -132,7 +131,8 @@ class Training(Measure):
         question = functools.partial(_answers, task)
         named = {"train": self._few(crew), "valid": [splits.valid], "test": [splits.test]}
         for split, data in named.items():
-            answers = crew.ask(question, data, ROWS_AT_ONCE, "evaluation", crew.step, split)
+            size = rows_at_once(crew.trainees[0].bench.device)
+            answers = crew.ask(question, data, size, "evaluation", crew.step, split)
             for number, trainee in crew.alive:
                 costs, *metrics = ((name, values[number]) for name, values in answers.items())
                 # parameters may be lost while the sampled cost that is trained on still looks like one
@@ -160,7 +160,7 @@ class Training(Measure):
         sizes = {"valid": min(self.samples, VALIDATION_SAMPLES), "test": self.samples}
         for split, samples in sizes.items():
             question = functools.partial(_bound, samples)
-            size = max(1, ROWS_AT_ONCE // samples)
+            size = max(1, rows_at_once(crew.trainees[0].bench.device) // samples)
             answers = crew.ask(question, [getattr(splits, split)], size, "bound", self.steps, split)
             for number, trainee in crew.alive:
                 row = _objective(task, f"{bound_name(task.objective)}{samples}_{split}", answers["bound"][number])
