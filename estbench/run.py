@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from estbench import memory
+from estbench.arithmetic import arithmetic, stored
 from estbench.checkpoints import Checkpoints
 from estbench.ensembles import Ensembles
 from estbench.environment import commit, machine
@@ -55,7 +56,8 @@ class Work:
         """
         jobs, process, started = job.singles, os.getpid(), time.perf_counter()
         cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in jobs}
-        with muted(), _threads(self.threads or (None if job.cell.joint else 1)), _current(job.cell.device):
+        where = job.cell.device, job.cell.dtype
+        with muted(), _threads(self.threads or (None if job.cell.joint else 1)), arithmetic(*where):
             found = _measure_together(cells) if job.along else [(_measure(job.cell, cells[job.cell]), "")]
             if os.getpid() != process:
                 os._exit(0)
@@ -229,11 +231,6 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _current(device: str) -> contextlib.AbstractContextManager[Any]:
-    """Has a GPU be the one that is meant where none is named: by streams and graphs, and by plugins."""
-    return torch.cuda.device(device) if device.startswith("cuda") else contextlib.nullcontext()
-
-
 def _record(cell: Cell, spec: Spec, row: Row) -> dict[str, Any]:
     options = {**cell.task.options, **spec.options}
     chosen = {name: options[name] for name in cell.tuned if name in options}
@@ -261,11 +258,11 @@ def _bench(task: Spec, files: tuple[str, ...], seed: int, device: str, dtype: st
     baseline = functools.partial(_estimator, files, Spec.one(made.baseline), dtype)
     oracle = functools.partial(_oracle, files, made.oracle, dtype) if made.oracle else None
     recipe = functools.partial(_bench, task, files, seed, device, dtype)
-    return Bench(made, seed, torch.device(device), getattr(torch, dtype), baseline, oracle, recipe=recipe)
+    return Bench(made, seed, torch.device(device), stored(dtype), baseline, oracle, recipe=recipe)
 
 
 def _estimator(files: tuple[str, ...], spec: Spec, dtype: str) -> Estimator:
-    return _catalogue("estimator", files).make(spec).to(getattr(torch, dtype))
+    return _catalogue("estimator", files).make(spec).to(stored(dtype))
 
 
 def _oracle(files: tuple[str, ...], name: str, dtype: str, bound: int) -> Estimator:

@@ -1,11 +1,14 @@
 """Which cells are measured together, and what comes of them in a store."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from estbench import plan as planning
+from estbench.arithmetic import arithmetic
 from estbench.cli import app
 from estbench.ensembles import CPU_PARAMETERS, Ensembles
 from estbench.executors.base import Failure, Job
@@ -132,3 +135,48 @@ def test_an_ensemble_that_ends_its_process_is_measured_cell_by_cell(tmp_path):
     cells = plan(measures=["training[steps=2]"], tasks=["toy"], estimators=["rloo"], seeds=3)
     found = results(cells, tmp_path, DiesOfMany(), ensembles=Ensembles(100))
     assert {status for rows in found.values() for status in rows["status"]} == {"ok"}
+
+
+def elbo(dtype, device):
+    """The test ELBO of a short training."""
+    cells = plan(
+        tasks=["vae[units=20,optimizer=adam]"],
+        estimators=["rloo"],
+        measures=["training[steps=200]"],
+        seeds=1,
+        dtype=dtype,
+        device=device,
+    )
+    (cell,) = cells.cells
+    rows = Work(Path("unused"))(Job(cell, cells.entries[cell])).rows
+    assert set(rows["dtype"]) == {dtype}
+    return rows[(rows["metric"] == "elbo_test") & (rows["step"] == 200)].iloc[0]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_rounded_matrix_products_leave_the_elbo_within_its_interval(device, tmp_path, monkeypatch):
+    """With tf32 and bf16 it is within the 95 % interval of single precision; keys differ."""
+    monkeypatch.chdir(tmp_path)
+    exact = elbo("float32", device)
+    for dtype in ("tf32", "bf16"):
+        assert exact["low"] < elbo(dtype, device)["value"] < exact["high"]
+    assert len({name for dtype in ("float32", "tf32", "bf16") for name in names(plan(dtype=dtype))}) == 3 * len(
+        plan().cells
+    )
+
+
+def names(found):
+    return [entry.name for entry in found.entries.values()]
+
+
+def test_matrix_products_are_exact_unless_asked_for_otherwise():
+    """Inside a cell products and convolutions are those of its dtype, whatever was set; afterwards it is set again."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    for dtype, precision, convolutions in (
+        ("float32", "highest", False),
+        ("tf32", "high", True),
+        ("bf16", "medium", True),
+    ):
+        with arithmetic("cpu", dtype):
+            assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == (precision, convolutions)
+    assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
