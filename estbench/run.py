@@ -211,7 +211,8 @@ def _member(cell: Cell, journal: Journal, memory: dict[Hashable, Any]) -> Member
 def _parameters(cell: Cell) -> int:
     """How many parameters the model of a cell has; of a model that cannot be made, too many."""
     try:
-        return sum(parameter.numel() for parameter in task_of(cell).model().parameters())
+        with muted():
+            return sum(parameter.numel() for parameter in task_of(cell).model().parameters())
     except (Exception, SystemExit):  # noqa: BLE001  (a plugin may raise anything; the cell itself will say so)
         return sys.maxsize
 
