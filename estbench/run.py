@@ -57,8 +57,10 @@ class Work:
         jobs, process, started = job.singles, os.getpid(), time.perf_counter()
         cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in jobs}
         where = job.cell.device, job.cell.dtype
+        # on a GPU there may be something to say of a single one, too
+        together = job.along or (job.cell.device != "cpu" and not job.cell.joint)
         with muted(), _threads(self.threads or (None if job.cell.joint else 1)), arithmetic(*where):
-            found = _measure_together(cells) if job.along else [(_measure(job.cell, cells[job.cell]), "")]
+            found = _measure_together(cells) if together else [(_measure(job.cell, cells[job.cell]), "")]
             if os.getpid() != process:
                 os._exit(0)
             about = {

@@ -40,14 +40,14 @@ class Crew(abc.ABC):
 
     def advance(self, stop: int) -> None:
         """Trains to a step, leaving states in the journals now and then."""
-        journal, losses = self.trainees[0].bench.journal, torch.zeros(len(self.trainees))
-        start = time.perf_counter()
-        while self.step < stop:
+        losses, start = torch.zeros(len(self.trainees)), time.perf_counter()
+        alive = self.alive
+        while self.step < stop and alive:
             losses = self.train()
-            if journal.due():
+            if alive[0][1].bench.journal.due():
                 self._account(start, losses)
                 self.keep(done=False)
-                start = time.perf_counter()
+                alive, start = self.alive, time.perf_counter()
         self._account(start, losses)
 
     def _account(self, start: float, losses: Tensor) -> None:

@@ -72,6 +72,9 @@ class Ensemble(Crew):
         self._look()
         self._compare()
         self._replayed = Replayed(self._step) if graphs and self._device.type == "cuda" else None
+        if self._replayed and self.strangers:
+            # a capture that fails may leave torch's own generator unusable
+            self._replayed.reason = f"{', '.join(sorted(self.strangers))} draws from torch's generator"
         self._advance = self._replayed or self._step
 
     def _stacked(self, kind: str, without: Mapping[str, Tensor] | None = None) -> Tensors:

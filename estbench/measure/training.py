@@ -3,11 +3,10 @@
 Evaluation always takes hard samples, whatever an estimator trains with.
 """
 
-import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +15,8 @@ from estbench.measure._alike import alike
 from estbench.measure._crew import Alone, Crew, rows_at_once
 from estbench.measure._ensemble import Ensemble
 from estbench.measure._png import png
-from estbench.measure._tape import CannotTogetherError
 from estbench.measure._trainee import Trainee
-from estbench.measure.base import Bench, Found, Maker, Measure, MeasurementError, Member, Row, found_alone
+from estbench.measure.base import Bench, Found, Maker, Measure, MeasurementError, Member, Row
 from estbench.program import draw, mean, repeat, run
 from estbench.stats import Interval
 from estbench.task import Batch, Task
@@ -56,11 +54,10 @@ class Training(Measure):
 
     def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
         for key, maker in makers.items():
-            trainee = self._trainee(Member(bench, key, maker))
-            self._train(_crew([trainee]))
-            if trainee.error is not None:
-                raise trainee.error
-            yield from ((key, row) for row in self._shown(trainee))
+            (found,) = self.together([Member(bench, key, maker)])
+            if found.error is not None:
+                raise found.error
+            yield from ((key, row) for row in found.rows)
 
     def together(self, members: Sequence[Member]) -> list[Found]:
         """Trains those that are alike as one, and each alone where that cannot be."""
@@ -72,21 +69,29 @@ class Training(Measure):
             except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
                 found[number] = Found(error=error)
         for group in alike(list(trainees.values())):
-            found |= self._together({k: members[k] for k, trainee in trainees.items() if trainee in group}, group)
+            numbers = [number for number, trainee in trainees.items() if trainee in group]
+            found |= zip(numbers, self._found([members[number] for number in numbers], group), strict=True)
         return [found[number] for number in range(len(members))]
 
-    def _together(self, members: Mapping[int, Member], group: Sequence[Trainee]) -> dict[int, Found]:
-        note = ""
-        if len(group) > 1:
-            try:
-                crew = _crew(group)
-                self._train(crew)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, each may do better alone)
-                note = f"not in an ensemble: {' '.join(f'{type(error).__name__}: {error}'.split())}"[:300]
-            else:
-                each = zip(members, group, strict=True)
-                return {number: Found(self._shown(trainee), trainee.error, crew.note) for number, trainee in each}
-        return {number: dataclasses.replace(found_alone(self, member), note=note) for number, member in members.items()}
+    def _found(self, members: Sequence[Member], group: Sequence[Trainee]) -> list[Found]:
+        # on a GPU a single one is an ensemble too, for its graph
+        if len(group) == 1 and group[0].bench.device.type != "cuda":
+            return [self._alone(lambda: group[0], "")]
+        try:
+            crew = Ensemble(group)
+            self._train(crew)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, each may do better alone)
+            note = f"not in an ensemble: {' '.join(f'{type(error).__name__}: {error}'.split())}"[:300]
+            return [self._alone(functools.partial(self._trainee, member), note) for member in members]
+        return [Found(self._shown(trainee), trainee.error, crew.note) for trainee in group]
+
+    def _alone(self, make: Callable[[], Trainee], note: str) -> Found:
+        try:
+            trainee = make()
+            self._train(Alone([trainee]))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+            return Found(error=error, note=note)
+        return Found(self._shown(trainee), trainee.error, note)
 
     def _trainee(self, member: Member) -> Trainee:
         trainee = Trainee(member.bench, member.maker().to(member.bench.device), member.key)
@@ -165,15 +170,6 @@ class Training(Measure):
             for number, trainee in crew.alive:
                 row = _objective(task, f"{bound_name(task.objective)}{samples}_{split}", answers["bound"][number])
                 trainee.rows.append(_of(trainee, self.steps, row))
-
-
-def _crew(group: Sequence[Trainee]) -> Crew:
-    """Trainees as an ensemble; a single one needs none on a processor, and on a GPU a graph that an ensemble makes."""
-    if len(group) == 1:
-        with contextlib.suppress(CannotTogetherError):
-            return Ensemble(group) if group[0].bench.device.type == "cuda" else Alone(group)
-        return Alone(group)
-    return Ensemble(group)
 
 
 def bound_name(objective: str) -> str:
