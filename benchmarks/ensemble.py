@@ -191,7 +191,7 @@ def main():
         if any(named.items() <= each.items() for each in done):
             continue
         line = json.dumps({**named, "device": options.device, **measured()})
-        print(line, flush=True)  # noqa: T201
+        print(line, flush=True)
         if options.out:
             with options.out.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")

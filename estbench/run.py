@@ -202,11 +202,11 @@ def _measure_together(cells: Mapping[Cell, Journal]) -> list[tuple[list[dict[str
     ]
 
 
-def _member(cell: Cell, journal: Journal, memory: dict[Hashable, Any]) -> Member:
+def _member(cell: Cell, journal: Journal, data: dict[Hashable, Any]) -> Member:
     """A cell among others; of the same task they share the data."""
     (spec,) = cell.estimators
     shared = _bench(cell.task, cell.files, cell.seed, cell.device, cell.dtype)
-    bench = dataclasses.replace(shared, memory=memory, cell=cell.identity, journal=journal)
+    bench = dataclasses.replace(shared, memory=data, cell=cell.identity, journal=journal)
     return Member(bench, str(spec), functools.partial(_estimator, cell.files, spec, cell.dtype))
 
 
