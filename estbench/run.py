@@ -189,6 +189,7 @@ def _measure(cell: Cell, journal: Journal) -> list[dict[str, Any]]:
 
 def _measure_together(cells: Mapping[Cell, Journal]) -> list[tuple[list[dict[str, Any]], str]]:
     """The rows of each cell, and why it was not measured together with the others."""
+    memory.reuse()
     first, data = next(iter(cells)), defaultdict[Spec, dict[Hashable, Any]](dict)
     try:
         members = [_member(cell, journal, data[cell.task]) for cell, journal in cells.items()]
