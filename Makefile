@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 BENCH ?= .
+HOURS ?= 8
 INSTALLED := .venv/.installed
 
-.PHONY: compare test test-cuda lint bench bench-compare install
+.PHONY: compare test test-cuda gpu-report lint bench bench-compare install
 
 compare: $(INSTALLED)  ## the default comparison on embedded data, with its report in runs/quick
 	$(BIN)/estbench compare --out runs/quick
@@ -14,6 +15,9 @@ test: $(INSTALLED)  ## all tests
 
 test-cuda: $(INSTALLED)  ## the tests that need a GPU
 	$(BIN)/python -m pytest -m cuda
+
+gpu-report: $(INSTALLED)  ## all that has to be seen on a GPU, in reports/gpu; HOURS for the suites, OPTIONS of the script
+	$(BIN)/python scripts/gpu_report.py --hours $(HOURS) $(OPTIONS)
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check

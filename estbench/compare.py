@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from estbench import executors, run, suite, tuning
 from estbench import plan as planning
+from estbench.ensembles import Ensembles
 from estbench.environment import commit, environment, label
 from estbench.estimator import Estimator
 from estbench.executors.base import Executor
@@ -53,6 +54,7 @@ class Request:
         timeout: seconds after which a cell is given up; None for no limit.
         checkpoint: seconds from one checkpoint to the next.
         retry_failed: whether to measure cells again that failed.
+        ensemble: how many cells are measured together at most; or ``auto``, ``off``.
     """
 
     suite: str
@@ -67,6 +69,7 @@ class Request:
     timeout: float | None = None
     checkpoint: float = 60.0
     retry_failed: bool = False
+    ensemble: str = "off"
 
 
 def compare(request: Request, console: Console) -> int:
@@ -159,17 +162,20 @@ class _Measured:
 def _measure(plan: planning.Plan, store: Store, executor: Executor, request: Request) -> _Measured:
     """The results of a plan in its order, as far as it got before an interrupt."""
     work = run.Work(store.folder.resolve(), request.checkpoint, request.timeout, request.threads)
+    how: dict[str, Any] = {"retry_failed": request.retry_failed, "ensembles": Ensembles.of(request.ensemble)}
     measured, found = _Measured({}), {}
     with tqdm(total=len(plan.cells), unit="cell", dynamic_ncols=True) as progress, _terminable():
         say = functools.partial(progress.write, file=sys.stderr)
         try:
-            for cell, result, cached in run.run(plan, store, executor, work, retry_failed=request.retry_failed):
+            for cell, result, cached in run.run(plan, store, executor, work, **how):
                 found[cell] = result
                 measured.new += not cached
                 progress.set_postfix_str("kept" if cached else str(cell)[:60], refresh=not cached)
                 progress.update()
                 for error in () if cached else result.failures:
                     say(f"failed: {cell}: {error}")
+                if not cached and result.about.get("note"):
+                    say(f"{cell}: {result.about['note']}")
         except KeyboardInterrupt:
             measured.interrupted = True
     measured.results = {cell: found[cell] for cell in plan.cells if cell in found}

@@ -74,19 +74,25 @@ class Annealed(nn.Module):
         if rate and not 0 < floor <= start:
             raise ValueError(f"a temperature falls from its start to a floor in (0, {start}]; got {floor}")
         self.start, self.rate, self.floor, self.every = start, rate, floor, every
+        self.falls = rate > 0
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def advance(self) -> None:
         """Counts one more step, where that matters."""
-        if self.rate:
+        if self.falls:
             self.steps += 1
 
     def value(self, like: Tensor) -> Tensor:
         """The present temperature, a scalar of the device and dtype of ``like``."""
-        if not self.rate:
-            return torch.full((), self.start, dtype=like.dtype, device=like.device)
+        if not self.falls:
+            return scalar(self.start, like)
         stair = (self.steps // self.every * self.every).to(like)
         return (self.start * torch.exp(-self.rate * stair)).clamp_min(self.floor)
+
+
+def scalar(value: float | Tensor, like: Tensor) -> Tensor:
+    """A number on the device and dtype of ``like``; in an ensemble it may be a tensor already."""
+    return value.to(like) if isinstance(value, Tensor) else like.new_full((), value)
 
 
 class PerNode(nn.ModuleDict):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
+from estbench.noise import rand
 from estbench.transforms import transformed
 
 # torch's default threshold of 20 costs nine digits in float64
@@ -18,8 +19,7 @@ softplus = partial(F.softplus, threshold=40.0)
 
 def uniform(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Uniform noise in the open interval (0, 1): its logarithms are finite."""
-    u = torch.rand(shape, dtype=like.dtype, device=like.device)
-    return u.clamp(torch.finfo(like.dtype).tiny, 1 - torch.finfo(like.dtype).eps / 2)
+    return rand(shape, like).clamp(torch.finfo(like.dtype).tiny, 1 - torch.finfo(like.dtype).eps / 2)
 
 
 def _positive(values: Tensor) -> Tensor:
@@ -214,8 +214,7 @@ class Bernoulli(Node):
 
     def sample(self) -> Tensor:
         """Bits, in the shape of the logits."""
-        u = torch.rand(self.logits.shape, dtype=self.logits.dtype, device=self.logits.device)
-        return _positive(self.mean - u)
+        return _positive(self.mean - rand(self.logits.shape, self.logits))
 
     def noise(self) -> Tensor:
         """Logistic noise."""
@@ -297,7 +296,7 @@ class Categorical(Node):
 
     def sample(self) -> Tensor:
         """One-hot vectors, in the shape of the logits."""
-        u = torch.rand(self.logits.shape[:-1], dtype=self.logits.dtype, device=self.logits.device)
+        u = rand(self.logits.shape[:-1], self.logits)
         index = (u[..., None] >= self.mean.cumsum(-1)[..., :-1]).sum(-1)
         return one_hot(index, self.logits.shape[-1], self.logits.dtype)
 

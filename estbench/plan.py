@@ -28,7 +28,7 @@ class Cell:
         measure: the measure.
         seed: the run's seed.
         device: ``cpu``, ``cuda`` or ``cuda:1``.
-        dtype: ``float32`` or ``float64``.
+        dtype: ``float32``, ``float64``, ``tf32`` or ``bf16``.
         files: plugin files named by the user.
         joint: whether the measure is joint; such cells run last, with the machine to themselves.
         tuned: names of options of the task or the estimator that were chosen on validation: results name what was

@@ -5,8 +5,10 @@ import dataclasses
 import functools
 import json
 import os
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,15 @@ import pandas as pd
 import torch
 
 from estbench import memory
+from estbench.arithmetic import arithmetic, stored
 from estbench.checkpoints import Checkpoints
+from estbench.ensembles import Ensembles
 from estbench.environment import commit, machine
 from estbench.estimator import Estimator
-from estbench.executors.base import Executor, Failure, Job, Outcome
+from estbench.executors.base import Done, Executor, Failure, Job, Outcome
 from estbench.guard import muted
 from estbench.measure._journal import Journal, NoJournal
-from estbench.measure.base import Bench, Row, verdict
+from estbench.measure.base import Bench, Member, Row, verdict
 from estbench.plan import Cell, Plan
 from estbench.plugins import Catalogue, discover
 from estbench.spec import Spec
@@ -45,36 +49,53 @@ class Work:
     timeout: float | None = None
     threads: int | None = None
 
-    def __call__(self, job: Job) -> Result:
-        """The result of a job; what goes wrong in it is a row.
+    def __call__(self, job: Job) -> Done:
+        """The result of a job, or those of its cells; what goes wrong in it is a row.
 
         Nothing that a plugin prints is let through, and no process that it forks gets any further.
         """
-        cell, process, started = job.cell, os.getpid(), time.perf_counter()
-        journal = Checkpoints(Store(self.store), job.entry, self.checkpoint)
-        with muted(), _threads(self.threads or (None if cell.joint else 1)):
-            rows = _measure(cell, journal)
+        jobs, process, started = job.singles, os.getpid(), time.perf_counter()
+        cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in jobs}
+        where = job.cell.device, job.cell.dtype
+        # on a GPU there may be something to say of a single one, too
+        together = job.along or (job.cell.device != "cpu" and not job.cell.joint)
+        with muted(), _threads(self.threads or (None if job.cell.joint else 1)), arithmetic(*where):
+            found = _measure_together(cells) if together else [(_measure(job.cell, cells[job.cell]), "")]
             if os.getpid() != process:
                 os._exit(0)
             about = {
-                "cell": cell.about,
-                "seconds": round(time.perf_counter() - started, 3),
+                # of cells that are measured together each has its share
+                "seconds": round((time.perf_counter() - started) / len(jobs), 3),
                 "finished": time.time(),
                 "machine": machine(),
             }
-        return Result.of(rows, about)
+        results = tuple(
+            Result.of(rows, {"cell": cell.about, **about, "note": note})
+            for cell, (rows, note) in zip(cells, found, strict=True)
+        )
+        return results if job.along else results[0]
 
     def keep(self, job: Job, outcome: Outcome) -> None:
         """Keeps what came of a job from where it was measured; elsewhere the driver does."""
-        _keep(Store(self.store), job, outcome, commit())
+        for single, own in _singly(job, outcome):
+            _keep(Store(self.store), single, own, commit())
 
-    def kept(self, job: Job, since: float) -> Result | None:
+    def kept(self, job: Job, since: float) -> Done | None:
         """What was kept of a job since a time (``time.time``)."""
-        result = Store(self.store).get(job.entry)
-        return result if result is not None and result.about["finished"] >= since else None
+        found = [Store(self.store).get(single.entry) for single in job.singles]
+        results = tuple(result for result in found if result is not None and result.about["finished"] >= since)
+        if len(results) < len(found):
+            return None
+        return results if job.along else results[0]
 
 
-def _keep(store: Store, job: Job, outcome: Outcome, version: Mapping[str, Any]) -> Result:
+def _singly(job: Job, outcome: Outcome) -> Iterator[tuple[Job, Result | Failure]]:
+    """What came of each cell of a job."""
+    for number, single in enumerate(job.singles):
+        yield single, outcome[number] if isinstance(outcome, tuple) else outcome
+
+
+def _keep(store: Store, job: Job, outcome: Result | Failure, version: Mapping[str, Any]) -> Result:
     """Keeps what came of a job, with the version of the code that it came from."""
     result = failed(job.cell, outcome) if isinstance(outcome, Failure) else outcome
     result = dataclasses.replace(result, about={**result.about, **version})
@@ -83,7 +104,13 @@ def _keep(store: Store, job: Job, outcome: Outcome, version: Mapping[str, Any]) 
 
 
 def run(
-    plan: Plan, store: Store, executor: Executor, work: Work, *, retry_failed: bool = False
+    plan: Plan,
+    store: Store,
+    executor: Executor,
+    work: Work,
+    *,
+    retry_failed: bool = False,
+    ensembles: Ensembles = Ensembles(),  # noqa: B008  (immutable)
 ) -> Iterator[tuple[Cell, Result, bool]]:
     """Measures the cells that the store does not hold.
 
@@ -93,6 +120,7 @@ def run(
         executor: where they are measured.
         work: how.
         retry_failed: whether to measure failed ones again.
+        ensembles: which are measured together; none by default.
 
     Yields:
         Each cell with its result as it is done, and whether it was in the store.
@@ -112,8 +140,21 @@ def run(
         return
     store.check_writable()
     version = commit()
-    for job, outcome in executor.run(missing, work):
+    jobs = ensembles.group(missing, executor.workers, _parameters)
+    for job, outcome in _singles(executor, jobs, work):
         yield job.cell, _keep(store, job, outcome, version), False
+
+
+def _singles(executor: Executor, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Result | Failure]]:
+    """What came of each cell; those of a job whose process did not return are measured once more, each by itself."""
+    again: list[Job] = []
+    for job, outcome in executor.run(jobs, work):
+        if job.along and isinstance(outcome, Failure):
+            again += job.singles
+        else:
+            yield from _singly(job, outcome)
+    if again:
+        yield from _singles(executor, again, work)
 
 
 def failed(cell: Cell, failure: Failure) -> Result:
@@ -144,6 +185,39 @@ def _measure(cell: Cell, journal: Journal) -> list[dict[str, Any]]:
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
         rows = [_record(cell, spec, verdict(error)) for spec in cell.estimators]
     return rows
+
+
+def _measure_together(cells: Mapping[Cell, Journal]) -> list[tuple[list[dict[str, Any]], str]]:
+    """The rows of each cell, and why it was not measured together with the others."""
+    memory.reuse()
+    first, data = next(iter(cells)), defaultdict[Spec, dict[Hashable, Any]](dict)
+    try:
+        members = [_member(cell, journal, data[cell.task]) for cell, journal in cells.items()]
+        found = _catalogue("measure", first.files).make(first.measure).together(members)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+        return [(_measure(cell, journal), verdict(error).error) for cell, journal in cells.items()]
+    each = [[verdict(one.error)] if one.error else one.rows for one in found]
+    return [
+        ([_record(cell, cell.estimators[0], row) for row in rows], one.note)
+        for cell, rows, one in zip(cells, each, found, strict=True)
+    ]
+
+
+def _member(cell: Cell, journal: Journal, data: dict[Hashable, Any]) -> Member:
+    """A cell among others; of the same task they share the data."""
+    (spec,) = cell.estimators
+    shared = _bench(cell.task, cell.files, cell.seed, cell.device, cell.dtype)
+    bench = dataclasses.replace(shared, memory=data, cell=cell.identity, journal=journal)
+    return Member(bench, str(spec), functools.partial(_estimator, cell.files, spec, cell.dtype))
+
+
+def _parameters(cell: Cell) -> int:
+    """How many parameters the model of a cell has; of a model that cannot be made, too many."""
+    try:
+        with muted():
+            return sum(parameter.numel() for parameter in task_of(cell).model().parameters())
+    except (Exception, SystemExit):  # noqa: BLE001  (a plugin may raise anything; the cell itself will say so)
+        return sys.maxsize
 
 
 def task_of(cell: Cell) -> Task:
@@ -188,11 +262,11 @@ def _bench(task: Spec, files: tuple[str, ...], seed: int, device: str, dtype: st
     baseline = functools.partial(_estimator, files, Spec.one(made.baseline), dtype)
     oracle = functools.partial(_oracle, files, made.oracle, dtype) if made.oracle else None
     recipe = functools.partial(_bench, task, files, seed, device, dtype)
-    return Bench(made, seed, torch.device(device), getattr(torch, dtype), baseline, oracle, recipe=recipe)
+    return Bench(made, seed, torch.device(device), stored(dtype), baseline, oracle, recipe=recipe)
 
 
 def _estimator(files: tuple[str, ...], spec: Spec, dtype: str) -> Estimator:
-    return _catalogue("estimator", files).make(spec).to(getattr(torch, dtype))
+    return _catalogue("estimator", files).make(spec).to(stored(dtype))
 
 
 def _oracle(files: tuple[str, ...], name: str, dtype: str, bound: int) -> Estimator:

@@ -13,7 +13,9 @@ Estimators = Annotated[list[str] | None, typer.Option(help="Estimators, likewise
 Measures = Annotated[list[str] | None, typer.Option(help="Measures, likewise: gradient, speed, training[steps=1000].")]
 Seeds = Annotated[str | None, typer.Option(help="How many seeds, counted from 0; or which, comma-separated: 3,5,8.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")]
-DType = Annotated[str | None, typer.Option(help="float32 or float64.")]
+DType = Annotated[
+    str | None, typer.Option(help="float32 or float64; tf32 or bf16: float32 with matrix products of such operands.")
+]
 Scale = Annotated[
     float | None, typer.Option(help="Fraction of the training steps that the suite asks for, 0.1 for a tenth.")
 ]
@@ -29,6 +31,11 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Cells at once; by defa
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure cells again that failed.")]
 ExecutorName = Annotated[
     str, typer.Option(help="inline; local, in processes; ray; slurm; auto: local on several cores or GPUs.")
+]
+
+Ensemble = Annotated[
+    str,
+    typer.Option(help="Runs that differ in seeds and numbers trained as one program: auto, off, or at most so many."),
 ]
 
 STORE = Path(".estbench")
@@ -57,6 +64,7 @@ def compare(
         float, typer.Option(min=0, help="Seconds from one checkpoint of a training to the next.")
     ] = 60,
     retry_failed: RetryFailed = False,
+    ensemble: Ensemble = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be measured.")] = False,
     plugin: Files = None,
 ) -> None:
@@ -81,6 +89,7 @@ def compare(
         timeout,
         checkpoint,
         retry_failed,
+        ensemble,
     )
     if dry_run:
         preview(request, console())

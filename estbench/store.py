@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from estbench.spec import UserError
 
 # the version of what is in the files; part of every key
-FORMAT = 2
+FORMAT = 3
 TYPES = {
     "task": pa.string(),
     "estimator": pa.string(),
@@ -41,6 +41,7 @@ TYPES = {
     "status": pa.string(),
     "error": pa.string(),
     "picture": pa.string(),
+    "replicas": pa.int64(),
 }
 COLUMNS = tuple(TYPES)
 _SCHEMA = pa.schema(list(TYPES.items()))

@@ -58,7 +58,7 @@ class Suite(BaseModel):
         measures: patterns of measures.
         seeds: how many, counted from 0, or which.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        dtype: precision of parameters and data.
+        dtype: of parameters and data; ``tf32`` and ``bf16`` are float32 with matrix products of such operands.
         scale: fraction of the training steps that measures ask for.
         precision: in place of that of measures that have such an option; theirs by default.
         tune: what is chosen on validation; nothing by default.
@@ -72,7 +72,7 @@ class Suite(BaseModel):
     measures: Annotated[list[str], Field(min_length=1)] = ["gradient", "speed", "training"]
     seeds: list[int] = [0]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    dtype: Literal["float32", "float64"] = "float32"
+    dtype: Literal["float32", "float64", "tf32", "bf16"] = "float32"
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     precision: Annotated[float, Field(ge=0, lt=1)] | None = None
     tune: Tune | None = None

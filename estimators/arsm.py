@@ -10,6 +10,7 @@ Unbiased. Categorical. C (C - 1) / 2 + 1 evaluations per node.
 Reference: Yin, Yue & Zhou (2019), https://arxiv.org/abs/1905.01413
 """
 
+import functools
 import itertools
 
 import torch
@@ -30,8 +31,7 @@ class ARSM(Coupled):
         return len(_swaps(node.logits.shape[-1]))
 
     def couple(self, node: Node) -> Tensor:
-        swaps = torch.tensor(_swaps(node.logits.shape[-1]), device=node.logits.device)
-        return node.noise()[..., swaps].movedim(-2, 0)
+        return node.noise()[..., _table(node.logits.shape[-1], node.logits.device)].movedim(-2, 0)
 
     def gradient(self, node: Node, noise: Tensor, cost: Tensor) -> Tensor:
         classes = node.logits.shape[-1]
@@ -49,6 +49,12 @@ def _swaps(classes: int) -> list[list[int]]:
     return [list(range(classes)), *swapped]
 
 
+@functools.lru_cache(maxsize=16)
+def _table(classes: int, device: torch.device) -> Tensor:
+    return torch.tensor(_swaps(classes), device=device)
+
+
+@functools.lru_cache(maxsize=16)
 def _which(classes: int, device: torch.device) -> Tensor:
     """Which swap exchanges two classes, ``(classes, classes)``."""
     table = torch.zeros(classes, classes, dtype=torch.long)

@@ -13,6 +13,7 @@ Unbiased. Categorical. Two evaluations per node.
 Reference: Dong, Mnih & Tucker (2021), https://arxiv.org/abs/2106.08056
 """
 
+import functools
 from typing import Literal
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from estbench.families.coupled import Coupled
 from estbench.node import Categorical, Node, softmax
+from estbench.noise import rand
 
 Split = tuple[list[int], list[int]]
 
@@ -43,16 +45,16 @@ class DisARMCategorical(Coupled):
         self.construction = construction
 
     def couple(self, node: Node) -> Tensor:
-        left, right = self._masks(node.logits)
+        left, right = self._masks(node)
         logits = _decisions(node.logits, left, right)
-        noise = torch.logit(torch.rand_like(logits), eps=torch.finfo(logits.dtype).eps)
+        noise = torch.logit(rand(logits.shape, logits), eps=torch.finfo(logits.dtype).eps)
         taken = (logits + torch.stack([noise, -noise]) > 0)[..., None]
         # a class is chosen where every decision on the way to it went its way
         agrees = torch.where(taken, ~right, ~left).all(-2)
         return node.noise_given(agrees.to(node.logits.dtype))
 
     def gradient(self, node: Node, noise: Tensor, cost: Tensor) -> Tensor:
-        left, right = self._masks(node.logits)
+        left, right = self._masks(node)
         logits = _decisions(node.logits, left, right)
         value = node.harden(noise)[..., None, :]
         bit, reached = (value * left).sum(-1), (value * (left | right)).sum(-1)
@@ -62,13 +64,17 @@ class DisARMCategorical(Coupled):
         chain = _shares(node.logits, left) - _shares(node.logits, right)
         return node.lift(cost[0] - cost[1]) / 2 * (each[..., None] * chain).sum(-2)
 
-    def _masks(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Which classes lie left and right of each decision, ``(decisions, classes)``."""
-        classes = logits.shape[-1]
-        splits = _splits(list(range(classes)), balanced=self.construction == "tree")
-        masks = [[[c in side for c in range(classes)] for side in split] for split in splits]
-        left, right = torch.tensor(masks, device=logits.device).reshape(-1, 2, classes).bool().unbind(1)
-        return left, right
+    def _masks(self, node: Node) -> tuple[Tensor, Tensor]:
+        return _masks(node.logits.shape[-1], self.construction == "tree", node.logits.device)
+
+
+@functools.lru_cache(maxsize=16)
+def _masks(classes: int, balanced: bool, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Which classes lie left and right of each decision, ``(decisions, classes)``."""
+    splits = _splits(list(range(classes)), balanced=balanced)
+    masks = [[[c in side for c in range(classes)] for side in split] for split in splits]
+    left, right = torch.tensor(masks, device=device).reshape(-1, 2, classes).bool().unbind(1)
+    return left, right
 
 
 def _splits(classes: list[int], *, balanced: bool) -> list[Split]:

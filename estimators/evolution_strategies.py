@@ -17,6 +17,7 @@ from torch import Tensor
 from estbench.estimator import positive
 from estbench.families.perturbed import Perturbed, mirrored
 from estbench.node import Node
+from estbench.noise import randn
 
 
 class EvolutionStrategies(Perturbed):
@@ -38,6 +39,7 @@ class EvolutionStrategies(Perturbed):
         self.deviation = positive("deviation", deviation)
 
     def perturb(self, node: Node) -> tuple[Tensor, Tensor]:
-        direction = torch.randn_like(node.logits[: self.perturbations // 2])
+        half = node.logits[: self.perturbations // 2]
+        direction = randn(half.shape, half)
         noise, sign = mirrored(node, direction, self.deviation)
         return noise, sign * torch.cat([direction, direction]) / self.deviation

@@ -16,6 +16,7 @@ from torch import Tensor
 from estbench.estimator import positive
 from estbench.families.perturbed import Perturbed, mirrored
 from estbench.node import Node
+from estbench.noise import rand
 
 
 class SPSA(Perturbed):
@@ -37,6 +38,7 @@ class SPSA(Perturbed):
         self.step = positive("step", step)
 
     def perturb(self, node: Node) -> tuple[Tensor, Tensor]:
-        direction = torch.rand_like(node.logits[: self.perturbations // 2]).round() * 2 - 1
+        half = node.logits[: self.perturbations // 2]
+        direction = rand(half.shape, half).round() * 2 - 1
         noise, sign = mirrored(node, direction, self.step)
         return noise, sign / (self.step * torch.cat([direction, direction]))

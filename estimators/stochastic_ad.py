@@ -18,6 +18,7 @@ from torch import Tensor
 
 from estbench.families.control_variate import ControlVariate, WhatIf
 from estbench.node import Bernoulli, Node, one_hot
+from estbench.noise import rand
 
 
 class StochasticAD(ControlVariate):
@@ -38,7 +39,7 @@ class StochasticAD(ControlVariate):
         value = node.harden(noise)
         cumulative = ((1 - value) * node.mean).cumsum(-1)
         total = cumulative[..., -1:]
-        u = torch.rand(total.shape, dtype=total.dtype, device=total.device)
+        u = rand(total.shape, total)
         index = (u * total >= cumulative[..., :-1]).sum(-1)
         flip = one_hot(index, value.shape[-1], value.dtype)
         # where nothing can flip the total is 0, and so is the gradient

@@ -61,10 +61,10 @@ def _completions(log_q: Tensor) -> dict[int, Tensor]:
     """Log-probabilities that the next draws are just the rest of the set, by the bits of what has been drawn."""
     count, tiny = len(log_q), torch.finfo(log_q.dtype).tiny
     whole = (1 << count) - 1
-    found = {whole: torch.zeros_like(log_q[0])}
+    found, probs = {whole: torch.zeros_like(log_q[0])}, log_q.exp()
     for drawn in reversed(range(whole)):
         inside = [s for s in range(count) if drawn >> s & 1]
-        left = (1 - log_q[inside].exp().sum(0)).clamp_min(tiny).log()
+        left = (1 - sum((probs[s] for s in inside), torch.zeros_like(log_q[0]))).clamp_min(tiny).log()
         outside = [s for s in range(count) if not drawn >> s & 1]
         found[drawn] = torch.stack([log_q[s] + found[drawn | 1 << s] for s in outside]).logsumexp(0) - left
     return found

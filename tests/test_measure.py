@@ -11,7 +11,7 @@ from estbench.measure._moments import BATCHES, Moments, chunk_size, moments, wor
 from estbench.measure.base import Bench, MeasurementError
 from estbench.measure.gradient import Gradient
 from estbench.measure.speed import Speed
-from estbench.measure.training import Training, _in_chunks
+from estbench.measure.training import Training, _bound
 from estbench.program import plate, run
 
 
@@ -219,7 +219,7 @@ def test_the_bound_tends_to_the_log_likelihood():
         cost, sites = run(model(data), plate(everything))
         log_q = sum(node.log_prob(value) for node, value in sites.values())
         expected = (log_q - cost).flatten(0, 1).logsumexp(0)
-        found = -_in_chunks(model, (data,), 20_000)
+        found = -_bound(20_000, model, (data,))["bound"]
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
 
 

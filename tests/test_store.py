@@ -18,7 +18,7 @@ from estbench.spec import UserError
 from estbench.store import COLUMNS, Entry, Result, Store, write_atomically
 from estbench.suite import validate
 
-ROW = dict.fromkeys(("seed", "step", "n"), 0) | dict.fromkeys(("seconds", "value", "low", "high"), 0.0)
+ROW = dict.fromkeys(("seed", "step", "n", "replicas"), 0) | dict.fromkeys(("seconds", "value", "low", "high"), 0.0)
 ENTRY = Entry("k" * 32, {"steps": 4})
 MACHINE = {"cpu": "one", "gpu": None}
 

@@ -15,10 +15,17 @@ class Job:
     Args:
         cell: the cell.
         entry: what its result is kept under.
+        along: others that are measured together with it.
     """
 
     cell: Cell
     entry: Entry
+    along: tuple["Job", ...] = ()
+
+    @property
+    def singles(self) -> tuple["Job", ...]:
+        """Its cells as a job each."""
+        return (Job(self.cell, self.entry), *self.along)
 
 
 @dataclass(frozen=True)
@@ -45,21 +52,28 @@ class Work(Protocol):
     def timeout(self) -> float | None:
         """Seconds after which a job is given up."""
 
-    def __call__(self, job: Job) -> Result:
-        """The result."""
+    def __call__(self, job: Job) -> "Done":
+        """The result; of each of its cells where it has several."""
 
     def keep(self, job: Job, outcome: "Outcome") -> None:
         """Keeps what came of a job from where it was measured; elsewhere the driver does."""
 
-    def kept(self, job: Job, since: float) -> Result | None:
+    def kept(self, job: Job, since: float) -> "Done | None":
         """What was kept of a job since a time (``time.time``)."""
 
 
-Outcome: TypeAlias = Result | Failure
+Done: TypeAlias = Result | tuple[Result, ...]
+Outcome: TypeAlias = Done | Failure
 
 
 class Executor(Protocol):
-    """Measures cells somewhere, in any order, timing cells alone and after the others."""
+    """Measures cells somewhere, in any order, timing cells alone and after the others.
+
+    Attributes:
+        workers: jobs at once; 0 if that is not known beforehand.
+    """
+
+    workers: int
 
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
         """Yields each job with what came of it as it is done."""

@@ -10,6 +10,8 @@ from estbench.guard import OutOfTimeError, time_limit
 class Inline:
     """Measures cells in this process: what ends the process ends the run."""
 
+    workers = 1
+
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
         """Yields each job with its result as it is done."""
         shared, alone = alone_last(jobs)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from estbench.estimator import Estimator, NotApplicableError, full_cost, inject
 from estbench.node import Categorical, Node, log_softmax, one_hot
+from estbench.noise import rand
 from estbench.program import Program, Sites, plate
 
 
@@ -100,7 +101,7 @@ def draw_outside(node: Categorical, taken: Tensor) -> Tensor:
 def _draw(masses: Tensor) -> Tensor:
     """One-hot vectors with probabilities in proportion to these masses."""
     cumulative = masses.cumsum(-1)
-    u = torch.rand(masses.shape[:-1], dtype=masses.dtype, device=masses.device)
+    u = rand(masses.shape[:-1], masses)
     threshold = u * cumulative[..., -1]
     index = (threshold[..., None] >= cumulative[..., :-1]).sum(-1)
     return one_hot(index, masses.shape[-1], masses.dtype)

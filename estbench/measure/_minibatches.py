@@ -1,47 +1,79 @@
-"""Training minibatches whose place can be kept and found again."""
+"""Training minibatches whose place is the step, for one replica or many."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+import torch
+from torch import Tensor
+
+from estbench.measure._routed import Routed
+from estbench.measure._tape import Tape, mixed
 from estbench.measure.base import Bench
 from estbench.task import Batch, Task
 
 
 class Minibatches:
-    """The training minibatches of a bench, from their beginning.
+    """The training minibatches of replicas: their order, and what training sees of them.
 
-    The place is the generator's state where an epoch began, and how many minibatches of it were taken; for a task
-    with an order of its own, the beginning and all that were taken.
+    All depend on the seed and the step alone, so that every estimator sees the same. A task with an order of its own
+    is asked for it from its beginning.
 
     Args:
-        bench: the bench.
+        benches: one for each replica; of tasks that differ in numbers only, with the same data.
     """
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench, self._train = bench, bench.splits().train
-        self._generator = bench.generator("minibatches")
-        examples, own = len(self._train[0]), type(bench.task).minibatches is not Task.minibatches
-        self._epoch = None if own else examples // min(bench.task.batch_size, examples)
-        self._taken = 0
-        self._begin()
+    def __init__(self, benches: Sequence[Bench]) -> None:
+        self._benches, self.train = benches, benches[0].splits().train
+        task, device = benches[0].task, benches[0].device
+        kind = type(task)
+        self.own = kind.minibatches is not Task.minibatches
+        self.dressed = kind.view is not Task.view or kind.supplement is not Task.supplement
+        self._streams = [bench.stream("minibatches") for bench in benches]
+        self.tape = Tape([mixed(stream, 1) for stream in self._streams], device)
+        self._generator, self._epoch = torch.Generator(device), -1
+        self._size = min(task.batch_size, len(self.train[0]))
+        self._taken, self._batches = 0, self._begun()
 
-    def __next__(self) -> Batch:
-        if self._taken == self._epoch:
-            self._origin, self._taken = self._generator.get_state(), 0
-        self._taken += 1
-        return next(self._batches)
+    def at(self, step: int) -> Batch:
+        """The minibatch of a single replica."""
+        if self.own:
+            return tuple(x[0] for x in self.taken(step))
+        index = self.order(step)[0]
+        rows = tuple(x[index] for x in self.train)
+        if not self.dressed:
+            return rows
+        self.tape.begin(step)
+        return self.dress(self._benches[0].task, rows)
 
-    def state(self) -> dict[str, Any]:
-        """The place."""
-        return {"origin": self._origin, "taken": self._taken}
+    def taken(self, step: int) -> Batch:
+        """The minibatches in the task's own order, ``(replicas, examples, ...)``."""
+        if step < self._taken:
+            self._taken, self._batches = 0, self._begun()
+        batches: list[Batch] = []
+        while self._taken <= step:
+            batches = [next(each) for each in self._batches]
+            self._taken += 1
+        return tuple(torch.stack(parts) for parts in zip(*batches, strict=True))
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Goes to a place."""
-        self._generator.set_state(state["origin"])
-        self._begin()
-        for _ in range(state["taken"]):
-            next(self)
+    def order(self, step: int) -> Tensor:
+        """Which examples the minibatches hold, ``(replicas, examples)``."""
+        examples = len(self.train[0])
+        epoch, number = divmod(step, examples // self._size)
+        if epoch != self._epoch:
+            seeds = (mixed(stream, 0, epoch) for stream in self._streams)
+            shuffled = [self._shuffled(examples, seed) for seed in seeds]
+            self._orders, self._epoch = torch.stack(shuffled), epoch
+        return self._orders[:, number * self._size : (number + 1) * self._size]
 
-    def _begin(self) -> None:
-        self._origin, self._taken = self._generator.get_state(), 0
-        self._batches: Iterator[Batch] = self._bench.task.minibatches(self._train, self._generator)
+    def dress(self, task: Task, rows: Batch) -> Batch:
+        """What training sees of these examples, with what it adds to them; the tape is at the step's beginning."""
+        if not self.dressed:
+            return rows
+        with Routed(self.tape):
+            return task.supplement(task.view(rows, self._generator), self.train, self._generator)
+
+    def _shuffled(self, examples: int, seed: int) -> Tensor:
+        generator = self._generator.manual_seed(seed)
+        return torch.randperm(examples, generator=generator, device=self.train[0].device)
+
+    def _begun(self) -> list[Iterator[Batch]]:
+        return [bench.minibatches(self.train) for bench in self._benches] if self.own else []

@@ -2,9 +2,9 @@
 
 import abc
 import contextlib
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -27,7 +27,9 @@ class Row:
         unit: ``nats``, ``s``, ``B`` or empty.
         n: replicates, blocks or examples behind it.
         step: training steps behind the parameters.
-        seconds: training time to that step.
+        seconds: training time to that step; of replicas that were trained together their share, the time of all over
+            their number.
+        replicas: how many were trained together; seconds tell what a step takes only where it is 1.
         status: ``ok``, ``not applicable`` or ``failed``.
         error: the reason where it is not ``ok``.
         picture: a PNG in base64, for a metric that is a picture.
@@ -44,6 +46,7 @@ class Row:
     status: str = "ok"
     error: str = ""
     picture: str = ""
+    replicas: int = 1
 
 
 class MeasurementError(RuntimeError):
@@ -132,6 +135,35 @@ class Bench:
         return tuple(x.to(self.device, self.dtype) if x.is_floating_point() else x.to(self.device) for x in batch)
 
 
+class Member(NamedTuple):
+    """One of several measurements of one kind.
+
+    Args:
+        bench: where it takes place.
+        key: the estimator's key.
+        maker: makes the estimator.
+    """
+
+    bench: Bench
+    key: str
+    maker: Maker
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of one of several measurements.
+
+    Args:
+        rows: what was measured.
+        error: why it failed, if it did.
+        note: why it was not measured together with the others, if it was not.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    error: BaseException | None = None
+    note: str = ""
+
+
 class Measure(abc.ABC):
     """A measure of estimators on a task; its constructor's parameters are its options.
 
@@ -142,13 +174,27 @@ class Measure(abc.ABC):
             rate; other measures take all on the same task.
         budgets: options that say how much is measured and not what: with more of them it goes on from what the
             bench's journal holds.
+        ensembles: whether ``together`` does more than one measurement after another.
     """
 
     joint: ClassVar[bool] = False
     tuned: ClassVar[bool] = False
     repeated: ClassVar[bool] = False
     budgets: ClassVar[tuple[str, ...]] = ()
+    ensembles: ClassVar[bool] = False
 
     @abc.abstractmethod
     def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
         """Measures the estimators that ``makers`` make; yields rows with the key of their estimator."""
+
+    def together(self, members: Sequence[Member]) -> list[Found]:
+        """Hook: measures several of one task and estimator, which differ in seeds and numbers; one after another."""
+        return [found_alone(self, member) for member in members]
+
+
+def found_alone(measure: Measure, member: Member) -> Found:
+    """What comes of one measurement."""
+    try:
+        return Found([row for _, row in measure.rows(member.bench, {member.key: member.maker})])
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+        return Found(error=error)

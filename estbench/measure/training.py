@@ -3,23 +3,24 @@
 Evaluation always takes hard samples, whatever an estimator trains with.
 """
 
+import dataclasses
+import functools
 import math
-import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from estbench.estimator import Estimator
-from estbench.measure._minibatches import Minibatches
+from estbench.measure._alike import alike
+from estbench.measure._crew import Alone, Crew, rows_at_once
+from estbench.measure._ensemble import Ensemble
 from estbench.measure._png import png
-from estbench.measure.base import Bench, Maker, Measure, MeasurementError, Row
+from estbench.measure._trainee import Trainee
+from estbench.measure.base import Bench, Found, Maker, Measure, MeasurementError, Member, Row
 from estbench.program import draw, mean, repeat, run
 from estbench.stats import Interval
-from estbench.task import Batch
+from estbench.task import Batch, Task
 
-ROWS_AT_ONCE = 2**11
 VALIDATION_SAMPLES = 100
 
 
@@ -38,6 +39,7 @@ class Training(Measure):
     repeated = True
     tuned = True
     budgets = ("steps",)
+    ensembles = True
 
     def __init__(
         self, steps: int = 1000, evaluations: int = 10, samples: int = 100, examples: int = 1000, pictures: int = 8
@@ -52,146 +54,122 @@ class Training(Measure):
 
     def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
         for key, maker in makers.items():
-            for row in self._train(bench, _Training(bench, maker().to(bench.device), key)):
-                yield key, row
+            (found,) = self.together([Member(bench, key, maker)])
+            if found.error is not None:
+                raise found.error
+            yield from ((key, row) for row in found.rows)
 
-    def _train(self, bench: Bench, training: "_Training") -> Iterator[Row]:
-        grid = [round(self.steps * k / self.evaluations) for k in range(self.evaluations + 1)]
-        earlier = bench.journal.furthest("step", self.steps)
-        if earlier:
-            training.load(earlier)
-        for stop in grid:
-            if stop >= training.step and stop not in training.evaluated:
-                training.advance(stop)
-                training.rows += self._evaluate(bench, training.model, stop, training.seconds)
-        bench.journal.keep(training.state(), done=True)
+    def together(self, members: Sequence[Member]) -> list[Found]:
+        """Trains those that are alike as one, and each alone where that cannot be."""
+        found: dict[int, Found] = {}
+        trainees: dict[int, Trainee] = {}
+        for number, member in enumerate(members):
+            try:
+                trainees[number] = self._trainee(member)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+                found[number] = Found(error=error)
+        for group in alike(list(trainees.values())):
+            numbers = [number for number, trainee in trainees.items() if trainee in group]
+            found |= zip(numbers, self._found([members[number] for number in numbers], group), strict=True)
+        return [found[number] for number in range(len(members))]
+
+    def _found(self, members: Sequence[Member], group: Sequence[Trainee]) -> list[Found]:
+        # on a GPU a single one is an ensemble too, for its graph
+        if len(group) == 1 and group[0].bench.device.type != "cuda":
+            return [self._alone(lambda: group[0], "")]
+        try:
+            crew = Ensemble(group)
+            self._train(crew)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, each may do better alone)
+            note = f"not in an ensemble: {' '.join(f'{type(error).__name__}: {error}'.split())}"[:300]
+            return [self._alone(functools.partial(self._trainee, member), note) for member in members]
+        return [Found(self._shown(trainee), trainee.error, crew.note) for trainee in group]
+
+    def _alone(self, make: Callable[[], Trainee], note: str) -> Found:
+        try:
+            trainee = make()
+            self._train(Alone([trainee]))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+            return Found(error=error, note=note)
+        return Found(self._shown(trainee), trainee.error, note)
+
+    def _trainee(self, member: Member) -> Trainee:
+        trainee = Trainee(member.bench, member.maker().to(member.bench.device), member.key)
+        if earlier := member.bench.journal.furthest("step", self.steps):
+            trainee.load(earlier)
+        return trainee
+
+    def _train(self, crew: Crew) -> None:
+        evaluated = crew.trainees[0].evaluated
+        for stop in self._grid:
+            if stop >= crew.step and stop not in evaluated and crew.alive:
+                crew.advance(stop)
+                self._evaluate(crew)
+        crew.keep(done=True)
+        self._bounds(crew)
+        for _, trainee in crew.alive:
+            trainee.rows += [_of(trainee, self.steps, row) for row in self._pictures(trainee)]
+
+    @property
+    def _grid(self) -> list[int]:
+        return [round(self.steps * k / self.evaluations) for k in range(self.evaluations + 1)]
+
+    def _shown(self, trainee: Trainee) -> list[Row]:
         # a shorter run evaluated more densely: what a single long run would not have is left out, unless it is
         # all there is
-        fits = training.evaluated.issuperset(grid)
-        yield from (row for row in training.rows if row.step in grid or not fits)
-        yield from self._bounds(bench, training.model, training.seconds)
-        yield from self._pictures(bench, training.model, training.step, training.seconds)
+        fits = trainee.evaluated.issuperset(self._grid)
+        return [row for row in trainee.rows if row.step in self._grid or not fits]
 
-    def _pictures(self, bench: Bench, model: nn.Module, step: int, seconds: float) -> Iterator[Row]:
+    def _pictures(self, trainee: Trainee) -> Iterator[Row]:
+        bench = trainee.bench
         if not self.pictures:
             return
         batch = tuple(x[: self.pictures] for x in bench.splits().test)
         with bench.aside("pictures"), torch.no_grad():
-            pictures = bench.task.pictures(model, batch)
+            pictures = bench.task.pictures(trainee.model, batch)
         for title, images in pictures.items():
-            yield Row(f"picture/{title}", n=len(batch[0]), step=step, seconds=seconds, picture=png(images))
+            yield Row(f"picture/{title}", n=len(batch[0]), picture=png(images))
 
-    def _evaluate(self, bench: Bench, model: nn.Module, step: int, seconds: float) -> list[Row]:
-        objective, splits, rows = bench.task.objective, bench.splits(), []
-        with bench.aside("evaluation", step):
-            few = bench.task.view(tuple(x[: self.examples] for x in splits.train), bench.generator("view"))
-            named: dict[str, Batch] = {"train": few, "valid": splits.valid, "test": splits.test}
-            for split, data in named.items():
-                costs = self._costs(bench, model, data)
+    def _evaluate(self, crew: Crew) -> None:
+        """The objective, and what the task tells beside it, on each split."""
+        task, splits = crew.trainees[0].bench.task, crew.trainees[0].bench.splits()
+        question = functools.partial(_answers, task)
+        named = {"train": self._few(crew), "valid": [splits.valid], "test": [splits.test]}
+        for split, data in named.items():
+            size = rows_at_once(crew.trainees[0].bench.device)
+            answers = crew.ask(question, data, size, "evaluation", crew.step, split)
+            for number, trainee in crew.alive:
+                costs, *metrics = ((name, values[number]) for name, values in answers.items())
                 # parameters may be lost while the sampled cost that is trained on still looks like one
-                if not costs.isfinite().all():
-                    raise MeasurementError(f"{objective}_{split} is {costs.mean().item()} after {step} training steps")
-                rows.append(_objective_row(objective, f"{objective}_{split}", costs, step, seconds))
-                for name, values in _metrics(bench, model, data).items():
-                    rows.append(_row(f"{name}_{split}", values, "", step, seconds))
-        return rows
+                if not costs[1].isfinite().all():
+                    what = f"{task.objective}_{split} is {costs[1].mean().item()}"
+                    trainee.error = MeasurementError(f"{what} after {crew.step} training steps")
+                    continue
+                rows = [_objective(task, f"{task.objective}_{split}", costs[1])]
+                rows += [_row(f"{name}_{split}", values, "") for name, values in metrics]
+                trainee.rows += [_of(trainee, crew.step, row) for row in rows]
 
-    def _bounds(self, bench: Bench, model: nn.Module, seconds: float) -> Iterator[Row]:
+    def _few(self, crew: Crew) -> list[Batch]:
+        """The training examples on which each replica is evaluated, as training sees them."""
+        benches = [trainee.bench for trainee in crew.trainees]
+        some = tuple(x[: self.examples] for x in benches[0].splits().train)
+        if type(benches[0].task).view is Task.view:
+            return [some]
+        return [bench.task.view(some, bench.generator("view")) for bench in benches]
+
+    def _bounds(self, crew: Crew) -> None:
         """The multi-sample bound at the end of training."""
-        objective, splits = bench.task.objective, bench.splits()
-        if not self.samples or objective == "loss":
+        task, splits = crew.trainees[0].bench.task, crew.trainees[0].bench.splits()
+        if not self.samples or task.objective == "loss" or not crew.alive:
             return
         sizes = {"valid": min(self.samples, VALIDATION_SAMPLES), "test": self.samples}
-        model.eval()
-        with bench.aside("bound", self.steps):
-            for split, data in (("valid", splits.valid), ("test", splits.test)):
-                bound = _in_chunks(model, data, sizes[split])
-                metric = f"{bound_name(objective)}{sizes[split]}_{split}"
-                yield _objective_row(objective, metric, bound, self.steps, seconds)
-
-    def _costs(self, bench: Bench, model: nn.Module, data: Batch) -> Tensor:
-        """The cost of each example: exact where the task knows it, else at one hard sample."""
-        with torch.no_grad():
-            exact = bench.task.closed_form(model, data)
-            return run(exact, mean)[0] if exact else _in_chunks(model, data, 1)
-
-
-class _Training:
-    """A training run at some step, which can be kept and gone on with.
-
-    Args:
-        bench: where it takes place.
-        estimator: what trains.
-        key: the estimator's name.
-    """
-
-    def __init__(self, bench: Bench, estimator: Estimator, key: str) -> None:
-        self._bench, self._estimator = bench, estimator
-        self.model = bench.model()
-        self._minibatches = Minibatches(bench)
-        bench.sow("prepare")
-        estimator.prepare(self.model(*next(bench.minibatches(bench.splits().train))))
-        self._trainer = bench.task.trainer(self.model, estimator)
-        bench.sow("training", key, bench.cell)
-        self.step, self.seconds = 0, 0.0
-        self.rows: list[Row] = []
-
-    @property
-    def evaluated(self) -> set[int]:
-        """The steps at which it was evaluated."""
-        return {row.step for row in self.rows}
-
-    def advance(self, stop: int) -> None:
-        """Trains to a step, leaving its state in the journal now and then.
-
-        Raises:
-            MeasurementError: the objective is no longer finite.
-        """
-        loss, start = torch.zeros(()), time.perf_counter()
-        while self.step < stop:
-            self._trainer.zero_grad()
-            loss = self._estimator(self.model(*next(self._minibatches)))
-            loss.backward()
-            self._trainer.step()
-            self.step += 1
-            if self._bench.journal.due():
-                self.seconds += time.perf_counter() - start
-                self._check(loss)
-                self._bench.journal.keep(self.state())
-                start = time.perf_counter()
-        self.seconds += time.perf_counter() - start
-        self._check(loss)
-
-    def _check(self, loss: Tensor) -> None:
-        if not math.isfinite(loss.item()):
-            raise MeasurementError(f"the objective is {loss.item()} after {self.step} training steps")
-
-    def state(self) -> dict[str, Any]:
-        """All that the numbers to come depend on, and those so far."""
-        on_cuda = self._bench.device.type == "cuda"
-        return {
-            "step": self.step,
-            "seconds": self.seconds,
-            "rows": [vars(row) for row in self.rows],
-            "model": self.model.state_dict(),
-            "estimator": self._estimator.state_dict(),
-            "trainer": self._trainer.state_dict(),
-            "minibatches": self._minibatches.state(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state(self._bench.device) if on_cuda else None,
-        }
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a state."""
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.rows = [Row(**row) for row in state["rows"]]
-        self.model.load_state_dict(state["model"])
-        self._estimator.load_state_dict(state["estimator"])
-        self._trainer.load_state_dict(state["trainer"])
-        self._minibatches.load(state["minibatches"])
-        torch.set_rng_state(state["random"])
-        if state["random_cuda"] is not None:
-            torch.cuda.set_rng_state(state["random_cuda"], self._bench.device)
+        for split, samples in sizes.items():
+            question = functools.partial(_evaluated_bound, samples)
+            size = max(1, rows_at_once(crew.trainees[0].bench.device) // samples)
+            answers = crew.ask(question, [getattr(splits, split)], size, "bound", self.steps, split)
+            for number, trainee in crew.alive:
+                row = _objective(task, f"{bound_name(task.objective)}{samples}_{split}", answers["bound"][number])
+                trainee.rows.append(_of(trainee, self.steps, row))
 
 
 def bound_name(objective: str) -> str:
@@ -199,36 +177,41 @@ def bound_name(objective: str) -> str:
     return "bound" if objective == "elbo" else objective
 
 
-def _in_chunks(model: nn.Module, data: Batch, samples: int) -> Tensor:
+def _bound(samples: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """The negative multi-sample bound of each example; with one sample, its cost."""
-    with torch.no_grad():
-        parts = []
-        for chunk in _chunks(data, max(1, ROWS_AT_ONCE // samples)):
-            cost, _ = run(model(*chunk), repeat(draw, samples))
-            parts.append(math.log(samples) - (-cost).logsumexp(0))
-    return torch.cat(parts)
+    cost, _ = run(model(*batch), repeat(draw, samples))
+    return {"bound": math.log(samples) - (-cost).logsumexp(0)}
 
 
-def _metrics(bench: Bench, model: nn.Module, data: Batch) -> dict[str, Tensor]:
-    """What the task tells of each example beside its cost."""
-    with torch.no_grad():
-        parts = [bench.task.metrics(model, chunk) for chunk in _chunks(data, ROWS_AT_ONCE)]
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+def _evaluated_bound(samples: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """The same of a model in evaluation: with an analytic divergence, as in training, it would be no bound."""
+    model.eval()
+    try:
+        return _bound(samples, model, batch)
+    finally:
+        model.train()
 
 
-def _chunks(data: Batch, size: int) -> Iterator[Batch]:
-    for start in range(0, len(data[0]), size):
-        yield tuple(x[start : start + size] for x in data)
+def _answers(task: Task, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """The cost of each example, exact where the task knows it, else at one hard sample; then the task's metrics."""
+    exact = task.closed_form(model, batch)
+    cost = run(exact, mean)[0] if exact else _bound(1, model, batch)["bound"]
+    return {"": cost, **task.metrics(model, batch)}
 
 
-def _objective_row(objective: str, metric: str, costs: Tensor, step: int, seconds: float) -> Row:
-    values = -costs if objective == "elbo" else costs
-    return _row(metric, values, "" if objective == "loss" else "nats", step, seconds)
+def _objective(task: Task, metric: str, costs: Tensor) -> Row:
+    values = -costs if task.objective == "elbo" else costs
+    return _row(metric, values, "" if task.objective == "loss" else "nats")
 
 
-def _row(metric: str, values: Tensor, unit: str, step: int, seconds: float) -> Row:
+def _row(metric: str, values: Tensor, unit: str) -> Row:
     values = values.double()
     error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else math.nan
     value = values.mean().item()
     interval = Interval(value, value - 1.96 * error, value + 1.96 * error)
-    return Row(metric, *interval, unit=unit, n=len(values), step=step, seconds=seconds)
+    return Row(metric, *interval, unit=unit, n=len(values))
+
+
+def _of(trainee: Trainee, step: int, row: Row) -> Row:
+    """A row with the training behind it."""
+    return dataclasses.replace(row, step=step, seconds=trainee.seconds, replicas=trainee.replicas)

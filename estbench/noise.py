@@ -1,0 +1,69 @@
+"""Noise: where estimators take random numbers from; a source may stand in for torch's generator.
+
+A function that is mapped over replicas cannot ask torch for a replica's own random numbers. A source can: what is
+drawn through ``rand`` and ``randn`` comes from it while it is in place.
+"""
+
+import abc
+import contextlib
+import contextvars
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Law(NamedTuple):
+    """A distribution.
+
+    Args:
+        name: ``uniform`` on [0, 1), ``normal`` with deviation 1, or ``integers`` from ``low`` to ``high - 1``.
+        low: the least integer.
+        high: one above the largest.
+    """
+
+    name: str
+    low: int = 0
+    high: int = 0
+
+
+UNIFORM, NORMAL = Law("uniform"), Law("normal")
+
+
+class Source(abc.ABC):
+    """Where random numbers come from."""
+
+    @abc.abstractmethod
+    def draw(self, law: Law, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Independent draws."""
+
+
+# each thread and each task has its own; None is torch's generator
+_SOURCE: contextvars.ContextVar[Source | None] = contextvars.ContextVar("source", default=None)
+
+
+@contextlib.contextmanager
+def drawn_from(source: Source) -> Iterator[None]:
+    """Takes random numbers from a source."""
+    token = _SOURCE.set(source)
+    try:
+        yield
+    finally:
+        _SOURCE.reset(token)
+
+
+def rand(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Uniform noise in [0, 1), on the device and dtype of ``like``."""
+    source = _SOURCE.get()
+    if source is None:
+        return torch.rand(shape, dtype=like.dtype, device=like.device)
+    return source.draw(UNIFORM, tuple(shape), like.dtype, like.device)
+
+
+def randn(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Standard normal noise, on the device and dtype of ``like``."""
+    source = _SOURCE.get()
+    if source is None:
+        return torch.randn(shape, dtype=like.dtype, device=like.device)
+    return source.draw(NORMAL, tuple(shape), like.dtype, like.device)

@@ -1,0 +1,182 @@
+"""Which cells are measured together, and what comes of them in a store."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from estbench import plan as planning
+from estbench.arithmetic import arithmetic
+from estbench.cli import app
+from estbench.ensembles import CPU_PARAMETERS, Ensembles
+from estbench.executors.base import Failure, Job
+from estbench.executors.inline import Inline
+from estbench.executors.local import Local
+from estbench.run import Work, _parameters, run
+from estbench.spec import UserError
+from estbench.store import Store
+from estbench.suite import validate
+
+SUITE = {
+    "tasks": ["toy[learning_rate=0.01,0.1]", "toy[units=2]"],
+    "estimators": ["gumbel_softmax[temperature=0.5,1.0]", "rloo[samples=2,3]"],
+    "measures": [
+        "training[steps=4,evaluations=2]",
+        "gradient[replicates=64,after=0]",
+        "speed[blocks=6,seconds=0.0001]",
+    ],
+    "seeds": 2,
+    "device": "cpu",
+}
+
+
+def plan(**changes):
+    return planning.make(validate({**SUITE, **changes}, "test"))
+
+
+def grouped(found, most, workers=1, parameters=0):
+    jobs = [Job(cell, entry) for cell, entry in found.entries.items()]
+    return Ensembles(most).group(jobs, workers, lambda _: parameters)
+
+
+def sizes(jobs):
+    return sorted(len(job.singles) for job in jobs)
+
+
+def results(found, folder, executor, **options):
+    """The rows of each cell, by its name."""
+    done = {cell: result for cell, result, _ in run(found, Store(folder), executor, Work(folder), **options)}
+    return {entry.name: done[cell].rows for cell, entry in found.entries.items()}
+
+
+def test_cells_that_differ_in_seeds_and_numbers_are_measured_together():
+    """Seeds, learning rates and temperatures may differ; sizes, other measures and other tasks may not."""
+    cells = plan()
+    jobs = grouped(cells, 100)
+    together = [job for job in jobs if job.along]
+    # two learning rates, two temperatures and two seeds; without the other temperature; of the other task without rates
+    assert sizes(together) == [2, 2, 4, 4, 4, 8]
+    assert {single.cell for job in jobs for single in job.singles} == set(cells.cells)
+    assert all(job.cell.measure.name == "training" for job in together)
+    for job in together:
+        assert (
+            len({(single.cell.estimators[0].name, single.cell.task.options.get("units")) for single in job.singles})
+            == 1
+        )
+
+
+def test_how_many_are_measured_together():
+    """None if off, at most as many as asked for; on a processor all workers stay busy and large models stay alone."""
+    cells = plan(measures=["training"], tasks=["toy"], estimators=["rloo"], seeds=20)
+    assert sizes(grouped(cells, 1)) == [1] * 20
+    assert sizes(grouped(cells, 8)) == [6, 7, 7]
+    assert sizes(grouped(cells, None)) == [20]
+    assert sizes(grouped(cells, None, workers=3)) == [6, 7, 7]
+    assert sizes(grouped(cells, None, workers=0)) == [1] * 20
+    assert sizes(grouped(cells, None, workers=7)) == [1] * 20
+    assert sizes(grouped(cells, None, parameters=CPU_PARAMETERS + 1)) == [1] * 20
+    assert sizes(grouped(cells, 8, parameters=CPU_PARAMETERS + 1)) == [6, 7, 7]
+    on_gpu = dataclasses.replace(cells, cells=tuple(dataclasses.replace(cell, device="cuda") for cell in cells.cells))
+    assert sizes(grouped(on_gpu, None, parameters=10**6)) == [20]
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "many", "1.5"])
+def test_another_size_of_ensembles_is_refused(text):
+    """The message says what is taken and what was received, and the command exits with 2."""
+    with pytest.raises(UserError, match=f"auto, off, or how many replicas at most; got '{text}'"):
+        Ensembles.of(text)
+    assert isinstance(CliRunner().invoke(app, ["compare", "--ensemble", text]).exception, UserError)
+
+
+def test_the_size_of_a_model_is_counted():
+    """A toy of two units has two parameters; what cannot be made is too large."""
+    cell = plan(tasks=["toy[units=2]"]).cells[0]
+    assert _parameters(cell) == 2
+    assert _parameters(dataclasses.replace(cell, task=planning.Spec("toy", {"units": -1}))) > CPU_PARAMETERS
+
+
+@pytest.mark.parametrize("executor", [Inline(), Local(2)])
+def test_the_store_holds_single_cells(executor, tmp_path):
+    """Keys, rows and failures are those of cells measured alone; only the number of replicas tells."""
+    cells = plan(
+        measures=["training[steps=4,evaluations=2]"], estimators=["rloo", "arsm", "gumbel_softmax[temperature=0.5,1.0]"]
+    )
+    alone = results(cells, tmp_path / "alone", Inline())
+    together = results(cells, tmp_path / "together", executor, ensembles=Ensembles(100))
+    assert {path.name for path in Store(tmp_path / "alone").files()} == {
+        path.name for path in Store(tmp_path / "together").files()
+    }
+    for name, rows in alone.items():
+        own = together[name]
+        assert set(own["replicas"]) == (
+            {1} if set(own["status"]) == {"not applicable"} else {2, 4, 8} & set(own["replicas"])
+        )
+        same = ["task", "estimator", "params", "seed", "metric", "step", "n", "status", "error"]
+        assert own[same].equals(rows[same])
+        assert own["value"].to_list() == pytest.approx(rows["value"].to_list(), rel=1e-5, nan_ok=True)
+    assert not [1 for *_, cached in run(cells, Store(tmp_path / "together"), Inline(), Work(tmp_path)) if not cached]
+
+
+class DiesOfMany(Inline):
+    """An executor whose processes end where several cells are measured together."""
+
+    def run(self, jobs, work):
+        for job in jobs:
+            if job.along:
+                yield job, Failure("its worker process died")
+            else:
+                yield from super().run([job], work)
+
+
+def test_an_ensemble_that_ends_its_process_is_measured_cell_by_cell(tmp_path):
+    """What is too much for a process together may do alone: no cell fails for its neighbours."""
+    cells = plan(measures=["training[steps=2]"], tasks=["toy"], estimators=["rloo"], seeds=3)
+    found = results(cells, tmp_path, DiesOfMany(), ensembles=Ensembles(100))
+    assert {status for rows in found.values() for status in rows["status"]} == {"ok"}
+
+
+def elbo(dtype, device):
+    """The test ELBO of a short training."""
+    cells = plan(
+        tasks=["vae[units=20,optimizer=adam]"],
+        estimators=["rloo"],
+        measures=["training[steps=200]"],
+        seeds=1,
+        dtype=dtype,
+        device=device,
+    )
+    (cell,) = cells.cells
+    rows = Work(Path("unused"))(Job(cell, cells.entries[cell])).rows
+    assert set(rows["dtype"]) == {dtype}
+    return rows[(rows["metric"] == "elbo_test") & (rows["step"] == 200)].iloc[0]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_rounded_matrix_products_leave_the_elbo_within_its_interval(device, tmp_path, monkeypatch):
+    """With tf32 and bf16 it is within the 95 % interval of single precision; keys differ."""
+    monkeypatch.chdir(tmp_path)
+    exact = elbo("float32", device)
+    for dtype in ("tf32", "bf16"):
+        assert exact["low"] < elbo(dtype, device)["value"] < exact["high"]
+    assert len({name for dtype in ("float32", "tf32", "bf16") for name in names(plan(dtype=dtype))}) == 3 * len(
+        plan().cells
+    )
+
+
+def names(found):
+    return [entry.name for entry in found.entries.values()]
+
+
+def test_matrix_products_are_exact_unless_asked_for_otherwise():
+    """Inside a cell products and convolutions are those of its dtype, whatever was set; afterwards it is set again."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    for dtype, precision, convolutions in (
+        ("float32", "highest", False),
+        ("tf32", "high", True),
+        ("bf16", "medium", True),
+    ):
+        with arithmetic("cpu", dtype):
+            assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == (precision, convolutions)
+    assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
