@@ -27,8 +27,8 @@ bench: $(INSTALLED)  ## the asv suite on this commit, in this environment; BENCH
 bench-compare: $(INSTALLED)  ## the asv suite on BASE and on this commit, in environments of their own, and the gate
 	$(if $(BASE),,$(error say which commit to compare with: make bench-compare BASE=main))
 	$(BIN)/asv machine --yes
-	-$(BIN)/asv continuous --interleave-rounds --bench '$(BENCH)' '$(BASE)' HEAD
-	$(BIN)/estbench gate '$(BASE)' HEAD
+	-$(BIN)/asv continuous --interleave-rounds --record-samples --bench '$(BENCH)' '$(BASE)' HEAD
+	$(BIN)/estbench gate --repeat 5 '$(BASE)' HEAD
 
 install: $(INSTALLED)
 
