@@ -104,7 +104,8 @@ def track(
     allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Take a run of uncommitted code.")] = False,
 ) -> None:
     """Writes the results of a run as asv results, so that asv follows them from commit to commit."""
-    from estbench.tracking.init import init as write_configuration  # noqa: PLC0415  (only here)
+    from estbench.tracking.init import IGNORED  # noqa: PLC0415  (only here)
+    from estbench.tracking.init import init as write_configuration  # noqa: PLC0415
     from estbench.tracking.write import track as write_results  # noqa: PLC0415
 
     if init == (run is not None):
@@ -112,6 +113,7 @@ def track(
     if run is None:
         for path in write_configuration(Path()):
             console().print(f"Wrote {escape(str(path))}")
+        console().print(f"Keep out of git (.gitignore): {' '.join(IGNORED)}")
         return
     tracked = write_results(run, results, machine=machine, allow_dirty=allow_dirty)
     for note in tracked.notes:

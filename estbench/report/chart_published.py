@@ -44,7 +44,7 @@ class Published(Chart):
         ]  # fmt: skip
         return pd.DataFrame(pairs)
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
         """A line an estimator, and room for each panel's titles and axis."""
         return LINE * len(rows) + 1.0 * rows["panel"].nunique() + 0.3
 

@@ -25,7 +25,7 @@ class Speed(Chart):
         joined = times.join(memory.add_suffix(_OF_MEMORY))
         return joined.reset_index().sort_values("value", kind="stable")
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
         """A line an estimator."""
         return 0.9 + LINE * len(rows)
 

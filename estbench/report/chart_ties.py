@@ -36,7 +36,7 @@ class Ties(Chart):
         column = column.sort_values("value", ascending=better(key) == "lower", kind="stable")
         return column.assign(until=_groups(list(column["label"]), study.paired(task, key)))
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
         """A line an estimator."""
         return 0.9 + LINE * len(rows)
 
