@@ -127,9 +127,11 @@ def _uncrowd(figure: Figure) -> None:
     figure.draw_without_rendering()
     kept: list[Bbox] = []
     for axes in figure.axes:
-        for text in axes.get_xticklabels():
+        low, high = sorted(axes.get_xlim())
+        # axes also have ticks outside what they show
+        for text in [t for t in axes.get_xticklabels() if t.get_text() and low <= t.get_position()[0] <= high]:
             box = text.get_window_extent().padded(1.0)
-            if text.get_text() and box.count_overlaps(kept):
+            if box.count_overlaps(kept):
                 text.set_visible(False)
-            elif text.get_text():
+            else:
                 kept.append(box)

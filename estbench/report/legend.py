@@ -67,4 +67,4 @@ def _columns(labels: Sequence[str], width: float, *, lines: bool) -> int:
     # with numbers, whether they are there or not, so that the height is known without them
     longest = max((text_width(text, size) for text in _texts(labels, numbered=not lines)), default=0.0)
     column = longest + ((_LINE if lines else _POINT) + _PAD + _SPACE) * size
-    return max(1, min(len(labels), int((72 * width - 2 * _MARGIN * size) / column)))
+    return max(1, min(len(labels), int((72 * width + (_SPACE - 2 * _MARGIN) * size) / column)))

@@ -1,21 +1,26 @@
 """Numbers beside points, placed so that none lies on another."""
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from estbench.report.style import INK, PAPER
 
 Point: TypeAlias = tuple[float, float]
-Box: TypeAlias = tuple[float, float, float, float]
+Array: TypeAlias = np.ndarray
 
-# a number's box, and how far from its point it may be, in inches of the style "paper"
-_BOX = (0.15, 0.12)
-_NEAR = (0.13,)
-_FAR = (0.2, 0.27, 0.36, 0.46, 0.58, 0.72, 0.88, 1.06, 1.26)
-_STARTS = [(math.cos(a), math.sin(a)) for a in (0.5, 2.6, -0.5, -2.6, 1.57, -1.57, 0.0, 3.14)]
+# half a number's box, and how far from its point it may be, in inches of the style "paper"
+_HALF = np.array([0.075, 0.06])
+_NEAR = 0.13
+_REACHES = (_NEAR, 0.2, 0.27, 0.36, 0.46, 0.58, 0.72, 0.88, 1.06, 1.26)
+_ANGLES = 0.5 + 2 * np.pi * np.arange(24) / 24
+_OFFSETS = np.concatenate([reach * np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], -1) for reach in _REACHES])
+_FAR = np.repeat(_REACHES, len(_ANGLES)) > _NEAR
+_ALONG = np.linspace(0, 1, 33)[:, None]
+_SWEEPS = 2
 
 
 def place_numbers(axes: Axes, places: list[Point], below: list[bool], panel: Point, scale: float) -> None:
@@ -28,55 +33,68 @@ def place_numbers(axes: Axes, places: list[Point], below: list[bool], panel: Poi
         panel: width and height of the axes, as far as one can tell before the layout is made.
         scale: how much larger than in the style "paper" everything is.
     """
-    points = [_inches(axes, place, panel) for place in places]
-    taken = _Taken([(x - 0.05, y - (0.25 if arrow else 0.05), x + 0.05, y + 0.05)
-                    for (x, y), arrow in zip(points, below, strict=True)], [], [])  # fmt: skip
-    for i, (at, place) in enumerate(zip(points, places, strict=True), 1):
-        offset, far = _offset(at, taken, panel)
-        taken.numbers.append(_box(at, offset))
-        taken.lines.extend([_line(at, offset)] if far else [])
+    points = np.array([_inches(axes, place, panel) for place in places])
+    for i, (place, best) in enumerate(zip(places, _best(points, np.array(below), np.array(panel)), strict=True), 1):
+        line = {"arrowstyle": "-", "linewidth": 0.5, "color": INK, "shrinkA": 0, "shrinkB": 2}
         axes.annotate(
-            str(i), place, (72 * scale * offset[0], 72 * scale * offset[1]), textcoords="offset points",
-            ha="center", va="center", fontsize="small",
-            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.7, "pad": 0.3},
-            arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": INK, "shrinkA": 0, "shrinkB": 2} if far else None,
+            str(i), place, 72 * scale * _OFFSETS[best], textcoords="offset points", ha="center", va="center",
+            fontsize="small", bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.7, "pad": 0.3},
+            arrowprops=line if _FAR[best] else None,
         )  # fmt: skip
 
 
-class _Taken(NamedTuple):
-    """What a number must not lie on, nor its line lead through."""
-
-    points: list[Box]
-    numbers: list[Box]
-    lines: list[list[Point]]
-
-
-def _offset(at: Point, taken: _Taken, panel: Point) -> tuple[Point, bool]:
-    """Where a number goes, and whether it is far enough for a line; rather through a number than nowhere."""
-    free = list(_free(at, taken, panel))
-    clear = (pair for pair in free if not pair[1] or not _through(_line(at, pair[0]), taken.numbers))
-    return next(clear, free[0] if free else ((0.0, 0.0), False))
-
-
-def _free(at: Point, taken: _Taken, panel: Point) -> Iterator[tuple[Point, bool]]:
-    """Offsets at which a number lies on nothing, the nearest first; whether it is far enough for a line."""
-    for reach in (*_NEAR, *_FAR):
-        for right, up in _STARTS:
-            offset = (reach * right, reach * up)
-            box = _box(at, offset)
-            inside = box[0] >= -0.1 and box[2] <= panel[0] + 0.1 and box[1] >= -0.1 and box[3] <= panel[1] + 0.1
-            crossed = any(_through(line, [box]) for line in taken.lines)
-            if (inside or reach in _NEAR) and not crossed and not any(_overlap(box, o) for o in taken[0] + taken[1]):
-                yield offset, reach not in _NEAR
+def _best(points: Array, below: Array, panel: Array) -> list[int]:
+    """The offset of each number, by its place in the list of offsets."""
+    middle = points.mean(0)
+    chosen: dict[int, int] = {}
+    # from the middle of a heap outwards; then again, as each knows all others only after the first time
+    order = sorted(range(len(points)), key=lambda i: math.dist(points[i], middle))
+    markers = np.stack([points - 0.05, points + 0.05], 1)
+    markers[below, 0, 1] -= 0.2
+    for i in order * _SWEEPS:
+        others = {j: best for j, best in chosen.items() if j != i}
+        centres = np.array([points[j] + _OFFSETS[best] for j, best in others.items()]).reshape(-1, 2)
+        far = [_line(points[j], _OFFSETS[best]) for j, best in others.items() if _FAR[best]]
+        taken = _Taken(markers, np.stack([centres - _HALF, centres + _HALF], 1), np.array(far).reshape(-1, 2))
+        chosen[i] = taken.first_free(points[i], panel)
+    return [chosen[i] for i in range(len(points))]
 
 
-def _line(at: Point, offset: Point) -> list[Point]:
+@dataclass(frozen=True)
+class _Taken:
+    """What a number must not lie on; boxes are ``(count, 2 corners, 2)``, points along lines ``(count, 2)``."""
+
+    markers: Array
+    numbers: Array
+    lines: Array
+
+    def first_free(self, at: Array, panel: Array) -> int:
+        """The nearest offset at which nothing is covered; rather with a line through a number than nowhere."""
+        boxes = np.stack([at + _OFFSETS - _HALF, at + _OFFSETS + _HALF], 1)
+        inside = (boxes[:, 0] >= -0.1).all(-1) & (boxes[:, 1] <= panel + 0.1).all(-1)
+        free = np.flatnonzero((inside | ~_FAR) & ~_overlap(boxes, self.markers) & ~_overlap(boxes, self.numbers))
+        free = free[~_within(self.lines[None], boxes[free, None]).any(-1)]
+        clear = (i for i in free if not _FAR[i] or not self._through(_line(at, _OFFSETS[i])))
+        return int(next(clear, free[0] if len(free) else 0))
+
+    def _through(self, line: Array) -> bool:
+        return bool(_within(line[None], self.numbers[:, None]).any())
+
+
+def _line(at: Array, offset: Array) -> Array:
     """Points along the line from a point to its number."""
-    return [(at[0] + offset[0] * i / 24, at[1] + offset[1] * i / 24) for i in range(25)]
+    return np.asarray(at + _ALONG * offset)
 
 
-def _through(line: list[Point], boxes: list[Box]) -> bool:
-    return any(b[0] < x < b[2] and b[1] < y < b[3] for b in boxes for x, y in line)
+def _overlap(boxes: Array, others: Array) -> Array:
+    """Which boxes lie on any of the others."""
+    apart = (boxes[:, None, 0] >= others[None, :, 1]) | (others[None, :, 0] >= boxes[:, None, 1])
+    return np.asarray((~apart.any(-1)).any(-1))
+
+
+def _within(points: Array, boxes: Array) -> Array:
+    """Whether points lie in boxes, ``(..., 2 corners, 2)``."""
+    return np.asarray(((points > boxes[..., 0, :]) & (points < boxes[..., 1, :])).all(-1))
 
 
 def _inches(axes: Axes, place: Point, panel: Point) -> Point:
@@ -85,12 +103,3 @@ def _inches(axes: Axes, place: Point, panel: Point) -> Point:
         low, high = math.log10(limits[0]), math.log10(limits[1])
         spans.append(size * (math.log10(value) - low) / (high - low))
     return spans[0], spans[1]
-
-
-def _box(at: Point, offset: Point) -> Box:
-    (x, y), (right, up), (width, height) = at, offset, _BOX
-    return x + right - width / 2, y + up - height / 2, x + right + width / 2, y + up + height / 2
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
