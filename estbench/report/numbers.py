@@ -1,6 +1,7 @@
 """Numbers beside points, placed so that none lies on another."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,7 +21,7 @@ _ANGLES = 0.5 + 2 * np.pi * np.arange(24) / 24
 _OFFSETS = np.concatenate([reach * np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], -1) for reach in _REACHES])
 _FAR = np.repeat(_REACHES, len(_ANGLES)) > _NEAR
 _ALONG = np.linspace(0, 1, 33)[:, None]
-_SWEEPS = 2
+_SWEEPS = 6
 
 
 def place_numbers(axes: Axes, places: list[Point], below: list[bool], panel: Point, scale: float) -> None:
@@ -45,19 +46,30 @@ def place_numbers(axes: Axes, places: list[Point], below: list[bool], panel: Poi
 
 def _best(points: Array, below: Array, panel: Array) -> list[int]:
     """The offset of each number, by its place in the list of offsets."""
-    middle = points.mean(0)
-    chosen: dict[int, int] = {}
-    # from the middle of a heap outwards; then again, as each knows all others only after the first time
-    order = sorted(range(len(points)), key=lambda i: math.dist(points[i], middle))
     markers = np.stack([points - 0.05, points + 0.05], 1)
     markers[below, 0, 1] -= 0.2
-    for i in order * _SWEEPS:
-        others = {j: best for j, best in chosen.items() if j != i}
-        centres = np.array([points[j] + _OFFSETS[best] for j, best in others.items()]).reshape(-1, 2)
-        far = [_line(points[j], _OFFSETS[best]) for j, best in others.items() if _FAR[best]]
-        taken = _Taken(markers, np.stack([centres - _HALF, centres + _HALF], 1), np.array(far).reshape(-1, 2))
-        chosen[i] = taken.first_free(points[i], panel)
-    return [chosen[i] for i in range(len(points))]
+    middle = points.mean(0)
+    # from the middle of a heap outwards; then again, as each knows all others only after the first time
+    order = sorted(range(len(points)), key=lambda i: math.dist(points[i], middle))
+    chosen: dict[int, int] = {}
+    sweeps = []
+    for _ in range(_SWEEPS):
+        for i in order:
+            chosen[i] = _others(points, markers, chosen, i).first_free(points[i], panel)
+        found = [chosen[i] for i in range(len(points))]
+        crossed = sum(_others(points, markers, chosen, i).through(points[i], best) for i, best in enumerate(found))
+        sweeps.append((crossed, found))
+        if not crossed:
+            break
+    return min(sweeps)[1]
+
+
+def _others(points: Array, markers: Array, chosen: Mapping[int, int], one: int) -> "_Taken":
+    """What is taken by all numbers but one."""
+    others = {j: best for j, best in chosen.items() if j != one}
+    centres = np.array([points[j] + _OFFSETS[best] for j, best in others.items()]).reshape(-1, 2)
+    far = [_line(points[j], _OFFSETS[best]) for j, best in others.items() if _FAR[best]]
+    return _Taken(markers, np.stack([centres - _HALF, centres + _HALF], 1), np.array(far).reshape(-1, 2))
 
 
 @dataclass(frozen=True)
@@ -74,11 +86,12 @@ class _Taken:
         inside = (boxes[:, 0] >= -0.1).all(-1) & (boxes[:, 1] <= panel + 0.1).all(-1)
         free = np.flatnonzero((inside | ~_FAR) & ~_overlap(boxes, self.markers) & ~_overlap(boxes, self.numbers))
         free = free[~_within(self.lines[None], boxes[free, None]).any(-1)]
-        clear = (i for i in free if not _FAR[i] or not self._through(_line(at, _OFFSETS[i])))
+        clear = (i for i in free.tolist() if not self.through(at, i))
         return int(next(clear, free[0] if len(free) else 0))
 
-    def _through(self, line: Array) -> bool:
-        return bool(_within(line[None], self.numbers[:, None]).any())
+    def through(self, at: Array, best: int) -> bool:
+        """Whether the line to an offset leads through a number."""
+        return bool(_FAR[best] and _within(_line(at, _OFFSETS[best])[None], self.numbers[:, None]).any())
 
 
 def _line(at: Array, offset: Array) -> Array:
