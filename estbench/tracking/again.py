@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,7 +36,7 @@ def check(base: str, head: str, times: int) -> None:
 
 
 def measure(keys: Sequence[Key], base: str, head: str, times: int) -> tuple[Figures, Figures]:
-    """Runs the benchmarks of both commits in turns, and gives each process's figure as a sample.
+    """Runs the benchmarks of both commits in turns by ``asv run``, in the environments that asv.conf.json names.
 
     asv's kept results stay as they are: these have a folder of their own.
 
@@ -49,21 +49,40 @@ def measure(keys: Sequence[Key], base: str, head: str, times: int) -> tuple[Figu
     Raises:
         UserError: asv.conf.json has no environments that asv builds for a commit, or asv could not run.
     """
-    sides = [asv_files.commit_of(name) for name in (base, head)]
-    values: dict[str, dict[Key, list[Figure]]] = {side: {} for side in sides}
     with tempfile.TemporaryDirectory() as folder:
         configuration = _configuration(Path(folder))
+
+        def run(commit: str) -> Figures:
+            _run(configuration, commit, keys)
+            return asv_files.of_commit(commit, Path(folder))
+
         try:
-            for turn in range(times):
-                # which comes first alternates, so that a machine that slows down favours neither
-                for side in sides if turn % 2 == 0 else reversed(sides):
-                    _run(configuration, side, keys)
-                    found = asv_files.of_commit(side, Path(folder))
-                    for key in set(keys) & set(found):
-                        values[side].setdefault(key, []).append(found[key])
+            return in_turns(keys, asv_files.commit_of(base), asv_files.commit_of(head), times, run)
         finally:
             configuration.unlink()
-    before, after = ({key: _figure(found) for key, found in values[side].items()} for side in sides)
+
+
+def in_turns(
+    keys: Sequence[Key], base: str, head: str, times: int, run: Callable[[str], Figures]
+) -> tuple[Figures, Figures]:
+    """Figures of both sides whose samples are the values of several runs.
+
+    Args:
+        keys: the figures.
+        base: what ``run`` takes for one side.
+        head: and for the other.
+        times: runs a side.
+        run: measures a side in a process of its own.
+    """
+    found: tuple[dict[Key, list[Figure]], ...] = ({}, {})
+    sides = list(zip((base, head), found, strict=True))
+    for turn in range(times):
+        # which comes first alternates, so that a machine that slows down favours neither
+        for name, kept in sides if turn % 2 == 0 else reversed(sides):
+            figures = run(name)
+            for key in set(keys) & set(figures):
+                kept.setdefault(key, []).append(figures[key])
+    before, after = ({key: _figure(values) for key, values in kept.items()} for kept in found)
     return before, after
 
 
