@@ -66,7 +66,7 @@ def _own(name: str) -> Markup:
 def _breakable(name: str) -> Markup:
     """A name, escaped, with places where a narrow column may break it."""
     # none of these signs is part of an escape
-    return Markup(re.sub(r"(?=\[)|(?<=[,=_])", "<wbr>", str(escape(name))))  # noqa: S704
+    return Markup(re.sub(r"(?=\[)|(?<=[,_])", "<wbr>", str(escape(name))))  # noqa: S704
 
 
 def _hash(script: str) -> str:
