@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
@@ -95,6 +96,6 @@ def mark_zero(axes: Axes, values: pd.Series, place: float) -> None:
     axes.set_xlim(min(low, place / 1.3), high)
 
 
-def titled(axes: Axes, title: str) -> None:
-    """The title of a panel."""
-    axes.set_title(name(title), loc="left")
+def titled(figure: Figure | SubFigure, title: str) -> None:
+    """The title of a figure or of one task's part, from its left edge: axes beside long names have no room for it."""
+    figure.suptitle(name(title), x=0.01, horizontalalignment="left", fontsize=mpl.rcParams["axes.titlesize"])

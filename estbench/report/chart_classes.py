@@ -52,7 +52,7 @@ class Classes(Chart):
         for which in ("x", "y"):
             logarithmic(axes, which)
         axes.set(xlabel="classes", ylabel="ms per step")
-        titled(axes, rows["family"].iloc[0])
+        titled(figure, rows["family"].iloc[0])
         legend(figure, front, study.looks, lines=True)
 
 

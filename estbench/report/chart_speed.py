@@ -37,7 +37,7 @@ class Speed(Chart):
         panels = figure.subplots(1, 1 + remembered, squeeze=False)[0]
         gap = "\n" if magnification(figure)[0] < NARROW else " "
         _panel(panels[0], rows, STEP_TIME, study, f"{gap}per step")
-        titled(panels[0], rows["task"].iloc[0])
+        titled(figure, rows["task"].iloc[0])
         if remembered:
             memory = rows[["label"]].join(second(rows, _OF_MEMORY))
             _panel(panels[1], memory, _MEMORY, study, f"{gap}at most")

@@ -54,7 +54,7 @@ class Temperature(Chart):
             axes.set_xticks(temperatures, [f"{temperature:g}" for temperature in temperatures])
             axes.set_ylabel(quantity.title.lower())
         below.set_xlabel("temperature")
-        titled(above, rows["task"].iloc[0])
+        titled(figure, rows["task"].iloc[0])
         legend(figure, list(looks), looks, lines=True)
 
 

@@ -58,7 +58,7 @@ class Ties(Chart):
         axes.tick_params("y", length=0)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(quantity.title)
-        titled(axes, rows["task"].iloc[0])
+        titled(figure, rows["task"].iloc[0])
 
 
 def _groups(labels: list[str], paired: Paired) -> list[int]:

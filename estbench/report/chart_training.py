@@ -49,7 +49,7 @@ class Training(Chart):
             axes.set_ylabel(objective(rows["metric"].iloc[0]).title)
         above.set_xlabel("training steps")
         below.set_xlabel("seconds of training")
-        titled(above, rows["task"].iloc[0])
+        titled(figure, rows["task"].iloc[0])
         legend(figure, front, study.looks, lines=True)
 
 

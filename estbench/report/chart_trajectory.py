@@ -50,7 +50,7 @@ class Along(Chart, abc.ABC):
         curves(axes, rows, "step", front, study.looks, dots=True)
         logarithmic(axes, "y")
         axes.set(xlabel="training steps", ylabel="variance")
-        titled(axes, rows["task"].iloc[0])
+        titled(figure, rows["task"].iloc[0])
         legend(figure, front, study.looks, lines=True)
 
 

@@ -30,4 +30,4 @@ class Variance(Chart):
         axes = figure.subplots()
         listed(axes, rows, VARIANCE, study.looks)
         axes.set_xlabel("variance")
-        titled(axes, rows["task"].iloc[0])
+        titled(figure, rows["task"].iloc[0])
