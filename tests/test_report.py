@@ -577,18 +577,16 @@ def test_names_below_a_figure_fit_its_width(style_name, width):
 def test_ticks_do_not_speak_over_one_another_in_a_narrow_figure(tmp_path, five):
     """Time and memory side by side in two inches: some ticks are left without their number."""
     seen = []
-    original = Figure.savefig
 
-    def look(figure, *args, **options):
+    def look(figure, *_):
         figure.draw_without_rendering()
         for axes in figure.axes:
             low, high = sorted(axes.get_xlim())
             texts = [t for t in axes.get_xticklabels() if t.get_visible() and low <= t.get_position()[0] <= high]
             seen.extend(text.get_window_extent() for text in texts if text.get_text())
-        return original(figure, *args, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", look)
+        patch.setattr(figures, "save", look)
         report.plot("speed", five[five["task"] == "toy"], tmp_path, width=2.0, formats=("png",))
     assert len(seen) >= 2
     assert not any(a.overlaps(b) for i, a in enumerate(seen) for b in seen[:i])
