@@ -1,8 +1,10 @@
 # Every target makes the environment first if need be.
 PYTHON ?= python3
 BIN := .venv/bin
-BENCH ?= .
 HOURS ?= 8
+# as environment, so that a pattern may hold quotes: BENCH="('rloo', 'vae')"
+export BENCH ?= .
+export BASE
 INSTALLED := .venv/.installed
 
 .PHONY: compare test test-cuda gpu-report lint bench bench-compare install
@@ -26,13 +28,13 @@ lint: $(INSTALLED)  ## style and types
 
 bench: $(INSTALLED)  ## the asv suite on this commit, in this environment; BENCH=regex for some of it
 	$(BIN)/asv machine --yes
-	$(BIN)/asv run --python=same --set-commit-hash=$$(git rev-parse HEAD) --record-samples --bench '$(BENCH)'
+	$(BIN)/asv run --python=same --set-commit-hash=$$(git rev-parse HEAD) --record-samples --bench "$$BENCH"
 
 bench-compare: $(INSTALLED)  ## the asv suite on BASE and on this commit, in environments of their own, and the gate
 	$(if $(BASE),,$(error say which commit to compare with: make bench-compare BASE=main))
 	$(BIN)/asv machine --yes
-	-$(BIN)/asv continuous --interleave-rounds --bench '$(BENCH)' '$(BASE)' HEAD
-	$(BIN)/estbench gate '$(BASE)' HEAD
+	-$(BIN)/asv continuous --interleave-rounds --record-samples --bench "$$BENCH" "$$BASE" HEAD
+	$(BIN)/estbench gate --repeat 5 "$$BASE" HEAD
 
 install: $(INSTALLED)
 

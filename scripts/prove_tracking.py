@@ -12,6 +12,7 @@ throughout, also where an old commit is measured again with the new names.
 # ruff: noqa: INP001, S603, S607, T201  (a script, which runs git and asv and prints what it saw)
 
 import argparse
+import functools
 import json
 import math
 import multiprocessing
@@ -21,12 +22,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from estbench.tracking import asv_files, write
+from estbench.tracking import again, asv_files, write
 from estbench.tracking.figures import Figure, Figures, Key
 from estbench.tracking.gate import Outcome, gate
 
@@ -233,9 +234,29 @@ def measure_small(clone: Path, commit: str, date: int) -> Path:
 
 def measure_in_full(clone: Path, commit: str, _date: int) -> Path:
     """One commit's results, by asv run."""
-    some = (
-        f"({'|'.join(figure.replace('.', '[.]') for figure in FIGURES)})\\('({'|'.join(WATCHED)})', '{re.escape(TASK)}"
+    return run_asv(
+        clone,
+        commit,
+        f"({'|'.join(figure.replace('.', '[.]') for figure in FIGURES)})\\('({'|'.join(WATCHED)})', '{re.escape(TASK)}",
     )
+
+
+def measure_again(clone: Path, keys: Sequence[Key], base: str, head: str) -> tuple[Figures, Figures]:
+    """Figures of two commits once more, five times each in turns; the kept results stay as they are."""
+
+    def run(commit: str) -> Figures:
+        git(clone, "checkout", "--quiet", commit)
+        (kept,) = (clone / ".asv" / "results" / "proof").glob(f"{commit[:8]}-*.json")
+        before = kept.read_bytes()
+        found = asv_files.of_file(run_asv(clone, commit, "|".join(map(again.pattern, keys))))
+        kept.write_bytes(before)
+        return found
+
+    return again.in_turns(keys, base, head, 5, run)
+
+
+def run_asv(clone: Path, commit: str, some: str) -> Path:
+    """Some benchmarks of the commit that is checked out."""
     asv(
         clone,
         "run",
@@ -274,11 +295,14 @@ def published(clone: Path) -> set[tuple[str, str, str]]:
     return found
 
 
-def gated(commits: list[str], files: list[Path]) -> tuple[set[tuple[str, str, str]], list[Outcome]]:
+def gated(
+    clone: Path, commits: list[str], files: list[Path], small: bool
+) -> tuple[set[tuple[str, str, str]], list[Outcome]]:
     """Regressions by the gate between each commit and the one before."""
     found, outcomes = set(), []
-    for commit, base, head in zip(commits[1:], files, files[1:], strict=False):
-        outcomes.append(gate(str(base), str(head), allow_missing=True))
+    for before, commit, base, head in zip(commits, commits[1:], files, files[1:], strict=False):
+        confirm = None if small else functools.partial(measure_again, clone, base=before, head=commit)
+        outcomes.append(gate(str(base), str(head), allow_missing=True, again=confirm))
         worse = [finding for finding in outcomes[-1].findings if finding.verdict == "regression"]
         found |= {(commit, f.key.benchmark.removeprefix("estimators."), f.key.parameters[0]) for f in worse}
     return found, outcomes
@@ -323,7 +347,7 @@ def prove(work: Path, small: bool) -> bool:
         files.append(measure(clone, commit, 1000 * int(git(clone, "show", "-s", "--format=%ct", commit))))
         print(f"measured commit {number}", flush=True)
     git(clone, "checkout", "--quiet", "proof")
-    by_asv, (by_gate, outcomes) = published(clone), gated(commits, files)
+    by_asv, (by_gate, outcomes) = published(clone), gated(clone, commits, files, small)
     # asv measures an old commit with the newest benchmarks: its labels must not move
     kept = work / "again.json"
     before = files[1].read_bytes()

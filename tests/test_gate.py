@@ -1,12 +1,16 @@
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 
 from estbench.spec import UserError
+from estbench.tracking import again
 from estbench.tracking.figures import Figure, Key
-from estbench.tracking.gate import Threshold, chance, code, compare, gate
+from estbench.tracking.gate import gate
+from estbench.tracking.markdown import code
+from estbench.tracking.verdicts import Threshold, chance, compare
 
 COLUMNS = ["result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b"]
 COLUMNS += ["stats_q_25", "stats_q_75", "stats_number", "stats_repeat", "samples", "profile"]
@@ -180,3 +184,111 @@ def test_a_code_span_is_never_empty():
     """An empty span would be two literal backticks."""
     assert code("") == "`�`"
     assert code("x" * 500) == f"`{'x' * 120}`"
+
+
+def times(value, seed=0, status="ok"):
+    """A time, in a table with a figure that is none."""
+    samples = tuple(spread(value, seed=seed))
+    return {Key("Step.time_step", ("rloo",)): Figure(value, samples=samples, status=status)}
+
+
+def files_with_a_slowdown(folder, quality=1.0):
+    """Two result files; a time and a variance that is no time."""
+    made = []
+    for name, factor, other in (("base", 1.0, 1.0), ("head", 1.3, quality)):
+        path = folder / f"{name}.json"
+        content = {"result_columns": COLUMNS, "results": {}}
+        for benchmark, value in (("Step.time_step", factor), ("Quality.track_variance", other)):
+            row = [[value], [["'rloo'"]], "1", 0, 1.0, *[None] * 6, [spread(value, seed=len(name + benchmark))]]
+            content["results"][benchmark] = row
+        path.write_text(json.dumps(content))
+        made.append(str(path))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("second", "code", "word"),
+    [
+        ((times(1.0), times(1.3, 1)), 1, "1 regression, 1 same"),
+        ((times(1.0), times(1.0, 1)), 0, "1 noise, 1 same"),
+        ((times(1.3), times(1.0, 1)), 0, "1 noise, 1 same"),
+        ((times(1.0), times(1.0, 1, "failed")), 3, "1 failed, 1 same"),
+        (({}, {}), 1, "1 regression, 1 same"),
+    ],
+)
+def test_a_slowdown_counts_if_a_second_measurement_shows_it(tmp_path, second, code, word):
+    """What only the first measurement shows is noise; what cannot be measured again counts as it is."""
+    outcome = gate(*files_with_a_slowdown(tmp_path), again=lambda keys: second if keys else None)
+    assert outcome.code == code
+    assert outcome.table.splitlines()[0].endswith(f"{word}.")
+
+
+def test_only_times_that_got_worse_are_measured_again(tmp_path):
+    """Variance has fixed seeds, so that measuring it again would give the same."""
+    asked = []
+    sides = files_with_a_slowdown(tmp_path, quality=2.0)
+    assert gate(*sides, again=lambda keys: asked.extend(keys) or ({}, {})).code == 1
+    assert [key.benchmark for key in asked] == ["Step.time_step"]
+    asked.clear()
+    assert gate(*reversed(sides), again=lambda keys: asked.extend(keys) or ({}, {})).code == 0
+    assert asked == []
+
+
+def test_commits_are_measured_in_turns_and_kept_results_stay(tmp_path, monkeypatch):
+    """Which commit comes first alternates; each process gives one sample; nothing is left behind."""
+    pytest.importorskip("asv")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(again.asv_files, "commit_of", {"main": "a" * 40, "HEAD": "b" * 40}.get)
+    (tmp_path / "asv.conf.json").write_text('{"version": 1, "repo": ".", "results_dir": "kept"}  // with a comment')
+    key, order = Key("Step.time_step", ("rloo", "toy[units=5]"), "m/env"), []
+
+    def run(configuration, commit, keys):
+        assert keys == [key]
+        order.append(commit[0])
+        found = again.json.loads(configuration.read_text())
+        figure = Figure(len(order), samples=(1.0, 1e9))
+        monkeypatch.setattr(again.asv_files, "of_commit", lambda *_: {key: figure, Key("other"): figure})
+        assert found["results_dir"] != "kept" and configuration.parent.resolve() == tmp_path
+
+    monkeypatch.setattr(again, "_run", run)
+    before, after = again.measure([key], "main", "HEAD", 3)
+    assert "".join(order) == "abbaab"
+    assert (before[key].samples, after[key].samples) == ((1, 4, 5), (2, 3, 6))
+    assert set(before) == set(after) == {key}
+    assert [path.name for path in tmp_path.iterdir()] == ["asv.conf.json"]
+
+
+def test_a_benchmark_is_named_to_asv_by_all_of_its_parameters():
+    """The regular expression finds that combination, as asv writes it, and no other."""
+    found = re.compile(again.pattern(Key("a.B.time_x", ("rloo", "toy[units=5]"))))
+    assert found.search("a.B.time_x('rloo', 'toy[units=5]')")
+    assert not found.search("a.B.time_x('rloo', 'toy[units=55]')")
+    assert not found.search("xa.B.time_x('rloo', 'toy[units=5]')")
+    assert re.search(again.pattern(Key("a.time_y", ("5",))), "a.time_y(5)")
+    assert re.search(again.pattern(Key("a.time_z")), "a.time_z")
+
+
+@pytest.mark.parametrize(
+    ("configuration", "message"),
+    [
+        (None, "cannot measure again with asv.conf.json"),
+        ('{"version": 1, "repo": ".", "environment_type": "existing"}', 'asv.conf.json says "existing"'),
+    ],
+)
+def test_measuring_again_needs_an_environment_that_asv_builds(tmp_path, monkeypatch, configuration, message):
+    """In an existing one both commits would be the installed code."""
+    pytest.importorskip("asv")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(again.asv_files, "commit_of", str)
+    if configuration:
+        (tmp_path / "asv.conf.json").write_text(configuration)
+    with pytest.raises(UserError, match=message):
+        again.measure([Key("x")], "main", "HEAD", 3)
+
+
+def test_what_cannot_be_measured_again_is_refused(tmp_path):
+    """Files are of the past; and fewer than three measurements a side allow no test."""
+    with pytest.raises(UserError, match="only commits can be measured again"):
+        again.check(str(tmp_path), "HEAD", 5)
+    with pytest.raises(UserError, match="at least 3 measurements a side; got 2"):
+        again.check("no_such_file", "HEAD", 2)

@@ -27,6 +27,7 @@ from estbench.report import figures, style, tables, text
 from estbench.report.answers import answers
 from estbench.report.chart_bias import pareto
 from estbench.report.intervals import averaged, root_mean_square
+from estbench.report.legend import legend, legend_height
 from estbench.report.numbers import place_numbers
 from estbench.report.study import Study
 from estbench.store import COLUMNS
@@ -529,8 +530,8 @@ def test_a_bias_is_found_only_if_its_test_survives_the_number_of_estimators():
     assert found.to_dict() == {"a": 0.0, "b": 0.1, "c": 0.0, "d": 0.0}
 
 
-def test_every_point_is_numbered_and_no_number_lies_on_another():
-    """Also forty points in a heap: where there is no room beside one, its number stands further off."""
+def test_every_point_is_numbered_and_no_number_lies_on_another_or_on_a_line():
+    """Also forty points in a heap: where there is no room beside one, its number stands at the end of a line."""
     rng = np.random.default_rng(0)
     with mpl.rc_context(style.settings("paper")):
         figure = Figure(figsize=(3.8, 2.5))
@@ -538,12 +539,57 @@ def test_every_point_is_numbered_and_no_number_lies_on_another():
         places = [(float(x), float(y)) for x, y in 10 ** rng.normal(0, 0.25, (40, 2))]
         axes.loglog(*zip(*places, strict=True), "o")
         axes.set(xlim=(0.01, 100), ylim=(0.01, 100))
-        place_numbers(axes, places, [i % 2 == 0 for i in range(40)])
+        place_numbers(axes, places, [i % 2 == 0 for i in range(40)], (3.8, 2.5), 1.0)
         figure.draw_without_rendering()
     assert [note.get_text() for note in axes.texts] == [str(i) for i in range(1, 41)]
     # what is drawn of a number is its text, without the line to its point
     boxes = [Text.get_window_extent(note) for note in axes.texts]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    lines = {i: note.arrow_patch.get_path().interpolated(50).vertices for i, note in enumerate(axes.texts)
+             if note.arrow_patch}  # fmt: skip
+    assert len(lines) > 10
+    crossed = [
+        (i + 1, j + 1)
+        for i, line in lines.items()
+        for j, box in enumerate(boxes)
+        if i != j and box.count_contains(line)
+    ]
+    assert crossed == []
+
+
+@pytest.mark.parametrize(("style_name", "width"), [("paper", 3.0), ("paper", 4.8), ("paper", 9.0), ("talk", 6.0)])
+def test_names_below_a_figure_fit_its_width(style_name, width):
+    """In as many columns as there is room for, and as high as was foreseen; in small figures too."""
+    labels = [f"straight_through[temperature=0.{i:02}]" for i in range(40)]
+    looks = style.looks(labels, {})
+    with mpl.rc_context(style.settings(style_name)):
+        scale = mpl.rcParams["font.size"] / style.SIZE
+        foreseen = legend_height(labels, width / scale, lines=False)
+        figure = Figure(figsize=(width, (3 + foreseen) * scale), layout="constrained")
+        figure.subplots()
+        legend(figure, labels, looks, lines=False, numbered=True)
+        figure.draw_without_rendering()
+        (box,) = [found.get_window_extent() for found in figure.legends]
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width
+    assert box.height / figure.dpi / scale == pytest.approx(foreseen, rel=0.1)
+
+
+def test_ticks_do_not_speak_over_one_another_in_a_narrow_figure(tmp_path, five):
+    """Time and memory side by side in two inches: some ticks are left without their number."""
+    seen = []
+
+    def look(figure, *_):
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            low, high = sorted(axes.get_xlim())
+            texts = [t for t in axes.get_xticklabels() if t.get_visible() and low <= t.get_position()[0] <= high]
+            seen.extend(text.get_window_extent() for text in texts if text.get_text())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "save", look)
+        report.plot("speed", five[five["task"] == "toy"], tmp_path, width=2.0, formats=("png",))
+    assert len(seen) >= 2
+    assert not any(a.overlaps(b) for i, a in enumerate(seen) for b in seen[:i])
 
 
 def test_the_encoders_gradient_has_columns_of_its_own(five):

@@ -103,6 +103,25 @@ def test_nothing_overflows(browser, pages, count, width):
     assert outside == []
 
 
+def test_the_explorers_gradients_fit_a_phone(browser, pages):
+    """The exact gradient and both estimates are side by side without scrolling."""
+    visit(browser, pages[5], 390)
+    box = browser.find_element(By.CSS_SELECTOR, "#explorer .scroll")
+    assert browser.execute_script("return arguments[0].scrollWidth - arguments[0].clientWidth", box) <= 0
+
+
+def test_headings_stay_in_sight_under_many_rows(browser, pages):
+    """Scrolled to its end, a table still shows its column headings, and the estimators' names beside the figures."""
+    visit(browser, pages[40])
+    moved = browser.execute_script(
+        "const box = document.querySelector('#task-1 > .scroll'); box.scrollTop = 1e6;"
+        "const top = (e) => e.getBoundingClientRect().top;"
+        "return [box.scrollTop, top(box.querySelector('thead th')) - top(box)]"
+    )
+    assert moved[0] > 100
+    assert abs(moved[1]) <= 1
+
+
 def test_figures_keep_their_layout_in_another_font(browser, pages):
     """Where a reader's machine has not the layout's font, texts are as wide as they were laid out, to a pixel."""
     visit(browser, pages[5])
@@ -290,3 +309,14 @@ def test_it_prints_without_controls(browser, pages):
     assert not browser.find_element(By.ID, "controls").is_displayed()
     assert browser.find_element(By.ID, "provenance").is_displayed()
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_what_is_folded_on_screen_is_unfolded_on_paper(browser, pages):
+    """Published figures stand in the print, and are folded again afterwards."""
+    visit(browser, pages[5])
+    count = "return document.querySelectorAll('.task details:not([open])').length"
+    folded = browser.execute_script(count)
+    assert folded > 0
+    for event, expected in (("beforeprint", 0), ("afterprint", folded)):
+        browser.execute_script(f"window.dispatchEvent(new Event('{event}'))")
+        assert browser.execute_script(count) == expected

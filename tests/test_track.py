@@ -257,6 +257,42 @@ def test_init_overwrites_nothing(tmp_path):
     assert (tmp_path / "tracking.toml").read_text() == "mine"
 
 
+@needs_git
+def test_what_tracking_leaves_behind_is_no_change_of_the_code(tmp_path):
+    """Runs, stores and the history's folder are ignored, as a run of a changed tree is refused; .gitignore is kept."""
+    git(tmp_path, "init", "--quiet")
+    init(tmp_path)
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message", "tracking")
+    for folder in ("runs/today", ".estbench", ".asv/html", ".tracking/results"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "file").write_text("")
+    assert git(tmp_path, "status", "--porcelain") == ""
+    for path in ("asv.conf.json", "tracking.toml", MANIFEST, ".github/workflows/tracking.yml"):
+        (tmp_path / path).unlink()
+    (tmp_path / ".gitignore").write_text("mine")
+    init(tmp_path)
+    assert (tmp_path / ".gitignore").read_text() == "mine"
+
+
+@needs_git
+def test_the_workflow_ignores_the_history_before_it_measures(tmp_path):
+    """The history is a folder inside the checkout: without that line every run would be of a changed tree."""
+    git(tmp_path, "init", "--quiet")
+    init(tmp_path)
+    (tmp_path / ".gitignore").unlink()
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message", "tracking")
+    workflow = (tmp_path / ".github/workflows/tracking.yml").read_text()
+    (line,) = [line.strip().partition("  #")[0] for line in workflow.splitlines() if "info/exclude" in line]
+    assert workflow.index("info/exclude") < workflow.index("worktree add") < workflow.index("estbench compare")
+    (tmp_path / ".tracking").mkdir()
+    (tmp_path / ".tracking" / "file").write_text("")
+    assert git(tmp_path, "status", "--porcelain")
+    subprocess.run(line.strip(), shell=True, cwd=tmp_path, check=True)
+    assert git(tmp_path, "status", "--porcelain") == ""
+
+
 def test_what_init_writes_is_a_valid_suite(tmp_path):
     """The suite loads, and every name in it exists."""
     from estbench import plan, suite

@@ -5,20 +5,19 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.lines import Line2D
 
 from estbench.report.quantities import Quantity
 from estbench.report.study import Study
-from estbench.report.style import INK, LONGEST, PAPER, Look, hover, logarithmic, name
+from estbench.report.style import INK, PAPER, Look, hover, logarithmic, name
 from estbench.report.tables import exact
 from estbench.report.text import power_of_ten
 
 WIDTH = 4.8
 LINE = 0.2
-FEW = 12
 
 
 class Chart(abc.ABC):
@@ -39,8 +38,8 @@ class Chart(abc.ABC):
         """What it draws for a task (or for all); empty where there is nothing to draw."""
 
     @abc.abstractmethod
-    def height(self, rows: pd.DataFrame) -> float:
-        """Inches it needs."""
+    def height(self, rows: pd.DataFrame, width: float) -> float:
+        """Inches it needs at a width, in the style "paper"."""
 
     @abc.abstractmethod
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
@@ -97,44 +96,6 @@ def mark_zero(axes: Axes, values: pd.Series, place: float) -> None:
     axes.set_xlim(min(low, place / 1.3), high)
 
 
-def legend(
-    figure: Figure | SubFigure,
-    labels: list[str],
-    looks: Mapping[str, Look],
-    *,
-    lines: bool,
-    numbered: bool = False,
-) -> None:
-    """Names below the figure, in two columns where they are short enough for that."""
-    handles = [
-        Line2D(
-            [], [],
-            color=looks[label].colour,
-            linestyle=looks[label].dash if lines else "none",
-            marker="none" if lines else looks[label].marker,
-            markerfacecolor=looks[label].colour if looks[label].filled else PAPER,
-        )
-        for label in labels
-    ]  # fmt: skip
-    texts = [f"{i}  {name(label)}" if numbered else name(label) for i, label in enumerate(labels, 1)]
-    figure.legend(
-        handles, texts, loc="outside lower left", ncols=_columns(labels), labelcolor=INK,
-        fontsize="small" if len(labels) > FEW else "medium", handlelength=2.6 if lines else 1.2,
-        columnspacing=1.2, labelspacing=0.35,
-    )  # fmt: skip
-
-
-def legend_height(labels: list[str]) -> float:
-    """Inches that the legend takes."""
-    return 0.17 * math.ceil(len(labels) / _columns(labels)) + 0.1
-
-
-def _columns(labels: list[str]) -> int:
-    """How many columns a legend has room for; many names are set small."""
-    longest = max((len(name(label)) for label in labels), default=0)
-    return 1 if longest > (LONGEST if len(labels) > FEW else 24) else 2
-
-
-def titled(axes: Axes, title: str) -> None:
-    """The title of a panel."""
-    axes.set_title(name(title), loc="left")
+def titled(figure: Figure | SubFigure, title: str) -> None:
+    """The title of a figure or of one task's part, from its left edge: axes beside long names have no room for it."""
+    figure.suptitle(name(title), x=0.01, horizontalalignment="left", fontsize=mpl.rcParams["axes.titlesize"])

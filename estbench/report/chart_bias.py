@@ -3,12 +3,14 @@
 import abc
 from typing import ClassVar
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.path import Path
 
-from estbench.report.chart import Chart, legend, legend_height, mark_zero, point, second, titled, zero_place
+from estbench.report.chart import Chart, mark_zero, point, second, titled, zero_place
+from estbench.report.legend import legend, legend_height, magnification
 from estbench.report.numbers import place_numbers
 from estbench.report.quantities import RELATIVE_BIAS, VARIANCE, WORK, Quantity
 from estbench.report.study import Study
@@ -40,9 +42,9 @@ class Plane(Chart, abc.ABC):
         both = bias.join(other.add_suffix("_x"), how="inner").reset_index()
         return both[both["value"].notna() & both["value_x"].notna()].sort_values("label", kind="stable")
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:
         """A plane and a legend."""
-        return 3.1 + legend_height(list(rows["label"]))
+        return 3.1 + legend_height(list(rows["label"]), width, lines=False)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
         """One panel with a legend."""
@@ -52,23 +54,31 @@ class Plane(Chart, abc.ABC):
         for place, (_, row) in zip(places, rows.iterrows(), strict=True):
             self._point(axes, row, study.looks[row["label"]], place)
         _intervals(axes, rows, places, [study.looks[label].colour for label in rows["label"]])
-        axes.margins(0.08)
+        axes.margins(0.08, 0.12)
         for which in ("x", "y"):
             logarithmic(axes, which)
         if self.front:
             _draw_front(axes, rows, places)
         mark_zero(axes, rows["value_x"], zero)
         axes.set(xlabel=self.across.title.lower(), ylabel="relative bias")
-        titled(axes, rows["task"].iloc[0])
+        titled(figure, rows["task"].iloc[0])
         labels = list(rows["label"])
         if len(labels) > MANY:
-            place_numbers(axes, places, list(rows["low"] <= 0))
+            width, height, scale = magnification(figure)
+            panel = (width - 1.0, height - 0.6 - legend_height(labels, width, lines=False))
+            place_numbers(axes, places, list(rows["low"] <= 0), panel, scale)
         legend(figure, labels, study.looks, lines=False, numbered=len(labels) > MANY)
 
     def _point(self, axes: Axes, row: pd.Series, look: Look, place: tuple[float, float]) -> None:
         none = bool(row["low"] <= 0)
         if none:
-            axes.plot(*place, marker=_ARROW, markersize=34, color=look.colour, markerfacecolor="none")
+            axes.plot(
+                *place,
+                marker=_ARROW,
+                markersize=4 * mpl.rcParams["font.size"],
+                color=look.colour,
+                markerfacecolor="none",
+            )
         point(axes, place, look, self._text(row), hollow=none)
 
     def _text(self, row: pd.Series) -> str:

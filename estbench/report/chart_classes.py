@@ -6,7 +6,8 @@ import re
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from estbench.report.chart import Chart, legend, legend_height, titled
+from estbench.report.chart import Chart, titled
+from estbench.report.legend import legend, legend_height
 from estbench.report.lines import curves, leaders
 from estbench.report.quantities import STEP_TIME
 from estbench.report.study import Study
@@ -39,9 +40,9 @@ class Classes(Chart):
         milliseconds = {key: found[key] * 1e3 for key in ("value", "low", "high")}
         return found.assign(text=texts, **milliseconds)
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:
         """A panel and a legend."""
-        return 2.8 + legend_height(leaders(rows, "classes", ascending=True))
+        return 2.8 + legend_height(leaders(rows, "classes", ascending=True), width, lines=True)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
         """One panel."""
@@ -51,7 +52,7 @@ class Classes(Chart):
         for which in ("x", "y"):
             logarithmic(axes, which)
         axes.set(xlabel="classes", ylabel="ms per step")
-        titled(axes, rows["family"].iloc[0])
+        titled(figure, rows["family"].iloc[0])
         legend(figure, front, study.looks, lines=True)
 
 

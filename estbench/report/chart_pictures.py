@@ -41,7 +41,7 @@ class Pictures(Chart):
         rows["pixels"] = pd.Series([_pixels(text) for text in rows["picture"]], rows.index, object)
         return rows[rows["pixels"].notna()].drop_duplicates(["label", "kind"])
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
         """Lines of pictures, with a name above each, and what they are on top."""
         return sum(_heights(rows)) + 0.17 * rows["kind"].nunique()
 

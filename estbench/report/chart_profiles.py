@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import PercentFormatter
 
-from estbench.report.chart import Chart, legend, legend_height
+from estbench.report.chart import Chart
+from estbench.report.legend import legend, legend_height
 from estbench.report.lines import curves, leaders
 from estbench.report.quantities import RELATIVE_BIAS, WORK
 from estbench.report.study import Study
@@ -39,9 +40,9 @@ class Profiles(Chart):
         found = pd.DataFrame(shares, columns=["label", "factor", "value"])
         return found.assign(text=found["label"], low=np.nan, high=np.nan)
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:
         """A panel and a legend."""
-        return 2.8 + legend_height(_best(rows))
+        return 2.8 + legend_height(_best(rows), width, lines=True)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
         """One panel."""

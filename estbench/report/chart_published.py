@@ -10,7 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from estbench.report.beside import Group, Pair, beside
-from estbench.report.chart import LINE, Chart, point
+from estbench.report.chart import LINE, Chart, point, titled
 from estbench.report.study import Study
 from estbench.report.style import INK, PAPER, Look, name
 from estbench.report.text import number, shorten
@@ -44,9 +44,9 @@ class Published(Chart):
         ]  # fmt: skip
         return pd.DataFrame(pairs)
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
         """A line an estimator, and room for each panel's titles and axis."""
-        return LINE * len(rows) + 1.0 * rows["panel"].nunique() + 0.3
+        return LINE * len(rows) + 1.0 * rows["panel"].nunique() + 0.5
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
         """A panel for each published table."""
@@ -55,6 +55,7 @@ class Published(Chart):
         axes = figure.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": ratios})
         for each, own in zip(axes[:, 0], panels, strict=True):
             _panel(each, own, study.looks)
+        titled(figure, rows["task"].iloc[0])
         mark = Line2D([], [], color=INK, marker="|", linestyle="none", markersize=9, markeredgewidth=1.6)
         dots = [Line2D([], [], color=INK, marker="o", linestyle="none", markerfacecolor=face) for face in (INK, PAPER)]
         texts = ["published", "measured, same protocol", "measured, another protocol"]

@@ -5,12 +5,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from estbench.report.chart import LINE, Chart, listed, second, titled
+from estbench.report.legend import magnification
 from estbench.report.quantities import FIXED, STEP_TIME, Quantity
 from estbench.report.study import Study
 from estbench.report.tables import scale_for
 
 _MEMORY = next(quantity for quantity in FIXED if quantity.key == "peak_memory")
 _OF_MEMORY = "_memory"
+NARROW = 4.5  # inches: below, the axes have two-line labels
 
 
 class Speed(Chart):
@@ -25,7 +27,7 @@ class Speed(Chart):
         joined = times.join(memory.add_suffix(_OF_MEMORY))
         return joined.reset_index().sort_values("value", kind="stable")
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
         """A line an estimator."""
         return 0.9 + LINE * len(rows)
 
@@ -33,15 +35,16 @@ class Speed(Chart):
         """One or two panels side by side."""
         remembered = bool(rows[f"value{_OF_MEMORY}"].notna().any())
         panels = figure.subplots(1, 1 + remembered, squeeze=False)[0]
-        _panel(panels[0], rows, STEP_TIME, study, "per step")
-        titled(panels[0], rows["task"].iloc[0])
+        gap = "\n" if magnification(figure)[0] < NARROW else " "
+        _panel(panels[0], rows, STEP_TIME, study, f"{gap}per step")
+        titled(figure, rows["task"].iloc[0])
         if remembered:
             memory = rows[["label"]].join(second(rows, _OF_MEMORY))
-            _panel(panels[1], memory, _MEMORY, study, "at most")
+            _panel(panels[1], memory, _MEMORY, study, f"{gap}at most")
             panels[1].set_yticklabels([])
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, quantity: Quantity, study: Study, what: str) -> None:
     scale, unit = scale_for(rows["value"], quantity)
     listed(axes, rows, quantity, study.looks, scale)
-    axes.set_xlabel(f"{unit} {what}")
+    axes.set_xlabel(unit + what)

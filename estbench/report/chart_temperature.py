@@ -6,8 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from estbench.report.chart import Chart, legend, legend_height, point, titled
+from estbench.report.chart import Chart, point, titled
 from estbench.report.frame import label
+from estbench.report.legend import legend, legend_height
 from estbench.report.quantities import RELATIVE_BIAS, VARIANCE, Quantity
 from estbench.report.study import Study
 from estbench.report.style import Look, logarithmic
@@ -36,9 +37,9 @@ class Temperature(Chart):
         own = study.estimates[(study.estimates["task"] == task) & study.estimates["quantity"].isin(quantities)]
         return sweep.merge(own, on="label").sort_values(["line", "temperature"])
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:
         """Two panels and a legend."""
-        return 4.2 + legend_height(list(rows["line"].unique()))
+        return 4.2 + legend_height(list(rows["line"].unique()), width, lines=True)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
         """Two panels, one above the other."""
@@ -53,7 +54,7 @@ class Temperature(Chart):
             axes.set_xticks(temperatures, [f"{temperature:g}" for temperature in temperatures])
             axes.set_ylabel(quantity.title.lower())
         below.set_xlabel("temperature")
-        titled(above, rows["task"].iloc[0])
+        titled(figure, rows["task"].iloc[0])
         legend(figure, list(looks), looks, lines=True)
 
 

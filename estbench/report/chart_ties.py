@@ -36,7 +36,7 @@ class Ties(Chart):
         column = column.sort_values("value", ascending=better(key) == "lower", kind="stable")
         return column.assign(until=_groups(list(column["label"]), study.paired(task, key)))
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
         """A line an estimator."""
         return 0.9 + LINE * len(rows)
 
@@ -58,7 +58,7 @@ class Ties(Chart):
         axes.tick_params("y", length=0)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(quantity.title)
-        titled(axes, rows["task"].iloc[0])
+        titled(figure, rows["task"].iloc[0])
 
 
 def _groups(labels: list[str], paired: Paired) -> list[int]:

@@ -3,9 +3,10 @@
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from estbench.report.chart import Chart, legend, legend_height, titled
+from estbench.report.chart import Chart, titled
 from estbench.report.frame import measured
 from estbench.report.intervals import student
+from estbench.report.legend import legend, legend_height
 from estbench.report.lines import curves, leaders
 from estbench.report.quantities import better, objective
 from estbench.report.study import Study
@@ -34,9 +35,9 @@ class Training(Chart):
                 return _curves(rows[rows["metric"] == steps[metrics].idxmax()])
         return rows.iloc[:0]
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:
         """Two panels and a legend."""
-        return 4.6 + legend_height(_leaders(rows))
+        return 4.6 + legend_height(_leaders(rows), width, lines=True)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
         """Two panels, one above the other."""
@@ -48,7 +49,7 @@ class Training(Chart):
             axes.set_ylabel(objective(rows["metric"].iloc[0]).title)
         above.set_xlabel("training steps")
         below.set_xlabel("seconds of training")
-        titled(above, rows["task"].iloc[0])
+        titled(figure, rows["task"].iloc[0])
         legend(figure, front, study.looks, lines=True)
 
 

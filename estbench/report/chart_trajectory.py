@@ -6,8 +6,9 @@ from typing import ClassVar
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from estbench.report.chart import Chart, legend, legend_height, titled
+from estbench.report.chart import Chart, titled
 from estbench.report.intervals import averaged
+from estbench.report.legend import legend, legend_height
 from estbench.report.lines import curves, leaders
 from estbench.report.quantities import logits_group
 from estbench.report.study import Study
@@ -38,9 +39,9 @@ class Along(Chart, abc.ABC):
         texts = {label: f"{label}: variance {number(value)} at the last step" for label, value in ends.items()}
         return found.assign(text=found["label"].map(texts))
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:
         """A panel and a legend."""
-        return 2.8 + legend_height(leaders(rows, "step", ascending=True))
+        return 2.8 + legend_height(leaders(rows, "step", ascending=True), width, lines=True)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
         """One panel."""
@@ -49,7 +50,7 @@ class Along(Chart, abc.ABC):
         curves(axes, rows, "step", front, study.looks, dots=True)
         logarithmic(axes, "y")
         axes.set(xlabel="training steps", ylabel="variance")
-        titled(axes, rows["task"].iloc[0])
+        titled(figure, rows["task"].iloc[0])
         legend(figure, front, study.looks, lines=True)
 
 

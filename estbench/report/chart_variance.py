@@ -21,7 +21,7 @@ class Variance(Chart):
         """The variances."""
         return study.column(task, VARIANCE.key).reset_index().sort_values("value", kind="stable")
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
         """A line an estimator."""
         return 0.9 + LINE * len(rows)
 
@@ -30,4 +30,4 @@ class Variance(Chart):
         axes = figure.subplots()
         listed(axes, rows, VARIANCE, study.looks)
         axes.set_xlabel("variance")
-        titled(axes, rows["task"].iloc[0])
+        titled(figure, rows["task"].iloc[0])

@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from estbench.report.chart import WIDTH, Chart
 from estbench.report.chart_bias import BiasVariance, Efficiency
@@ -22,7 +23,7 @@ from estbench.report.chart_trajectory import OwnTrajectory, Trajectory
 from estbench.report.chart_variance import Variance
 from estbench.report.files import FORMATS, check_formats, save
 from estbench.report.study import Options, Study
-from estbench.report.style import settings
+from estbench.report.style import SIZE, settings
 from estbench.report.text import slug
 
 CHARTS: Mapping[str, Chart] = {
@@ -75,7 +76,8 @@ def plot(
     if not panels:
         raise ValueError(f"these results hold nothing that a figure of kind {kind!r} shows")
     with mpl.rc_context(look):
-        figure = _compose(chart, panels, found, width, {"paper": 1.0, "talk": 1.5}[style])
+        figure = _compose(chart, panels, found, width, look["font.size"] / SIZE)
+        _uncrowd(figure)
         return save(figure, folder, kind, formats)
 
 
@@ -112,9 +114,24 @@ def _compose(
     width = width or WIDTH * scale * len(panels)
     columns = min(len(panels), max(1, round(width / (WIDTH * scale))))
     lines = -(-len(panels) // columns)
-    height = scale * max(chart.height(rows) for rows in panels.values())
+    height = scale * max(chart.height(rows, width / columns / scale) for rows in panels.values())
     figure = Figure(figsize=(width, height * lines), layout="constrained")
     parts = figure.subfigures(lines, columns, squeeze=False).flat if len(panels) > 1 else [figure]
     for part, rows in zip(parts, panels.values(), strict=False):
         chart.draw(part, rows, found)
     return figure
+
+
+def _uncrowd(figure: Figure) -> None:
+    """Leaves out what ticks would say over one another, where a width is asked for that has no room for it."""
+    figure.draw_without_rendering()
+    kept: list[Bbox] = []
+    for axes in figure.axes:
+        low, high = sorted(axes.get_xlim())
+        # axes also have ticks outside what they show
+        for text in [t for t in axes.get_xticklabels() if t.get_text() and low <= t.get_position()[0] <= high]:
+            box = text.get_window_extent().padded(1.0)
+            if box.count_overlaps(kept):
+                text.set_visible(False)
+            else:
+                kept.append(box)

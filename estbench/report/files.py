@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from estbench.report import svg
@@ -24,13 +27,28 @@ def check_formats(formats: Sequence[str]) -> None:
 def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
     """Writes a figure in several formats; to be called under the settings it was drawn with."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{name}.{form}" for form in formats]
-    for file in files:
-        # no date inside: the same results give the same files
-        about = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(file.suffix[1:], {})
-        figure.savefig(file, dpi=160, metadata=about)
-        # the layout is the same in all formats, and making it takes longer than drawing
-        figure.set_layout_engine("none")
-        if file.suffix == ".svg":
-            file.write_text(svg.tidy(file.read_text(encoding="utf-8"), name), encoding="utf-8")
-    return files
+    # the layout is the same in all formats; savefig would draw everything once more in each, to make it again
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return [_WRITERS[form](figure, folder / f"{name}.{form}") for form in formats]
+
+
+def _svg(figure: Figure, file: Path) -> Path:
+    # no date inside: the same results give the same files
+    FigureCanvasSVG(figure).print_svg(str(file), metadata={"Date": None})
+    file.write_text(svg.tidy(file.read_text(encoding="utf-8"), file.stem), encoding="utf-8")
+    return file
+
+
+def _png(figure: Figure, file: Path) -> Path:
+    figure.set_dpi(160)
+    FigureCanvasAgg(figure).print_png(file)
+    return file
+
+
+def _pdf(figure: Figure, file: Path) -> Path:
+    FigureCanvasPdf(figure).print_pdf(str(file), metadata={"CreationDate": None})
+    return file
+
+
+_WRITERS = {"svg": _svg, "png": _png, "pdf": _pdf}

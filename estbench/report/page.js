@@ -46,6 +46,14 @@
   byId("controls").addEventListener("input", () => { filter(); columns(); });
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
 
+  // On paper nothing can be opened; the papers' BibTeX has a file of its own.
+  let closed = [];
+  window.addEventListener("beforeprint", () => {
+    closed = all(".task details:not([open])");
+    closed.forEach((details) => { details.open = true; });
+  });
+  window.addEventListener("afterprint", () => closed.forEach((details) => { details.open = false; }));
+
   // Tooltips, for mice and for fingers; those of figures replace the browser's own.
   all("svg .point > title").forEach((title) => {
     title.parentNode.dataset.hover = title.textContent;

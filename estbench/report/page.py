@@ -2,13 +2,14 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from estbench.report import beside_text, comparison, latex, provenance, svg
 from estbench.report.answers import answers
@@ -53,12 +54,19 @@ def render(study: Study, environment: Mapping[str, Any], stems: Stems, figures: 
 def _template() -> jinja2.Template:
     loader = jinja2.FunctionLoader(_own)
     rules = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    rules.filters["breakable"] = _breakable
     return rules.get_template("page.html")
 
 
 def _own(name: str) -> Markup:
     """A file of this package, which is markup as it stands."""
     return Markup(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))  # noqa: S704
+
+
+def _breakable(name: str) -> Markup:
+    """A name, escaped, with places where a narrow column may break it."""
+    # none of these signs is part of an escape
+    return Markup(re.sub(r"(?=\[)|(?<=[,_])", "<wbr>", str(escape(name))))  # noqa: S704
 
 
 def _hash(script: str) -> str:

@@ -25,6 +25,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 # the page replaces these by its own colours, light or dark
 INK, FAINT, PAPER = "#1f2329", "#d5d8dd", "#fefefe"
 STYLES = ("paper", "talk")
+SIZE = 8.5  # of letters, in points, in the style "paper"
 HOVER = "hover:"
 _SIZES = (
     "font.size",
@@ -73,7 +74,7 @@ def settings(style: str) -> dict[Any, Any]:
     """
     if style not in STYLES:
         raise ValueError(f"style is one of {', '.join(STYLES)}; got {style!r}")
-    size = {"paper": 8.5, "talk": 13.0}[style]
+    size = {"paper": SIZE, "talk": 13.0}[style]
     return {
         **sns.axes_style("ticks"),
         **dict.fromkeys(_SIZES, size),

@@ -1,15 +1,12 @@
 """Figures as SVG: tooltips, and identifiers that do not clash when several figures share a page."""
 
-import functools
 import re
 
 # the text is what matplotlib made of our figure, no foreign document
 from xml.etree import ElementTree as ET
 
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
-
 from estbench.report.style import FAINT, HOVER, INK, PAPER
+from estbench.report.widths import text_width
 
 _NAMESPACE = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
@@ -62,15 +59,8 @@ def _measure(element: ET.Element) -> None:
     """Gives a text the width that the layout was made for, whatever font a reader has."""
     size = _SIZE.search(element.get("style", ""))
     if element.tag == f"{_NAMESPACE}text" and size and element.text and len(element) == 0:
-        element.set("textLength", f"{_width(element.text, float(size[1])):.2f}")
+        element.set("textLength", f"{text_width(element.text, float(size[1])):.2f}")
         element.set("lengthAdjust", "spacingAndGlyphs")
-
-
-@functools.lru_cache(maxsize=4096)
-def _width(text: str, size: float) -> float:
-    """The width of a text in the font of the layout, in the units of its size."""
-    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
-    return float(width)
 
 
 def _rename(element: ET.Element, prefix: str) -> None:

@@ -37,7 +37,7 @@ def of_commit(name: str, results: Path) -> Figures:
     Raises:
         UserError: there is no such commit, or it has no results.
     """
-    commit = _commit(name)
+    commit = commit_of(name)
     found: Figures = {}
     for path in sorted(results.glob(f"*/{commit[:8]}-*.json")):
         found |= of_file(path, f"{path.parent.name}/{path.stem[9:]}")
@@ -46,7 +46,12 @@ def of_commit(name: str, results: Path) -> Figures:
     return found
 
 
-def _commit(name: str) -> str:
+def commit_of(name: str) -> str:
+    """The full name of a commit of the repository here.
+
+    Raises:
+        UserError: there is none, or no git.
+    """
     command = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (no shell)

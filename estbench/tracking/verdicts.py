@@ -1,0 +1,158 @@
+"""Verdicts: each figure before against itself after, told apart from chance."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from estbench.spec import UserError
+from estbench.stats import holm
+from estbench.tracking import figures
+from estbench.tracking.figures import Figure, Figures, Key
+
+# by weight; what is the same is only counted
+VERDICTS = ("regression", "failed", "missing", "improvement", "noise", "incomparable", "new", "same")
+TIMES = "*time*"
+
+
+class Threshold(NamedTuple):
+    """The least ratio that counts, for benchmarks that fit a pattern."""
+
+    pattern: str
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure compared.
+
+    Args:
+        key: what it is of.
+        verdict: one of :data:`VERDICTS`.
+        base: the figure before, None if there was none.
+        head: the figure after.
+        p: of the test that nothing changed, by Holm for the whole table; NaN where nothing could be tested.
+    """
+
+    key: Key
+    verdict: str
+    base: Figure | None
+    head: Figure | None
+    p: float = math.nan
+
+    @property
+    def ratio(self) -> float:
+        """Head over base."""
+        return self.head.value / self.base.value if self.base and self.head and self.base.value else math.nan
+
+
+def compare(base: Figures, head: Figures, limits: Sequence[Threshold], alpha: float) -> tuple[Finding, ...]:
+    """Judges every figure of either side, the worst verdict first.
+
+    Raises:
+        UserError: the two sides have no machine in common.
+    """
+    places = [{key.place for key in side} for side in (base, head)]
+    if base and head and not places[0] & places[1]:
+        raise UserError(f"base and head have no machine in common: {sorted(places[0])}; {sorted(places[1])}")
+    names = {key.benchmark for key in (*base, *head)}
+    base, head = figures.spread(base, names), figures.spread(head, names)
+    both = [key for key in base if key in head and _comparable(base[key], head[key])]
+    chances = dict(zip(both, holm([chance(base[key], head[key]) for key in both]), strict=True))
+    findings = []
+    for key in {*base, *head}:
+        # a machine that one side lacks is no gap of that side's code
+        if key.place not in places[0] & places[1] and base and head:
+            continue
+        limit = [limit.ratio for limit in limits if fnmatchcase(key.benchmark, limit.pattern)][-1]
+        findings.append(_judge(key, base.get(key), head.get(key), limit, chances.get(key, math.nan), alpha))
+    return _worst_first(findings)
+
+
+def suspects(findings: Sequence[Finding]) -> list[Key]:
+    """Times that got worse: what else a machine does can look like that, whatever the samples say."""
+    return [f.key for f in findings if f.verdict == "regression" and fnmatchcase(f.key.benchmark, TIMES)]
+
+
+def confirm(findings: Sequence[Finding], again: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The same findings with suspects judged by a second measurement: what it does not show either is noise."""
+    second = {finding.key: finding for finding in again}
+    doubted = set(suspects(findings)) & set(second)
+    return _worst_first([_confirmed(second[f.key]) if f.key in doubted else f for f in findings])
+
+
+def _confirmed(finding: Finding) -> Finding:
+    return finding if finding.verdict in {"regression", "failed"} else replace(finding, verdict="noise")
+
+
+def _worst_first(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    rank = {verdict: place for place, verdict in enumerate(VERDICTS)}
+    size = {f.key: -abs(math.log(f.ratio)) if f.ratio > 0 else 0.0 for f in findings}
+    return tuple(sorted(findings, key=lambda f: (rank[f.verdict], size[f.key], f.key)))
+
+
+def _comparable(base: Figure, head: Figure) -> bool:
+    return base.status == head.status == "ok" and base.version == head.version and min(base.value, head.value) > 0
+
+
+def _judge(key: Key, base: Figure | None, head: Figure | None, limit: float, p: float, alpha: float) -> Finding:
+    """The verdict on one figure."""
+    was, now = (figure.status if figure else "absent" for figure in (base, head))
+    if now == "failed":
+        verdict = "same" if was == "failed" else "failed"
+    elif now == "ok" and was != "ok":
+        verdict = "new"
+    elif now != "ok":
+        verdict = "missing" if was == "ok" else "same"
+    elif base is None or head is None or not _comparable(base, head):
+        verdict = "incomparable"
+    else:
+        verdict = _verdict(head.value / base.value, limit, significant=math.isnan(p) or p < alpha)
+    return Finding(key, verdict, base, head, p)
+
+
+def _verdict(ratio: float, limit: float, *, significant: bool) -> str:
+    if 1 / limit <= ratio <= limit:
+        return "same"
+    if not significant:
+        return "noise"
+    return "regression" if ratio > 1 else "improvement"
+
+
+def chance(base: Figure, head: Figure) -> float:
+    """Probability of such a difference by chance, by Welch's test on logarithms; NaN if no spread is known."""
+    before, after = _centre(base), _centre(head)
+    if before is None or after is None:
+        return math.nan
+    error = math.hypot(before.error, after.error)
+    gap = abs(after.log - before.log)
+    if error <= 1e-12 * max(1.0, gap):
+        return 0.0 if gap > 1e-9 else 1.0
+    freedom = error**4 / sum(c.error**4 / c.freedom for c in (before, after))
+    return float(2 * special.stdtr(freedom, -gap / error))
+
+
+class _Centre(NamedTuple):
+    log: float
+    error: float
+    freedom: float
+
+
+def _centre(figure: Figure) -> _Centre | None:
+    """The middle on the logarithmic scale with its standard error: Yuen's trimmed mean, or from the interval."""
+    n = len(figure.samples)
+    if n >= 3 and min(figure.samples) > 0:
+        logs = np.sort(np.log(figure.samples))
+        # a timing's outliers are of the machine
+        cut = n // 5 if n >= 10 else 0
+        kept = n - 2 * cut
+        spread = float(np.var(np.clip(logs, logs[cut], logs[n - 1 - cut]), ddof=1))
+        return _Centre(float(logs[cut : n - cut].mean()), (spread * (n - 1) / kept / (kept - 1)) ** 0.5, kept - 1)
+    if math.isfinite(figure.low) and math.isfinite(figure.high):
+        error = (figure.high - figure.low) / 2 / 1.95996 / figure.value
+        return _Centre(math.log(figure.value), error, 1e9)
+    return None
