@@ -5,8 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import PercentFormatter
 
-from estbench.report.chart import Chart, legend, legend_height
+from estbench.report.chart import Chart
 from estbench.report.comparison import scores
+from estbench.report.legend import legend, legend_height
 from estbench.report.lines import curves, leaders
 from estbench.report.study import Study
 from estbench.stats import profile
@@ -37,9 +38,9 @@ class ScoreProfiles(Chart):
             tables.append(pd.DataFrame({"label": label, "text": label, **columns}))
         return pd.concat(tables, ignore_index=True)
 
-    def height(self, rows: pd.DataFrame) -> float:
+    def height(self, rows: pd.DataFrame, width: float) -> float:
         """A panel and a legend."""
-        return 2.8 + legend_height(_best(rows))
+        return 2.8 + legend_height(_best(rows), width, lines=True)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
         """One panel."""
