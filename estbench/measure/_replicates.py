@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from estbench.measure._graph import Graph, recorded
+from estbench.measure._graph import Graph, recorded, seed_generators
 
 # chunks by which a graph has saved the time that it takes to record it
 WORTHWHILE = 30
@@ -69,5 +69,5 @@ class Replicates:
 
     def _by_vmap(self, count: int, seeds: Sequence[int]) -> Iterator[dict[str, Tensor]]:
         for seed in seeds:
-            torch.manual_seed(seed)
+            seed_generators(seed)
             yield {name: values.detach() for name, values in self._many(torch.empty(count)).items()}
