@@ -32,7 +32,7 @@
     all(".task").forEach((section) => {
       section.hidden = task !== "" && section.id !== task;
     });
-    all(".task tbody tr").forEach((row) => {
+    all(".task tbody tr[data-label]").forEach((row) => {
       const named = row.dataset.label.toLowerCase().includes(wanted);
       row.hidden = !named || (family !== "" && row.dataset.family !== family);
     });
