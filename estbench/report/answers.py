@@ -16,10 +16,11 @@ RESOLVED = 0.25
 
 
 def answers(study: Study, task: str) -> list[str]:
-    """A few sentences about a task: the objective, bias, variance, time."""
+    """Sentences about a task; what matters most comes first: the objective, the variance, the bias."""
     key = study.objective(task)
-    found = [_objective(study, task, objective(key)), _method(study, task, key)] if key else []
-    found += [*_bias(study, task), _variance(study, task), _time(study, task)]
+    found = [_objective(study, task, objective(key))] if key else []
+    found += [_variance(study, task), *_bias(study, task), _time(study, task)]
+    found += [_method(study, task, key)] if key else []
     return [sentence for sentence in found if sentence]
 
 
