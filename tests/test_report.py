@@ -26,6 +26,7 @@ from estbench.measure._png import png
 from estbench.report import figures, style, tables, text
 from estbench.report.answers import answers
 from estbench.report.chart_bias import pareto
+from estbench.report.frame import prepare
 from estbench.report.intervals import averaged, root_mean_square
 from estbench.report.legend import legend, legend_height
 from estbench.report.numbers import place_numbers
@@ -615,3 +616,10 @@ def test_texts_of_a_figure_say_how_wide_they_are(written):
         size = float(re.search(r"([\d.]+)px", element.get("style"))[1])
         width, _, _ = TextToPath().get_text_width_height_descent(element.text, FontProperties(size=size), ismath=False)
         assert float(element.get("textLength")) == pytest.approx(width, abs=0.01)
+
+
+def test_results_of_earlier_versions_are_reported(five):
+    """Columns that came later are filled in with what they would have been."""
+    prepared = prepare(five.drop(columns=["replicas", "picture", "chosen"]))
+    assert set(prepared["replicas"]) == {1}
+    assert set(prepared["picture"]) == {""}
