@@ -73,6 +73,9 @@ def run(command: Sequence[str], seconds: float | None = None) -> None:
     if seconds is not None and seconds <= 0:
         print("no time is left for it", flush=True)
         return
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # in the background a shell has interrupts ignored, which commands would inherit
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     started = subprocess.Popen(command)
     try:
         started.wait(seconds)

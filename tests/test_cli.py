@@ -224,7 +224,7 @@ def test_data_list_says_where_the_data_is(tmp_path):
     """Data in the folder of ESTBENCH_DATA is shown with its path, and missing data with what to do."""
     folder = tmp_path / "mnist"
     folder.mkdir()
-    missing = call("data", "list", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "none"))
+    missing = call("data", "list", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "none"), ESTBENCH_DATA="")
     assert "estbench data fetch mnist" in missing.stdout
     for name in ("train-images", "t10k-images"):
         (folder / f"{name}-idx3-ubyte.gz").touch()

@@ -43,9 +43,13 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
         "2",
     ]
     command += [argument for file in files for argument in ("-e", file)]
+    heeded = signal.getsignal(signal.SIGINT)
+    # tests that run in the background of a shell inherit that interrupts are ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     started = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+    signal.signal(signal.SIGINT, heeded)
     until = time.monotonic() + 120
     while time.monotonic() < until and len(list(tmp_path.glob(".estbench/cells/*.parquet"))) < 2:
         time.sleep(0.1)
