@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from estbench.node import Node
 from estbench.program import Program, Sample
@@ -12,9 +14,24 @@ from estbench.program import Program, Sample
 
 def flops(gradient: Callable[[], None]) -> int:
     """Floating-point operations of matrix products and convolutions; a product and a sum are two."""
-    with FlopCounterMode(display=False) as counter:
+    with _Flops() as counter:  # type: ignore[no-untyped-call]
         gradient()
-    return int(counter.get_total_flops())
+    return counter.total
+
+
+class _Flops(TorchDispatchMode):
+    """Adds up torch's own formulas; its counter also tracks modules, which fails where one runs within a gradient."""
+
+    total = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        formula = flop_registry.get(function._overloadpacket)  # noqa: SLF001
+        if formula is not None:
+            self.total += int(formula(*args, **(kwargs or {}), out_val=result))
+        return result
 
 
 class Evaluations:

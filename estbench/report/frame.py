@@ -13,7 +13,7 @@ from estbench.store import COLUMNS
 
 _TEXT = ("task", "estimator", "params", "chosen", "device", "dtype", "measure", "metric", "unit", "status", "error")
 # what results of earlier versions do not have, and what stands for it
-_LATER = {"picture": "", "chosen": "{}", "replicas": 1}
+_LATER: dict[str, Any] = {"picture": "", "chosen": "{}", "replicas": 1}
 _NUMBERS = ("step", "seconds", "value", "low", "high", "n")
 
 
