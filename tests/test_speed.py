@@ -109,11 +109,3 @@ def test_a_fresh_process_that_fails_costs_nothing_else():
     assert found["rloo", ""].status == "failed"
     assert "pickle" in found["rloo", ""].error
     assert found["rloo", "step_time"].value > 0
-
-
-def test_operations_are_counted_where_modules_run_within_a_gradient():
-    """A belief net, whose later layers run inside the program, is counted as any model is."""
-    where = bench("sigmoid_belief_net")
-    rows = {row.metric: row for _, row in Speed(6, 1e-6).rows(where, {"rloo": lambda: load_estimator("rloo")})}
-    assert rows["flops"].status == "ok"
-    assert rows["flops"].value > 0
