@@ -97,11 +97,13 @@ def inject(node: Node, gradient: Tensor) -> Tensor:
 
     Samples and batch are averaged over, as in the mean of the costs.
     """
+    gradient, count = gradient.detach(), math.prod(node.logits.shape[: node.batch_ndim])
     extra = gradient.ndim - node.logits.ndim
     if extra > 0:
-        gradient = gradient.mean(tuple(range(extra)))
-    examples = math.prod(node.logits.shape[: node.batch_ndim])
-    return silent((gradient.detach() * node.logits).sum() / examples)
+        # a mean would take another pass over the gradient, to divide it
+        count *= math.prod(gradient.shape[:extra])
+        gradient = gradient.sum(tuple(range(extra)))
+    return silent((gradient * node.logits).sum() / count)
 
 
 def positive(name: str, value: float) -> float:
@@ -117,5 +119,6 @@ def positive(name: str, value: float) -> float:
 
 def full_cost(cost: Tensor, sites: Sites) -> Tensor:
     """A cost with every plate's dimension, also those of samples that it does not depend on."""
-    last = [*sites.values()][-1]
-    return torch.broadcast_tensors(cost, last.value.flatten(-last.node.event_ndim)[..., 0])[0]
+    node, value = [*sites.values()][-1]
+    plates = value.shape[: value.ndim - node.event_ndim]
+    return cost if cost.shape == plates else torch.broadcast_tensors(cost, value.flatten(-node.event_ndim)[..., 0])[0]

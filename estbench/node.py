@@ -205,7 +205,7 @@ class Bernoulli(Node):
         """Log-probability of bits, summed over the units."""
         if value.shape != self.logits.shape[-value.ndim :]:
             # a softplus for each logit, not for each value
-            return (value * self.logits - softplus(self.logits)).sum(-1)
+            return (value * self.logits).sum(-1) - softplus(self.logits).sum(-1)
         if transformed():
             return -torch.addcmul(softplus(self.logits), value, self.logits, value=-1).sum(-1)
         # fused, and with a backward pass of a third of the time; but slow under transforms
@@ -214,7 +214,7 @@ class Bernoulli(Node):
 
     def sample(self) -> Tensor:
         """Bits, in the shape of the logits."""
-        return _positive(self.mean - rand(self.logits.shape, self.logits))
+        return _positive(self.detach().mean - rand(self.logits.shape, self.logits))
 
     def noise(self) -> Tensor:
         """Logistic noise."""
@@ -237,8 +237,7 @@ class Bernoulli(Node):
     def gap(self, noise: Tensor, direction: Tensor) -> Tensor:
         """How conditional and unconditional reparametrisation differ, along a direction."""
         z = self.logits + noise
-        slope = -torch.expm1(-z.abs()) * torch.where(z > 0, self.logits, -self.logits).sigmoid()
-        return (1 - slope) * direction
+        return (1 + torch.expm1(-z.abs()) * torch.where(z > 0, self.logits, -self.logits).sigmoid()) * direction
 
     def harden(self, noise: Tensor) -> Tensor:
         """Bits: whether logits plus noise are positive."""

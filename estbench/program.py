@@ -59,6 +59,26 @@ def run(program: Program, sampler: Sampler, *, keep_score: bool = False) -> tupl
     return cost, sites
 
 
+def unscored(program: Program, log_probs: dict[str, Tensor]) -> Program:
+    """The same program, to which log-probabilities are constants.
+
+    For who weighs the score of values that are constants themselves, without evaluating the log-probabilities twice.
+
+    Args:
+        program: to be run with ``keep_score``.
+        log_probs: takes the log-probabilities by name, with the score.
+    """
+
+    def apart(sample: Sample) -> Tensor:
+        def constant(name: str, node: Node) -> tuple[Tensor, Tensor]:
+            value, log_probs[name] = sample(name, node)
+            return value, log_probs[name].detach()
+
+        return program(constant)
+
+    return apart
+
+
 def leading(node: Node, sites: Sites) -> int:
     """How many dimensions earlier samples put before the batch of this node's logits."""
     first = next(iter(sites.values())).node if sites else node
@@ -94,7 +114,8 @@ def plate(sampler: Sampler) -> Sampler:
 
     def plated(name: str, node: Node, sites: Sites) -> Tensor:
         missing = len(sites) - leading(node, sites)
-        node = node.at(node.logits.reshape(*(1,) * missing, *node.logits.shape))
+        if missing:
+            node = node.at(node.logits.reshape(*(1,) * missing, *node.logits.shape))
         return sampler(name, node, sites)
 
     return plated

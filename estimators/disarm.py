@@ -22,4 +22,4 @@ class DisARM(Antithetic):
 
     def gradient(self, node: Node, noise: Tensor, cost: Tensor) -> Tensor:
         value, opposite = node.harden(noise)
-        return node.lift(cost[0] - cost[1]) * (value - opposite) * node.logits.abs().sigmoid() / 2
+        return node.lift(cost[0] - cost[1]) / 2 * (value - opposite) * node.logits.abs().sigmoid()

@@ -206,6 +206,17 @@ def test_bias_below_the_resolution_is_no_figure(five):
     assert cell.interval == "below resolution"
 
 
+def test_figures_of_speed_have_names_and_units(five):
+    """Parts of a step, memory, operations, threads and clock are columns; the clock's range is no interval."""
+    table = tables.table(Study.of(five), TASKS[0])
+    cells = dict(zip((heading.title for heading in table.headings), table.rows[0].cells, strict=True))
+    expected = {"Forward, µs", "Backward, ms", "Optimiser, µs", "Resident memory, MB", "Operations, MFLOP", "Threads"}
+    assert expected < set(cells)
+    clock = cells["Clock rate, GHz"]
+    assert (clock.text, clock.interval, clock.mark) == ("2.30", "", "")
+    assert clock.hover.startswith("Clock rate: 2.3e+09 Hz, n = ")
+
+
 def test_reasons_are_shown_everywhere(tmp_path):
     """Cells that failed or are not applicable are in page, Markdown, LaTeX, terminal and summary."""
     rows = results(8, tasks=TASKS[::2], evaluations=3)

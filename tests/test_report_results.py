@@ -107,7 +107,13 @@ def speed(rng, _name, i, task, _evaluations):
         yield figure(f"{metric}_q25", 0.97 * factor * seconds, np.nan, unit="s", n=30)
         yield figure(f"{metric}_q75", 1.04 * factor * seconds, np.nan, unit="s", n=30)
         yield figure(f"{metric}_ratio", factor * (1 + 0.3 * (i % 9)), 0.03, n=30)
+    for metric, factor in (("forward_time", 0.4), ("backward_time", 0.5), ("optimizer_time", 0.1)):
+        yield figure(metric, factor * seconds, 0.01 * seconds, unit="s", n=30)
     yield figure("peak_memory", 5e6 * (1 + i % 4), 0, unit="B", n=1)
+    yield figure("peak_resident", 9e6 * (1 + i % 4), 0, unit="B", n=1)
+    yield figure("flops", 1.9e8 * (1 + i % 4), 0, n=1)
+    yield figure("threads", 2, 0, n=1)
+    yield figure("clock", 2.3e9, 1e8, unit="Hz", n=60)
 
 
 def training(rng, _name, i, task, evaluations):

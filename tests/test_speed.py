@@ -1,4 +1,5 @@
 import functools
+import re
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from estbench.measure._counting import Evaluations, flops
 from estbench.measure.base import Bench
 from estbench.measure.speed import PARTS, Speed
 from estbench.program import draw, run
+from estbench.report.quantities import FIXED
 
 MEGABYTES = 100
 
@@ -75,6 +77,13 @@ def test_a_step_has_its_parts_its_counts_and_the_clock():
     assert found["rloo", "forward_time_ratio"].low <= 1.5
     assert found["rloo", "threads"].value == torch.get_num_threads()
     assert ("rloo", "clock") in found
+
+
+def test_the_report_knows_every_figure():
+    """Each figure is a column of the report, or belongs to one: its quartiles and its ratio to the baseline."""
+    known = {quantity.key for quantity in FIXED}
+    found = {metric for _, metric in rows("toy", {"rloo": functools.partial(load_estimator, "rloo")})}
+    assert {re.sub("_(q25|q75|ratio)$", "", metric) for metric in found} <= known
 
 
 @pytest.mark.parametrize("name", ["rloo", "disarm", "rebar", "gumbel_softmax", "exact"])

@@ -3,6 +3,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from estbench.stats import (
+    Centre,
     SquaredNorm,
     combined,
     compare,
@@ -14,12 +15,16 @@ from estbench.stats import (
     least_p,
     mean_interval,
     median_interval,
+    normal_error,
+    normal_margin,
     paired_all,
     product,
     profile,
     seeds_needed,
     sign_flip,
     student_paired,
+    trimmed_mean,
+    welch,
 )
 
 
@@ -90,6 +95,23 @@ def test_the_paired_test_is_students():
     assert student_paired(np.zeros(3)) == 1
     assert student_paired(np.ones(3)) == 0
     assert np.isnan(student_paired(np.ones(1)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_welchs_test_of_trimmed_means_is_scipys(share):
+    """Of samples of different sizes and spreads, with an outlier, it has scipy's p-value (Yuen's, where it trims)."""
+    generator = np.random.default_rng(0)
+    one, other = generator.normal(0, 1, 10), np.append(generator.normal(1, 2, 16), 30.0)
+    expected = scipy_stats.ttest_ind(one, other, equal_var=False, trim=share).pvalue
+    assert welch(trimmed_mean(one, share), trimmed_mean(other, share)) == pytest.approx(expected)
+
+
+def test_welchs_test_of_known_errors_is_normal():
+    """Where both errors are known, the difference over its error is normal; the error is that of the interval."""
+    one = Centre(1.0, float(normal_error(0.0, 2 * normal_margin(0.3))), np.inf)
+    assert one.error == pytest.approx(0.3)
+    expected = 2 * scipy_stats.norm.sf(1.0 / 0.5)
+    assert welch(one, Centre(2.0, 0.4, np.inf)) == pytest.approx(expected)
 
 
 def test_the_sign_flip_test_is_scipys_permutation_test():

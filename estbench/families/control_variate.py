@@ -1,6 +1,7 @@
 """Control variates: subtract from the score-function estimate what the cost would be elsewhere."""
 
 import abc
+import functools
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -85,10 +86,10 @@ class ControlVariate(Estimator):
             found = gradients()
             means = {name: g.mean(0) if self.samples else g for name, g in found.items()}
             squares = [sites[name].node.total(g.square()).mean() for name, g in means.items()]
-            return torch.stack(squares).sum(), found
+            return functools.reduce(torch.add, squares), found
 
         slopes, estimates = parameter_derivative(self, own, spread)
-        return estimates, silent(torch.stack([(own[k] * slopes[k]).sum() for k in own]).sum())
+        return estimates, silent(functools.reduce(torch.add, [(own[k] * slopes[k]).sum() for k in own]))
 
 
 class Relaxed(ControlVariate):

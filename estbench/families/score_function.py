@@ -1,15 +1,16 @@
 """Score function: weighs the score of joint samples by their excess over a baseline."""
 
 import abc
+import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from estbench.estimator import Estimator, inject, silent
+from estbench.estimator import Estimator, silent
 from estbench.networks import MovingAverage
 from estbench.node import Node
-from estbench.program import Program, draw, repeat
+from estbench.program import Program, draw, repeat, unscored
 
 
 class ScoreFunction(Estimator):
@@ -48,17 +49,17 @@ class ScoreFunction(Estimator):
 
     def forward(self, program: Program) -> Tensor:
         """The scalar for a program."""
-        cost, sites = self.interpret(program, repeat(draw, self.samples))
-        constant = cost.detach()
-        total, squares = cost.mean(), []
-        for name, (node, value) in sites.items():
-            residual = constant - self.baseline(name, node, constant)
+        log_probs: dict[str, Tensor] = {}
+        cost, sites = self.interpret(unscored(program, log_probs), repeat(draw, self.samples), keep_score=True)
+        constant, weighted, squares = cost.detach(), [], []
+        for name, site in sites.items():
+            residual = constant - self.baseline(name, site.node, constant)
             if self.training and (self.power is not None or residual.requires_grad):
                 squares.append(residual.square().mean())
-                total = total + silent(squares[-1])
-            with torch.no_grad():
-                gradient = node.lift(self._scaled(residual)) * node.score(value)
-            total = total + inject(node, gradient)
+            weighted.append(self._scaled(residual.detach()) * log_probs[name])
+        total = (cost + silent(functools.reduce(torch.add, weighted))).mean()
+        if squares:
+            total = total + silent(functools.reduce(torch.add, squares))
         if self.training:
             self.observe(constant)
             if self.power is not None:

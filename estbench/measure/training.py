@@ -18,7 +18,7 @@ from estbench.measure._png import png
 from estbench.measure._trainee import Trainee
 from estbench.measure.base import Bench, Found, Maker, Measure, MeasurementError, Member, Row
 from estbench.program import draw, mean, repeat, run
-from estbench.stats import Interval
+from estbench.stats import Interval, normal_margin
 from estbench.task import Batch, Task
 
 VALIDATION_SAMPLES = 100
@@ -207,8 +207,8 @@ def _objective(task: Task, metric: str, costs: Tensor) -> Row:
 def _row(metric: str, values: Tensor, unit: str) -> Row:
     values = values.double()
     error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else math.nan
-    value = values.mean().item()
-    interval = Interval(value, value - 1.96 * error, value + 1.96 * error)
+    value, margin = values.mean().item(), normal_margin(error)
+    interval = Interval(value, value - margin, value + margin)
     return Row(metric, *interval, unit=unit, n=len(values))
 
 

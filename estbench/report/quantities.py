@@ -25,7 +25,7 @@ class Quantity:
         about: one sentence for those who hover over the heading.
         measure: the measure it comes from.
         better: ``lower`` or ``higher``, or empty where neither is better.
-        unit: ``s``, ``B``, ``%``, or empty.
+        unit: ``s``, ``B``, ``Hz``, ``FLOP``, ``%``, or empty.
         shown: whether the page shows it before it is asked to.
     """
 
@@ -75,6 +75,15 @@ SECONDS_TO_TARGET = Quantity(
     shown=False,
 )
 STEP_TIME = Quantity("step_time", "Time per step", "Median time of one training step.", "speed", unit="s")
+CLOCK = Quantity(
+    "clock",
+    "Clock rate",
+    "Of the processor or GPU while times were taken: median over blocks.",
+    "speed",
+    better="",
+    unit="Hz",
+    shown=False,
+)
 FIXED = (
     RELATIVE_BIAS,
     Quantity("bias", "Bias", "Distance of the mean gradient from the exact one.", "gradient", shown=False),
@@ -97,7 +106,19 @@ FIXED = (
              "speed"),
     Quantity("gradient_time", "Time per gradient", "Median time of one gradient.", "speed",
              unit="s", shown=False),
+    Quantity("forward_time", "Forward", "Median time of the forward pass of a training step.", "speed",
+             unit="s", shown=False),
+    Quantity("backward_time", "Backward", "Median time of the backward pass of a training step.", "speed",
+             unit="s", shown=False),
+    Quantity("optimizer_time", "Optimiser", "Median time of the optimiser in a training step.", "speed",
+             unit="s", shown=False),
     Quantity("peak_memory", "Peak memory", "Most memory in use at once.", "speed", unit="B"),
+    Quantity("peak_resident", "Resident memory", "Most resident memory that one gradient adds to a fresh process.",
+             "speed", unit="B", shown=False),
+    Quantity("flops", "Operations", "Floating-point operations of matrix products and convolutions in one gradient.",
+             "speed", unit="FLOP", shown=False),
+    Quantity("threads", "Threads", "Threads of torch while times were taken.", "speed", "", shown=False),
+    CLOCK,
     STEPS_TO_TARGET,
     SECONDS_TO_TARGET,
 )  # fmt: skip
@@ -133,7 +154,7 @@ def quantities(estimates: pd.DataFrame) -> list[Quantity]:
 def estimates(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a task, estimator and quantity: its value and interval over all seeds."""
     gradient = _gradient(rows)
-    speed = averaged(_named(measured(rows, "speed"), [q.key for q in FIXED if q.measure == "speed"]))
+    speed = averaged(_speed(rows))
     variance, evaluations, seconds = (
         table[table["quantity"] == key]
         for table, key in ((gradient, "variance"), (gradient, "evaluations"), (speed, "gradient_time"))
@@ -210,8 +231,12 @@ def _kept(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return rows[rows["quantity"].isin(names)]
 
 
-def _named(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    return _kept(rows.assign(quantity=rows["metric"]), names)
+def _speed(rows: pd.DataFrame) -> pd.DataFrame:
+    rows = measured(rows, "speed")
+    found = _kept(rows.assign(quantity=rows["metric"]), [q.key for q in FIXED if q.measure == "speed"])
+    # least and most of the blocks, which are no interval
+    ranges = found["quantity"].eq(CLOCK.key)
+    return found.assign(low=found["low"].mask(ranges), high=found["high"].mask(ranges))
 
 
 def final(rows: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,8 @@ from estbench.report.text import MISSING, decimals_for, fixed, listing, number, 
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
     "B": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
+    "Hz": ((1e9, "GHz"), (1e6, "MHz")),
+    "FLOP": ((1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1.0, "FLOP")),
     "%": ((1e-2, "%"),),
     "": ((1.0, ""),),
 }
@@ -203,7 +205,7 @@ def exact(quantity: Quantity, row: pd.Series) -> str:
     if unresolved(quantity, row):
         bound = f"below the resolution of {row['n']:,.0f} samples (< {row['high']:.6g}, 95 % interval from 0)"
         return f"{quantity.title}: none found, {bound}"
-    unit = {"s": " s", "B": " B"}.get(quantity.unit, "")
+    unit = "" if quantity.unit == "%" else f" {quantity.unit}".rstrip()
     parts = [f"{quantity.title}: {row['value']:.6g}{unit}"]
     if not math.isnan(row["low"]):
         parts.append(f"95 % interval {row['low']:.6g} to {row['high']:.6g}")

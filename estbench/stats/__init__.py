@@ -15,6 +15,7 @@ from estbench.stats.intervals import (
     mean_interval,
     mean_margin,
     median_interval,
+    normal_error,
     normal_margin,
     product,
     ratio,
@@ -32,10 +33,12 @@ from estbench.stats.significance import (
     sign_flip,
     student_paired,
 )
+from estbench.stats.welch import Centre, trimmed_mean, welch
 
 __all__ = [
     "LEVEL",
     "SIGNIFICANCE",
+    "Centre",
     "Floats",
     "GradientFigures",
     "Interval",
@@ -56,6 +59,7 @@ __all__ = [
     "mean_interval",
     "mean_margin",
     "median_interval",
+    "normal_error",
     "normal_margin",
     "normalised",
     "paired_all",
@@ -65,5 +69,7 @@ __all__ = [
     "seeds_needed",
     "sign_flip",
     "student_paired",
+    "trimmed_mean",
     "variance_interval",
+    "welch",
 ]

@@ -44,6 +44,12 @@ def normal_margin(error: float, level: float = LEVEL) -> float:
     return float(special.ndtri((1 + level) / 2)) * error
 
 
+def normal_error(low: ArrayLike, high: ArrayLike, level: float = LEVEL) -> Floats:
+    """The standard error of a normal figure that has this interval."""
+    width = np.asarray(high, dtype=float) - np.asarray(low, dtype=float)
+    return np.asarray(width / (2 * special.ndtri((1 + level) / 2)))
+
+
 def median_interval(sample: Floats, level: float = LEVEL) -> Interval:
     """Median with an interval between order statistics, interpolated so that it holds its level for any n.
 

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from estbench.stats.intervals import LEVEL, Floats
+from estbench.stats.intervals import Floats, normal_error
 
 SIGNIFICANCE = 0.05
 # up to here all signs are gone through: 32,768 patterns
 EXACT = 16
 DRAWS = 99_999
-_NORMAL = float(special.ndtri((1 + LEVEL) / 2))
 
 Triple: TypeAlias = tuple[ArrayLike, ArrayLike, ArrayLike]
 
@@ -142,9 +141,9 @@ def compare(one: Triple, other: Triple) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         positive = np.minimum(np.minimum(a, a_low), np.minimum(b, b_low)) > 0
         gap = np.where(positive, np.log(a) - np.log(b), a - b)
-        widths = (np.where(positive, np.log(high) - np.log(low), high - low)
+        errors = (np.where(positive, normal_error(np.log(low), np.log(high)), normal_error(low, high))
                   for low, high in ((a_low, a_high), (b_low, b_high)))  # fmt: skip
-        error = np.hypot(*widths) / (2 * _NORMAL)
+        error = np.hypot(*errors)
         p = np.where(error == 0, 0.0, 2 * special.ndtr(-np.abs(gap) / error))
     return np.where(a == b, 1.0, p)
 

@@ -7,10 +7,9 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from estbench.spec import UserError
-from estbench.stats import holm
+from estbench.stats import Centre, holm, normal_error, trimmed_mean, welch
 from estbench.tracking import figures
 from estbench.tracking.figures import Figure, Figures, Key
 
@@ -126,33 +125,16 @@ def _verdict(ratio: float, limit: float, *, significant: bool) -> str:
 def chance(base: Figure, head: Figure) -> float:
     """Probability of such a difference by chance, by Welch's test on logarithms; NaN if no spread is known."""
     before, after = _centre(base), _centre(head)
-    if before is None or after is None:
-        return math.nan
-    error = math.hypot(before.error, after.error)
-    gap = abs(after.log - before.log)
-    if error <= 1e-12 * max(1.0, gap):
-        return 0.0 if gap > 1e-9 else 1.0
-    freedom = error**4 / sum(c.error**4 / c.freedom for c in (before, after))
-    return float(2 * special.stdtr(freedom, -gap / error))
+    return math.nan if before is None or after is None else welch(before, after)
 
 
-class _Centre(NamedTuple):
-    log: float
-    error: float
-    freedom: float
-
-
-def _centre(figure: Figure) -> _Centre | None:
-    """The middle on the logarithmic scale with its standard error: Yuen's trimmed mean, or from the interval."""
+def _centre(figure: Figure) -> Centre | None:
+    """The middle on the logarithmic scale: a trimmed mean, or from the interval."""
     n = len(figure.samples)
     if n >= 3 and min(figure.samples) > 0:
-        logs = np.sort(np.log(figure.samples))
         # a timing's outliers are of the machine
-        cut = n // 5 if n >= 10 else 0
-        kept = n - 2 * cut
-        spread = float(np.var(np.clip(logs, logs[cut], logs[n - 1 - cut]), ddof=1))
-        return _Centre(float(logs[cut : n - cut].mean()), (spread * (n - 1) / kept / (kept - 1)) ** 0.5, kept - 1)
+        return trimmed_mean(np.log(figure.samples), 0.2 if n >= 10 else 0.0)
     if math.isfinite(figure.low) and math.isfinite(figure.high):
-        error = (figure.high - figure.low) / 2 / 1.95996 / figure.value
-        return _Centre(math.log(figure.value), error, 1e9)
+        error = float(normal_error(figure.low, figure.high)) / figure.value
+        return Centre(math.log(figure.value), error, math.inf)
     return None
