@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from estbench.cell import Cell
 from estbench.executors.base import Job
 from estbench.options import options_of
-from estbench.plan import Cell
 from estbench.plugins import Catalogue, discover
 from estbench.spec import Spec, UserError
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from estbench.plan import Cell
+from estbench.cell import Cell
 from estbench.store import Entry, Result
 
 

@@ -78,11 +78,15 @@ class Training(Measure):
         if len(group) == 1 and group[0].bench.device.type != "cuda":
             return [self._alone(lambda: group[0], "")]
         try:
-            crew = Ensemble(group)
-            self._train(crew)
+            return self._as_one(group)
         except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, each may do better alone)
             note = f"not in an ensemble: {' '.join(f'{type(error).__name__}: {error}'.split())}"[:300]
-            return [self._alone(functools.partial(self._trainee, member), note) for member in members]
+        # out here the error is gone, and with it what its frames held: memory may have been what was short
+        return [self._alone(functools.partial(self._trainee, member), note) for member in members]
+
+    def _as_one(self, group: Sequence[Trainee]) -> list[Found]:
+        crew = Ensemble(group)
+        self._train(crew)
         return [Found(self._shown(trainee), trainee.error, crew.note) for trainee in group]
 
     def _alone(self, make: Callable[[], Trainee], note: str) -> Found:
