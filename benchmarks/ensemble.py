@@ -3,7 +3,8 @@
     python -m benchmarks.ensemble --device cuda
     python -m benchmarks.ensemble --replicas 2,8,32 --tasks "vae[units=8],vae[units=64]" --only loop
 
-A line is one JSON object. Times are per replica and step; a ratio has the interval of a median over its blocks.
+A line is one JSON object. Times are per replica and step; a ratio has the interval of a median over its blocks. Where
+one fails the rest goes on, and the exit code is 1.
 """
 
 import argparse
@@ -11,7 +12,9 @@ import dataclasses
 import functools
 import itertools
 import json
+import sys
 import time
+import traceback
 from pathlib import Path
 
 import torch
@@ -141,7 +144,7 @@ def ceilings(device):
 def many_moments(task, name, replicates, options):
     """Seconds of the measure of bias and variance of so many gradients; the second time, with all set up."""
     where, maker = bench(task, 0, options.device), functools.partial(load_estimator, name)
-    measure = Gradient(replicates=replicates, after=0)
+    measure = Gradient(replicates=replicates, after=0, groups="logits")
 
     def measured():
         for _ in measure.rows(where, {name: lambda: maker().to(where.device)}):
@@ -186,15 +189,22 @@ def main():
     if options.device == "cpu":
         torch.set_num_threads(1)
     lines = options.out.read_text(encoding="utf-8").splitlines() if options.out and options.out.exists() else []
-    done = [json.loads(line) for line in lines]
+    done, failed = [json.loads(line) for line in lines], False
     for named, measured in wanted(options):
         if any(named.items() <= each.items() for each in done):
             continue
-        line = json.dumps({**named, "device": options.device, **measured()})
+        try:
+            line = json.dumps({**named, "device": options.device, **measured()})
+        except Exception:  # noqa: BLE001  (the others are worth having)
+            traceback.print_exc()
+            print(f"failed: {named}", file=sys.stderr, flush=True)
+            failed = True
+            continue
         print(line, flush=True)
         if options.out:
             with options.out.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
+    sys.exit(int(failed))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from estbench import executors, outcome, run, suite, tuning
 from estbench import plan as planning
+from estbench.cell import Cell
 from estbench.ensembles import Ensembles
 from estbench.environment import commit, environment, label
 from estbench.executors.base import Executor
@@ -165,7 +166,7 @@ class _Measured:
         interrupted: whether the user stopped it.
     """
 
-    results: dict[planning.Cell, Result]
+    results: dict[Cell, Result]
     new: int = 0
     interrupted: bool = False
 
