@@ -18,6 +18,8 @@ import traceback
 from pathlib import Path
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._interleaved import ratios
@@ -88,8 +90,9 @@ def loop(task, name, replicas, options):
     found = compared(ours, other, options, replicas)
     seconds = found.pop("ours") / count / replicas, found.pop("other") / count
     about = {"parameters": sum(p.numel() for p in one.model.parameters()), "note": ensemble.note}
-    rates = {"flops": work(one) / seconds[0], "bytes_per_second": moved(one) / seconds[0]}
-    return {**about, **found, "seconds": seconds[0], "loop_seconds": seconds[1], **rates}
+    counts = traffic(task, name, options)
+    rates = {"flops": work(one) / seconds[0], "bytes_per_second": counts["bytes"] / seconds[0]}
+    return {**about, **found, "seconds": seconds[0], "loop_seconds": seconds[1], **rates, **counts}
 
 
 def graph(task, name, options):
@@ -103,21 +106,48 @@ def graph(task, name, options):
     return {**found, "seconds": found.pop("ours") / options.steps, "note": ensemble.note}
 
 
-def moved(trainee):
-    """Bytes of a step that parameters alone make: read twice, written as a gradient, and what the optimiser does."""
-    count = sum(parameter.nbytes for optimizer in trainee.trainer.optimizers for parameter in every(optimizer))
-    state = sum(
-        x.nbytes
-        for optimizer in trainee.trainer.optimizers
-        for each in optimizer.state.values()
-        for x in each.values()
-        if isinstance(x, torch.Tensor)
-    )
-    return 6 * count + 2 * state
+class Traffic(TorchDispatchMode):
+    """Counts operations that compute, and the bytes that each reads and writes, as if none stayed in a cache."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations = self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        given, made = list(tensors((args, kwargs or {}))), list(tensors(result))
+        changed = [x for x in made if any(x is other for other in given)]
+        places = {x.untyped_storage().data_ptr() for x in given}
+        if made and not changed and all(x.untyped_storage().data_ptr() in places for x in made):
+            # a view
+            return result
+        self.operations += 1
+        # of what is chosen from, no more is read than is taken
+        read = made if func is torch.ops.aten.index.Tensor else given
+        self.bytes += sum(min(x.nbytes, x.untyped_storage().nbytes()) for x in (*read, *made))
+        return result
 
 
-def every(optimizer):
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+def tensors(values):
+    return (x for x in tree_leaves(values) if isinstance(x, torch.Tensor))
+
+
+def traffic(task, name, options):
+    """Operations of a step of an ensemble, and bytes that it moves for a replica; operations of a step of the loop."""
+    *few, one = trainees(task, name, options.device, 3)
+    steps = Ensemble(few, graphs=False).train, one.advance
+    counts = []
+    for step in steps:
+        step()
+        with Traffic() as count:
+            step()
+        counts.append(count)
+    return {
+        "operations": counts[0].operations,
+        "loop_operations": counts[1].operations,
+        "bytes": counts[0].bytes / len(few),
+        "loop_bytes": counts[1].bytes,
+    }
 
 
 def work(trainee):
@@ -167,6 +197,8 @@ def wanted(options):
         for replicas in map(int, options.replicas.split(",")) if "loop" in kinds else ():
             named = {"benchmark": "loop", **about, "replicas": replicas}
             yield named, functools.partial(loop, task, name, replicas, options)
+        if "traffic" in kinds:
+            yield {"benchmark": "traffic", **about}, functools.partial(traffic, task, name, options)
         if "moments" in kinds:
             named = {"benchmark": "moments", **about}
             yield named, functools.partial(many_moments, task, name, options.replicates, options)

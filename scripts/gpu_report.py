@@ -145,7 +145,7 @@ def summary(out: Path) -> Iterator[str]:
     if log.exists():
         lines = log.read_text(encoding="utf-8").splitlines()
         yield f"\nTests: {lines[0]}; {lines[-1].strip('= ')}."
-    yield "\nRates are shares of what a matrix product and a copy reach here; of bytes, those of parameters alone."
+    yield "\nRates are shares of what a matrix product and a copy reach here; bytes as if no operation found any in a cache."
     yield "\n| benchmark | task | estimator | replicas | ratio | 95 % interval | seconds | operations | bytes | note |"
     yield f"|{' --- |' * 10}"
     done = out / "benchmarks.jsonl"
