@@ -98,7 +98,7 @@ def main() -> None:
 def tests(out: Path, options: Sequence[str], there: Time) -> bool:
     """Whether the tests that need the device pass; those that have passed at this commit are not done again."""
     log, commit = out / "tests.txt", environment()["commit"]
-    if log.exists() and log.read_text(encoding="utf-8").startswith(f"passed at {commit}\n"):
+    if commit and log.exists() and log.read_text(encoding="utf-8").startswith(f"passed at {commit}\n"):
         return True
     command = [*MODULE, "pytest", "-m", "cuda", "-q", *options]
     found = out / "tests.log"
@@ -145,14 +145,14 @@ def summary(out: Path) -> Iterator[str]:
     if log.exists():
         lines = log.read_text(encoding="utf-8").splitlines()
         yield f"\nTests: {lines[0]}; {lines[-1].strip('= ')}."
-    yield "\nRates are shares of what a matrix product and a copy reach here; bytes as if no operation found any in a cache."
+    yield "\nRates are shares of what a matrix product and a copy reach here; bytes as if no cache held any."
     yield "\n| benchmark | task | estimator | replicas | ratio | 95 % interval | seconds | operations | bytes | note |"
     yield f"|{' --- |' * 10}"
     done = out / "benchmarks.jsonl"
     rows = [json.loads(line) for line in done.read_text(encoding="utf-8").splitlines()] if done.exists() else []
     most = next((row for row in rows if row["benchmark"] == "ceilings"), {})
     for row in rows:
-        if row["benchmark"] != "ceilings":
+        if row["benchmark"] not in ("ceilings", "traffic"):
             yield _line(row, most)
     for folder in sorted(path.parent for path in out.glob("*/index.html")):
         yield f"\nReport of {folder.name}: [{folder.name}]({folder.name}/index.html)."
