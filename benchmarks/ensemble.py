@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._interleaved import ratios
 from estbench import load_estimator
+from estbench.measure._counting import flops
 from estbench.measure._ensemble import Ensemble
 from estbench.measure._trainee import Trainee
 from estbench.measure.base import Bench
@@ -152,9 +152,7 @@ def traffic(task, name, options):
 
 def work(trainee):
     """Operations of a step, multiplications and additions of matrices."""
-    with FlopCounterMode(display=False) as counter:
-        trainee.advance()
-    return counter.get_total_flops()
+    return flops(trainee.advance)
 
 
 def ceilings(device):

@@ -60,7 +60,7 @@ class Ensembles:
         size = self._size(jobs, workers, parameters)
         for start in range(0, len(jobs), size):
             first, *others = jobs[start : start + size]
-            yield replace(first, along=tuple(others))
+            yield replace(first, along=tuple(others), auto=self.most is None)
 
     def _size(self, jobs: Sequence[Job], workers: int, parameters: Callable[[Cell], int]) -> int:
         cell, count = jobs[0].cell, len(jobs)

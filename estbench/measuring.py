@@ -48,12 +48,12 @@ def alone(cell: Cell, journal: Journal) -> list[dict[str, Any]]:
     return rows
 
 
-def together(cells: Mapping[Cell, Journal]) -> list[tuple[list[dict[str, Any]], str]]:
+def together(cells: Mapping[Cell, Journal], *, auto: bool = False) -> list[tuple[list[dict[str, Any]], str]]:
     """The rows of each cell, and why it was not measured together with the others."""
     memory.reuse()
     first, data = next(iter(cells)), defaultdict[Spec, dict[Hashable, Any]](dict)
     try:
-        members = [_member(cell, journal, data[cell.task]) for cell, journal in cells.items()]
+        members = [_member(cell, journal, data[cell.task], auto=auto) for cell, journal in cells.items()]
         found = _catalogue("measure", first.files).make(first.measure).together(members)
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
         return [(alone(cell, journal), verdict(error).error) for cell, journal in cells.items()]
@@ -64,12 +64,12 @@ def together(cells: Mapping[Cell, Journal]) -> list[tuple[list[dict[str, Any]], 
     ]
 
 
-def _member(cell: Cell, journal: Journal, data: dict[Hashable, Any]) -> Member:
+def _member(cell: Cell, journal: Journal, data: dict[Hashable, Any], *, auto: bool) -> Member:
     """A cell among others; of the same task they share the data."""
     (spec,) = cell.estimators
     shared = _bench(cell.task, cell.files, cell.seed, cell.device, cell.dtype)
     bench = dataclasses.replace(shared, memory=data, cell=cell.identity, journal=journal)
-    return Member(bench, str(spec), functools.partial(_estimator, cell.files, spec, cell.dtype))
+    return Member(bench, str(spec), functools.partial(_estimator, cell.files, spec, cell.dtype), auto)
 
 
 def parameters(cell: Cell) -> int:

@@ -51,7 +51,11 @@ class Work:
         # on a GPU there may be something to say of a single one, too
         together = job.along or (job.cell.device != "cpu" and not job.cell.joint)
         with muted(), _threads(self.threads or (None if job.cell.joint else 1)), arithmetic(*where):
-            found = measuring.together(cells) if together else [(measuring.alone(job.cell, cells[job.cell]), "")]
+            found = (
+                measuring.together(cells, auto=job.auto)
+                if together
+                else [(measuring.alone(job.cell, cells[job.cell]), "")]
+            )
             if os.getpid() != process:
                 os._exit(0)
             about = {

@@ -197,3 +197,17 @@ def test_flags_that_a_plugin_set_by_newer_names_do_no_harm():
         torch.backends.cuda.matmul.fp32_precision = before
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = True
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "pays"),
+    [("vae", "disarm", True), ("vae", "gumbel_rao", False), ("toy", "rloo", True), ("vae", "unordered_set", True)],
+)
+def test_what_is_slower_together_is_trained_alone(task, name, pays, tmp_path):
+    """Where nobody has asked for a number: a step of large operations, by an estimator of many samples for instance."""
+    cells = plan(measures=["training[steps=2,evaluations=1,samples=0]"], tasks=[task], estimators=[name], seeds=4)
+    (job,) = grouped(cells, None)
+    for each, replicas in ((job, 4 if pays else 1), (dataclasses.replace(job, auto=False), 4)):
+        found = Work(tmp_path / str(each.auto))(each)
+        assert {int(count) for result in found for count in result.rows["replicas"]} == {replicas}
+        assert not any(result.about["note"] for result in found)
