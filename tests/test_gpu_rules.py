@@ -1,6 +1,7 @@
 """What is done on a GPU in which order, with stand-ins for what asks one."""
 
 import sys
+import warnings
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from pretended import pretended
 from test_ensemble import member, small
 
 from estbench import compare, executors, memory
-from estbench.measure import _timing, training
+from estbench.measure import _graphs, _timing, training
 from estbench.measure._moments import chunk_size
 from estbench.measure.training import Training
 from estbench.spec import UserError
@@ -118,3 +119,19 @@ def test_learning_rates_that_fall_do_not_wait(monkeypatch):
     with pretended(monkeypatch) as where:
         ensemble = Ensemble(trainees(SCHEDULED, "rloo", 2), graphs=False)
         steps(where, ensemble.train)
+
+
+def test_the_mode_that_finds_waiting_is_quiet_and_ends(monkeypatch):
+    """Torch warns of it, which is no reason to do without a graph; afterwards the mode is the one before."""
+    modes = [0]
+
+    def set_mode(mode):
+        if len(modes) == 1:
+            warnings.warn("a prototype", UserWarning, stacklevel=2)
+        modes.append(mode)
+
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: modes[-1])
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", set_mode)
+    with pytest.raises(ZeroDivisionError), _graphs.unwaiting():
+        1 / 0  # noqa: B018
+    assert modes == [0, "error", 0]

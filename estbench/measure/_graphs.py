@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -94,7 +95,10 @@ def aside(device: torch.device) -> Iterator[None]:
 def unwaiting() -> Iterator[None]:
     """Has whatever makes the host wait for the device raise an error: in a capture it would leave torch in disorder."""
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        # torch says that this mode does not see all
+        warnings.simplefilter("ignore")
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:
