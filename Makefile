@@ -6,6 +6,9 @@ HOURS ?= 8
 export BENCH ?= .
 export BASE
 INSTALLED := .venv/.installed
+# RUN=python3 takes a Python that has the packages already, and this checkout as it is
+NEEDED := $(if $(RUN),,$(INSTALLED))
+WITH := $(if $(RUN),PYTHONPATH=".:$$PYTHONPATH" $(RUN),$(BIN)/python)
 
 .PHONY: compare test test-cuda gpu-report lint bench bench-compare install
 
@@ -15,11 +18,11 @@ compare: $(INSTALLED)  ## the default comparison on embedded data, with its repo
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest -n auto
 
-test-cuda: $(INSTALLED)  ## the tests that need a GPU
-	$(BIN)/python -m pytest -m cuda
+test-cuda: $(NEEDED)  ## the tests that need a GPU; RUN=python3 with what that has
+	$(WITH) -m pytest -m cuda $(OPTIONS)
 
-gpu-report: $(INSTALLED)  ## all that has to be seen on a GPU, in reports/gpu; HOURS for the suites, OPTIONS of the script
-	$(BIN)/python scripts/gpu_report.py --hours $(HOURS) $(OPTIONS)
+gpu-report: $(NEEDED)  ## all that has to be seen on a GPU, in reports/gpu; HOURS for the suites, OPTIONS of the script
+	$(WITH) scripts/gpu_report.py --hours $(HOURS) $(OPTIONS)
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check

@@ -3,7 +3,8 @@
     python -m benchmarks.ensemble --device cuda
     python -m benchmarks.ensemble --replicas 2,8,32 --tasks "vae[units=8],vae[units=64]" --only loop
 
-A line is one JSON object. Times are per replica and step; a ratio has the interval of a median over its blocks.
+A line is one JSON object. Times are per replica and step; a ratio has the interval of a median over its blocks. Where
+one fails the rest goes on, and the exit code is 1.
 """
 
 import argparse
@@ -11,14 +12,18 @@ import dataclasses
 import functools
 import itertools
 import json
+import sys
 import time
+import traceback
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from benchmarks._interleaved import ratios
 from estbench import load_estimator
+from estbench.measure._counting import flops
 from estbench.measure._ensemble import Ensemble
 from estbench.measure._trainee import Trainee
 from estbench.measure.base import Bench
@@ -85,8 +90,9 @@ def loop(task, name, replicas, options):
     found = compared(ours, other, options, replicas)
     seconds = found.pop("ours") / count / replicas, found.pop("other") / count
     about = {"parameters": sum(p.numel() for p in one.model.parameters()), "note": ensemble.note}
-    rates = {"flops": work(one) / seconds[0], "bytes_per_second": moved(one) / seconds[0]}
-    return {**about, **found, "seconds": seconds[0], "loop_seconds": seconds[1], **rates}
+    counts = traffic(task, name, options)
+    rates = {"flops": work(one) / seconds[0], "bytes_per_second": counts["bytes"] / seconds[0]}
+    return {**about, **found, "seconds": seconds[0], "loop_seconds": seconds[1], **rates, **counts}
 
 
 def graph(task, name, options):
@@ -100,28 +106,53 @@ def graph(task, name, options):
     return {**found, "seconds": found.pop("ours") / options.steps, "note": ensemble.note}
 
 
-def moved(trainee):
-    """Bytes of a step that parameters alone make: read twice, written as a gradient, and what the optimiser does."""
-    count = sum(parameter.nbytes for optimizer in trainee.trainer.optimizers for parameter in every(optimizer))
-    state = sum(
-        x.nbytes
-        for optimizer in trainee.trainer.optimizers
-        for each in optimizer.state.values()
-        for x in each.values()
-        if isinstance(x, torch.Tensor)
-    )
-    return 6 * count + 2 * state
+class Traffic(TorchDispatchMode):
+    """Counts operations that compute, and the bytes that each reads and writes, as if none stayed in a cache."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations = self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        given, made = list(tensors((args, kwargs or {}))), list(tensors(result))
+        changed = [x for x in made if any(x is other for other in given)]
+        places = {x.untyped_storage().data_ptr() for x in given}
+        if made and not changed and all(x.untyped_storage().data_ptr() in places for x in made):
+            # a view
+            return result
+        self.operations += 1
+        # of what is chosen from, no more is read than is taken
+        read = made if func is torch.ops.aten.index.Tensor else given
+        self.bytes += sum(min(x.nbytes, x.untyped_storage().nbytes()) for x in (*read, *made))
+        return result
 
 
-def every(optimizer):
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+def tensors(values):
+    return (x for x in tree_leaves(values) if isinstance(x, torch.Tensor))
+
+
+def traffic(task, name, options):
+    """Operations of a step of an ensemble, and bytes that it moves for a replica; operations of a step of the loop."""
+    *few, one = trainees(task, name, options.device, 3)
+    steps = Ensemble(few, graphs=False).train, one.advance
+    counts = []
+    for step in steps:
+        step()
+        with Traffic() as count:
+            step()
+        counts.append(count)
+    return {
+        "operations": counts[0].operations,
+        "loop_operations": counts[1].operations,
+        "bytes": counts[0].bytes / len(few),
+        "loop_bytes": counts[1].bytes,
+    }
 
 
 def work(trainee):
     """Operations of a step, multiplications and additions of matrices."""
-    with FlopCounterMode(display=False) as counter:
-        trainee.advance()
-    return counter.get_total_flops()
+    return flops(trainee.advance)
 
 
 def ceilings(device):
@@ -141,7 +172,7 @@ def ceilings(device):
 def many_moments(task, name, replicates, options):
     """Seconds of the measure of bias and variance of so many gradients; the second time, with all set up."""
     where, maker = bench(task, 0, options.device), functools.partial(load_estimator, name)
-    measure = Gradient(replicates=replicates, after=0)
+    measure = Gradient(replicates=replicates, after=0, groups="logits")
 
     def measured():
         for _ in measure.rows(where, {name: lambda: maker().to(where.device)}):
@@ -164,6 +195,8 @@ def wanted(options):
         for replicas in map(int, options.replicas.split(",")) if "loop" in kinds else ():
             named = {"benchmark": "loop", **about, "replicas": replicas}
             yield named, functools.partial(loop, task, name, replicas, options)
+        if "traffic" in kinds:
+            yield {"benchmark": "traffic", **about}, functools.partial(traffic, task, name, options)
         if "moments" in kinds:
             named = {"benchmark": "moments", **about}
             yield named, functools.partial(many_moments, task, name, options.replicates, options)
@@ -186,15 +219,22 @@ def main():
     if options.device == "cpu":
         torch.set_num_threads(1)
     lines = options.out.read_text(encoding="utf-8").splitlines() if options.out and options.out.exists() else []
-    done = [json.loads(line) for line in lines]
+    done, failed = [json.loads(line) for line in lines], False
     for named, measured in wanted(options):
         if any(named.items() <= each.items() for each in done):
             continue
-        line = json.dumps({**named, "device": options.device, **measured()})
+        try:
+            line = json.dumps({**named, "device": options.device, **measured()})
+        except Exception:  # noqa: BLE001  (the others are worth having)
+            traceback.print_exc()
+            print(f"failed: {named}", file=sys.stderr, flush=True)
+            failed = True
+            continue
         print(line, flush=True)
         if options.out:
             with options.out.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
+    sys.exit(int(failed))
 
 
 if __name__ == "__main__":

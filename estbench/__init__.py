@@ -1,6 +1,8 @@
 """estbench benchmarks stochastic gradient estimators of discrete random variables."""
 
 import importlib
+import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from estbench.task import Task
 
 __version__ = "0.1.0"
+
+if importlib.util.find_spec("estbench.tasks") is None:
+    # an installation maps folders beside this one to it; in a checkout that is not installed they are found here
+    __path__.append(str(Path(__file__).parent.parent))
 
 _HOMES = {
     "Antithetic": "families.coupled",

@@ -14,10 +14,18 @@ def stored(dtype: str) -> torch.dtype:
     return torch.float32 if dtype in _MATMUL else getattr(torch, dtype)
 
 
+def _present() -> tuple[str, bool]:
+    try:
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    except RuntimeError:
+        # a plugin has set them by torch's newer names, and from then on torch does not answer by these
+        return "highest", False
+
+
 @contextlib.contextmanager
 def arithmetic(device: str, dtype: str) -> Iterator[None]:
     """Multiplies as exactly as a run asks for, on the GPU that it names; torch by itself lets convolutions use tf32."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    before = _present()
     torch.set_float32_matmul_precision(_MATMUL.get(dtype, "highest"))
     torch.backends.cudnn.allow_tf32 = dtype in _MATMUL
     try:

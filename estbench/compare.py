@@ -3,38 +3,33 @@
 import contextlib
 import datetime as dt
 import functools
-import io
-import json
 import shlex
 import signal
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from rich.console import Console
 from rich.markup import escape
 from tqdm import tqdm
 
-from estbench import executors, run, suite, tuning
+from estbench import executors, outcome, run, suite, tuning
 from estbench import plan as planning
+from estbench.cell import Cell
 from estbench.ensembles import Ensembles
 from estbench.environment import commit, environment, label
-from estbench.estimator import Estimator
 from estbench.executors.base import Executor
 from estbench.imports import KINDS
 from estbench.plugins import discover
 from estbench.resolved import resolved
-from estbench.spec import UserError
-from estbench.store import Result, Store, complain, digest, make_folder, together, write_atomically
-
-TABLES = "tables.txt"
+from estbench.spec import Spec, UserError
+from estbench.store import Result, Store, complain, make_folder, together, write_atomically
 
 
 @dataclass(frozen=True)
@@ -94,8 +89,8 @@ def compare(request: Request, console: Console) -> int:
         plan = planning.make(wanted, request.files, chosen)
     measured = _measure(plan, store, executor, request)
     store.note(label(commit()), (plan.entries[cell] for cell in measured.results))
-    mark = _mark(plan, measured.results)
-    out = _same(request.out, mark) if not measured.new else None
+    mark = outcome.mark(plan, measured.results)
+    out = outcome.same(request.out, mark) if not measured.new else None
     if out is None:
         out = request.out or Path("runs") / f"{started:%Y%m%d-%H%M%S}"
         make_folder(out)
@@ -107,14 +102,14 @@ def compare(request: Request, console: Console) -> int:
             "seeds": wanted.seeds,
             "cells": mark,
             **environment(),
-            **_known(plan, request.files),
+            **outcome.known(plan, request.files),
             "options": resolved(plan, request.files),
         }
         if tuned is not None:
             write_atomically(out / "tuning.csv", tuned.to_csv(index=False).encode())
-        _write(together(measured.results.values()), about, out, console)
+        outcome.write(together(measured.results.values()), about, out, console)
     else:
-        console.print((out / TABLES).read_text(encoding="utf-8"), markup=False, end="")
+        console.print((out / outcome.TABLES).read_text(encoding="utf-8"), markup=False, end="")
     return _close(measured, out, console)
 
 
@@ -132,9 +127,26 @@ def prepare(request: Request) -> tuple[suite.Suite, planning.Trials | None, plan
     for problem in (problem for kind in KINDS for problem in discover(kind, request.files).problems):
         complain(problem)
     wanted = suite.load(request.suite, request.overrides, request.parts)
-    if wanted.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"no CUDA device is available here; got --device {wanted.device}")
+    _check_device(planning.device(wanted.device), wanted.dtype, Spec.one(request.executor).name)
     return wanted, planning.trials(wanted, request.files), planning.make(wanted, request.files)
+
+
+def _check_device(device: str, dtype: str, executor: str) -> None:
+    """Refuses a GPU that is not here, unless cells are measured on other machines, and what it does not compute."""
+    if not device.startswith("cuda"):
+        return
+    if dtype == "bf16":
+        raise UserError(
+            "--dtype bf16 is for CPUs: on a GPU torch multiplies matrices of single precision exactly or in tf32; "
+            f"take --dtype tf32; got --device {device}"
+        )
+    if executor in ("ray", "slurm"):
+        return
+    if not torch.cuda.is_available():
+        raise UserError(f"no CUDA device is available here; got --device {device}")
+    there, number = torch.cuda.device_count(), int(device.partition(":")[2] or 0)
+    if number >= there:
+        raise UserError(f"CUDA devices here are numbered from 0 to {there - 1}; got --device {device}")
 
 
 def _counts(plan: planning.Plan) -> str:
@@ -154,7 +166,7 @@ class _Measured:
         interrupted: whether the user stopped it.
     """
 
-    results: dict[planning.Cell, Result]
+    results: dict[Cell, Result]
     new: int = 0
     interrupted: bool = False
 
@@ -193,56 +205,6 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _mark(plan: planning.Plan, results: Mapping[planning.Cell, Result]) -> str:
-    """What tells these results from others, without comparing figures."""
-    parts = [f"{plan.entries[cell].name} {result.about['finished']!r}" for cell, result in results.items()]
-    return digest("\n".join(parts).encode())
-
-
-def _same(out: Path | None, mark: str) -> Path | None:
-    """A folder that already holds the report of these results: the one that is asked for, or the last one."""
-    places = [out] if out else sorted(Path("runs").glob("*/"), reverse=True)[:1]
-    for place in places:
-        with contextlib.suppress(OSError, ValueError):
-            about = json.loads((place / "environment.json").read_text(encoding="utf-8"))
-            if about.get("cells") == mark and all((place / name).is_file() for name in ("index.html", TABLES)):
-                return place
-    return None
-
-
-def _known(plan: planning.Plan, files: tuple[str, ...]) -> dict[str, dict[str, str]]:
-    """Family and paper of each estimator, for the report."""
-    catalogue = discover("estimator", files)
-    classes = {spec.name: catalogue[spec.name].load() for cell in plan.cells for spec in cell.estimators}
-    return {
-        "families": {name: _family(found) for name, found in classes.items()},
-        "papers": {name: found.paper for name, found in classes.items() if found.paper},
-    }
-
-
-def _family(estimator: type[Estimator]) -> str:
-    """The class right below Estimator among its ancestors."""
-    ancestors = estimator.__mro__
-    above = ancestors[ancestors.index(Estimator) - 1]
-    return "other" if above is estimator else above.__name__
-
-
-def _write(results: pd.DataFrame, about: dict[str, Any], folder: Path, console: Console) -> None:
-    """Writes results and report, and shows the tables."""
-    from estbench import report  # noqa: PLC0415  (slow, and not needed where nothing is new)
-
-    write_atomically(folder / "results.parquet", results.to_parquet(index=False))
-    write_atomically(folder / "results.csv", results.drop(columns="picture").to_csv(index=False).encode())
-    report.write(results, about, folder)
-    tables = Console(file=io.StringIO(), width=console.width, record=True)
-    for table in report.terminal_table(results):
-        console.print(table)
-        tables.print(table)
-    write_atomically(folder / TABLES, tables.export_text().encode())
-    # last, for what names these results promises all the rest
-    write_atomically(folder / "environment.json", (json.dumps(about, indent=2) + "\n").encode())
 
 
 def _close(measured: _Measured, out: Path, console: Console) -> int:

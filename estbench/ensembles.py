@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from estbench.cell import Cell
 from estbench.executors.base import Job
 from estbench.options import options_of
-from estbench.plan import Cell
 from estbench.plugins import Catalogue, discover
 from estbench.spec import Spec, UserError
 
@@ -60,7 +60,7 @@ class Ensembles:
         size = self._size(jobs, workers, parameters)
         for start in range(0, len(jobs), size):
             first, *others = jobs[start : start + size]
-            yield replace(first, along=tuple(others))
+            yield replace(first, along=tuple(others), auto=self.most is None)
 
     def _size(self, jobs: Sequence[Job], workers: int, parameters: Callable[[Cell], int]) -> int:
         cell, count = jobs[0].cell, len(jobs)

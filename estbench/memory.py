@@ -28,10 +28,15 @@ def reuse() -> bool:
     return all(bool(mallopt(option, value)) for option, value in asked)
 
 
+def _kept(device: torch.device) -> int:
+    return torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
 def free(device: torch.device) -> int:
     """Bytes that are free on a device."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        # what torch keeps for later use is free too
+        return torch.cuda.mem_get_info(device)[0] + _kept(device)
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from estbench import executors
+from estbench.cell import Cell
 from estbench.compare import Request, prepare
 from estbench.executors.inline import Inline
-from estbench.plan import Cell
 from estbench.store import Result, Store
 
 # what sets the times of cells apart, from the most telling on

@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from estbench.cell import Cell
 from estbench.measure.training import bound_name
-from estbench.plan import Cell, Pair, Trials
-from estbench.run import task_of
+from estbench.measuring import task_of
+from estbench.plan import Pair, Trials
 
 COLUMNS = ("task", "estimator", "params", "chosen", "metric", "value", "low", "high", "step", "best", "error")
 

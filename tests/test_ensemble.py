@@ -1,6 +1,5 @@
 """Replicas that are trained together have the numbers that they have alone."""
 
-import contextlib
 import dataclasses
 import functools
 
@@ -12,7 +11,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from estbench import Pathwise, ScoreFunction, load_estimator
 from estbench.checkpoints import Checkpoints
-from estbench.measure import _graphs
 from estbench.measure._ensemble import Ensemble
 from estbench.measure._stacked import StackedTrainer
 from estbench.measure._tape import CannotTogetherError, Tape
@@ -312,60 +310,3 @@ def test_a_step_of_many_launches_what_a_step_of_one_does():
     one, many = calls(1), calls(64)
     assert len(many) == pytest.approx(len(one), rel=0.02)
     assert not {"aten::item", "aten::_local_scalar_dense", "aten::nonzero"} & set(many)
-
-
-def test_a_step_that_cannot_be_captured_is_taken_step_by_step(monkeypatch):
-    """The reason is kept, and every step is taken once; what can be captured reads new inputs from old places."""
-    taken = []
-
-    def step(inputs):
-        taken.append(inputs[0].clone())
-        return inputs[0] * 2
-
-    monkeypatch.setattr(_graphs, "aside", contextlib.nullcontext)
-    monkeypatch.setattr(_graphs, "captured", lambda *_: 1 / 0)
-    replayed = _graphs.Replayed(step)
-    assert [float(replayed([torch.tensor(float(x))])) for x in range(6)] == [0, 2, 4, 6, 8, 10]
-    assert [float(x) for x in taken] == list(range(6))
-    assert replayed.reason == "ZeroDivisionError: division by zero"
-
-    def captured(step, inputs):
-        output = torch.zeros(())
-        return lambda: output.copy_(step(inputs)), output
-
-    monkeypatch.setattr(_graphs, "captured", captured)
-    replayed = _graphs.Replayed(step)
-    assert [float(replayed([torch.tensor(float(x))])) for x in range(6)] == [0, 2, 4, 6, 8, 10]
-    assert not replayed.reason
-
-
-class Copies(ScoreFunction):
-    """Copies a number from the host to the device at every step."""
-
-    unbiased = True
-    paper = ""
-
-    def baseline(self, _name, node, cost):
-        return cost * 0 + torch.tensor([1.0], device=cost.device)
-
-
-@pytest.mark.cuda
-@pytest.mark.parametrize("optimizer", ["adam", "radam", "sgd", "rmsprop"])
-@pytest.mark.parametrize("replicas", [1, 3])
-def test_a_graph_takes_the_steps_that_its_capture_would(optimizer, replicas):
-    """Replayed steps are those taken one by one, with views of the data, and the step is a graph indeed."""
-    task = small(optimizer=optimizer, view="dynamic")
-    members = [member(task, "nvil", seed, device="cuda") for seed in range(replicas)]
-    graph, eager = Ensemble(trainees(members)), Ensemble(trainees(members), graphs=False)
-    for _ in range(10):
-        torch.testing.assert_close(graph.train(), eager.train(), rtol=1e-9, atol=0)
-    assert not graph.note
-
-
-@pytest.mark.cuda
-def test_a_plugin_that_copies_from_the_host_trains_on_cuda_without_a_graph():
-    """A step that waits for the host is taken one by one, with a reason."""
-    ensemble = Ensemble(trainees([member(small(), "x", device="cuda", make=Copies)]))
-    for _ in range(5):
-        assert ensemble.train().isfinite().all()
-    assert "no CUDA graph" in ensemble.note

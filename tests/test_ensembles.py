@@ -14,7 +14,8 @@ from estbench.ensembles import CPU_PARAMETERS, Ensembles
 from estbench.executors.base import Failure, Job
 from estbench.executors.inline import Inline
 from estbench.executors.local import Local
-from estbench.run import Work, _parameters, run
+from estbench.measuring import parameters
+from estbench.run import Work, run
 from estbench.spec import UserError
 from estbench.store import Store
 from estbench.suite import validate
@@ -93,8 +94,8 @@ def test_another_size_of_ensembles_is_refused(text):
 def test_the_size_of_a_model_is_counted():
     """A toy of two units has two parameters; what cannot be made is too large."""
     cell = plan(tasks=["toy[units=2]"]).cells[0]
-    assert _parameters(cell) == 2
-    assert _parameters(dataclasses.replace(cell, task=planning.Spec("toy", {"units": -1}))) > CPU_PARAMETERS
+    assert parameters(cell) == 2
+    assert parameters(dataclasses.replace(cell, task=planning.Spec("toy", {"units": -1}))) > CPU_PARAMETERS
 
 
 @pytest.mark.parametrize("executor", [Inline(), Local(2)])
@@ -180,3 +181,33 @@ def test_matrix_products_are_exact_unless_asked_for_otherwise():
         with arithmetic("cpu", dtype):
             assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == (precision, convolutions)
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
+
+
+def test_flags_that_a_plugin_set_by_newer_names_do_no_harm():
+    """Torch refuses to tell them by their older names; a cell is measured all the same, as exactly as it asks for."""
+    try:
+        before = torch.backends.cuda.matmul.fp32_precision
+    except AttributeError:
+        pytest.skip("this torch has no newer names")
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        with arithmetic("cpu", "float32"):
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = True
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "pays"),
+    [("vae", "disarm", True), ("vae", "gumbel_rao", False), ("toy", "rloo", True), ("vae", "unordered_set", True)],
+)
+def test_what_is_slower_together_is_trained_alone(task, name, pays, tmp_path):
+    """Where nobody has asked for a number: a step of large operations, by an estimator of many samples for instance."""
+    cells = plan(measures=["training[steps=2,evaluations=1,samples=0]"], tasks=[task], estimators=[name], seeds=4)
+    (job,) = grouped(cells, None)
+    for each, replicas in ((job, 4 if pays else 1), (dataclasses.replace(job, auto=False), 4)):
+        found = Work(tmp_path / str(each.auto))(each)
+        assert {int(count) for result in found for count in result.rows["replicas"]} == {replicas}
+        assert not any(result.about["note"] for result in found)

@@ -24,8 +24,9 @@ def test_a_command_is_interrupted_when_its_time_is_up(script, tmp_path):
     """It gets the signal of Ctrl-C and may still write; without time it is not started at all."""
     program = "import time, pathlib\ntry: time.sleep(60)\nexcept KeyboardInterrupt: pathlib.Path({!r}).touch()"
     started = time.monotonic()
-    script.run([sys.executable, "-c", program.format(str(tmp_path / "interrupted"))], 3)
-    script.run([sys.executable, "-c", program.format(str(tmp_path / "never"))], 0)
+    there = script.Time(None, 1)
+    script.run([sys.executable, "-c", program.format(str(tmp_path / "interrupted"))], 3, there)
+    assert script.run([sys.executable, "-c", program.format(str(tmp_path / "never"))], 0, there) == 1
     assert time.monotonic() - started < 50
     assert [path.name for path in tmp_path.iterdir()] == ["interrupted"]
 
@@ -50,3 +51,23 @@ def test_the_page_tells_machine_tests_and_figures(script, tmp_path):
     assert "| loop | t | e | 64 | 31.00 | 30.00 to 32.00 | 0.5 | 25.0% | 50.0% | a / b |" in page
     assert "| moments | t | e |  |  |  | 4 |  |  |  |" in page
     assert "[quick](quick/index.html)" in page
+
+
+def test_a_piece_ends_in_time(script, monkeypatch):
+    """With minutes, commands have seven eighths of them and the rest to end in; suites have their hours besides."""
+    now = [0.0]
+    monkeypatch.setattr(script.time, "monotonic", lambda: now[0])
+    there, without = script.Time(8, 2), script.Time(None, 2)
+    now[0] = 120.0
+    assert (there.left, there.patience, there.for_suites(60.0)) == (300.0, 360.0, 300.0)
+    assert (without.left, without.patience, without.for_suites(60.0)) == (None, script.PATIENCE, 7140.0)
+    now[0] = 470.0
+    assert there.left < 0 < there.patience <= 10
+
+
+def test_what_does_not_heed_an_interrupt_is_killed(script):
+    """Once its patience is over a command is ended."""
+    program = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    started = time.monotonic()
+    assert script.run([sys.executable, "-c", program], 2, script.Time(0.05, 1)) != 0
+    assert time.monotonic() - started < 50

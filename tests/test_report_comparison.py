@@ -5,12 +5,14 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 from test_report_results import ENVIRONMENT, TASKS, results
 
 from estbench import report, stats
 from estbench.report import comparison, tables, text
 from estbench.report.answers import answers
+from estbench.report.chart_training import Training
 from estbench.report.study import Study
 from estbench.report.targets import crossing
 from estbench.store import COLUMNS
@@ -157,3 +159,26 @@ def test_one_task_or_one_seed_has_nothing_to_compare():
     assert comparison.of_task(alone, "toy") is None
     assert comparison.of_all(alone) is None
     assert comparison.of_task(Study.of(results(1).reindex(columns=list(COLUMNS)).iloc[:0]), "toy") is None
+
+
+@pytest.mark.parametrize(("others", "told"), [(8, "1 to 8, not to be compared"), (1, "")])
+def test_shares_of_an_ensemble_are_no_times_to_compare(rows, others, told):
+    """Where some were trained together the time to a target is left out, steps are not, and table and plot say why."""
+    mixed = rows.assign(replicas=np.where(rows["estimator"] == "rloo", others, 1))
+    found = Study.of(mixed)
+    keys = {quantity.key for quantity in found.quantities_of("toy")}
+    assert "steps_to_target" in keys
+    assert ("seconds_to_target" in keys) == (not told)
+    remarks = [remark for remark in tables.table(found, "toy").remarks if "ensembles" in remark]
+    assert remarks == ([f"Seconds of training are shares of ensembles of {told}."] if told else [])
+    figure = Figure()
+    Training().draw(figure, Training().rows(found, "toy"), found)
+    label = figure.axes[1].get_xlabel()
+    assert label == f"seconds of training{told and ': shares of ensembles of '}{told}"
+
+
+def test_equal_shares_are_compared_and_said_to_be_shares(rows):
+    """With as many replicas everywhere the time to a target stays, with a remark."""
+    found = Study.of(rows.assign(replicas=8))
+    assert "seconds_to_target" in {quantity.key for quantity in found.quantities_of("toy")}
+    assert "Seconds of training are shares of ensembles of 8." in tables.table(found, "toy").remarks

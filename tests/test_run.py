@@ -4,7 +4,8 @@ import pytest
 
 from estbench import plan as planning
 from estbench.executors.inline import Inline
-from estbench.run import Work, measure, run
+from estbench.measuring import measure
+from estbench.run import Work, run
 from estbench.spec import UserError
 from estbench.store import COLUMNS, Store, together
 from estbench.suite import Suite, load, validate

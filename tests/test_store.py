@@ -12,8 +12,9 @@ from estbench import cache
 from estbench import plan as planning
 from estbench.checkpoints import Checkpoints
 from estbench.executors.inline import Inline
+from estbench.measuring import alone
 from estbench.merge import merge
-from estbench.run import Work, _measure, run
+from estbench.run import Work, run
 from estbench.spec import UserError
 from estbench.store import COLUMNS, Entry, Result, Store, write_atomically
 from estbench.suite import validate
@@ -175,7 +176,7 @@ class Bare(Work):
 
     def __call__(self, job):
         journal = Checkpoints(Store(self.store), job.entry, 0)
-        return Result.of(_measure(job.cell, journal), {"finished": 0.0})
+        return Result.of(alone(job.cell, journal), {"finished": 0.0})
 
 
 def test_two_drivers_share_a_store(tmp_path):

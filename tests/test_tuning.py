@@ -7,7 +7,7 @@ import pytest
 
 from estbench import plan as planning
 from estbench import tuning
-from estbench.run import measure
+from estbench.measuring import measure
 from estbench.spec import UserError
 from estbench.suite import FOLDER, load, validate
 

@@ -31,6 +31,8 @@ def make(text: str, workers: int | None, device: str) -> Executor:
         raise UserError(f"unknown executor {spec.name!r}; {nearest(spec.name, NAMES)}")
     if spec.name == "auto":
         spec = _automatic(workers, device)
+    if spec.name == "ray" and device.startswith("cuda") and not spec.options.get("gpus"):
+        raise UserError(f"ray shows cells no GPU that they do not ask for: --executor 'ray[gpus=1]'; got {text!r}")
     if workers and spec.name != "inline":
         spec = Spec(spec.name, {**spec.options, "workers": workers})
     return make_checked(_load(spec.name), spec)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from estbench.plan import Cell
+from estbench.cell import Cell
 from estbench.store import Entry, Result
 
 
@@ -16,11 +16,13 @@ class Job:
         cell: the cell.
         entry: what its result is kept under.
         along: others that are measured together with it.
+        auto: whether they are only if that is faster, which shows where they are measured.
     """
 
     cell: Cell
     entry: Entry
     along: tuple["Job", ...] = ()
+    auto: bool = False
 
     @property
     def singles(self) -> tuple["Job", ...]:

@@ -146,7 +146,7 @@ def _warm() -> None:
     """Imports what every cell needs, before any cell's time runs."""
     import torch  # noqa: PLC0415  (in a worker)
 
-    importlib.import_module("estbench.run")
+    importlib.import_module("estbench.measuring")
     # torch imports much of itself only when something is trained
     parameter = torch.nn.Parameter(torch.zeros(1))
     parameter.sum().backward()

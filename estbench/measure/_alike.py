@@ -13,6 +13,8 @@ from estbench.measure._trainee import Trainee
 # what every module has; the hooks among it are of no concern here
 _OF_MODULES = frozenset(vars(nn.Module())) - {"training"}
 
+_PLAIN = (bool, int, float, str, list, tuple, dict, set, type(None))
+
 
 class Number(NamedTuple):
     """An attribute in which replicas differ.
@@ -111,6 +113,16 @@ def numbers(trainees: Sequence[Trainee]) -> list[Number]:
             if isinstance(value, float) and len(set(values)) > 1:
                 found.append(Number(owner, name, values))
     return found
+
+
+def plain(trainee: Trainee) -> dict[str, str]:
+    """What is no tensor of the attributes of task, model and estimator, by name, in words."""
+    return {
+        f"{place.rstrip('.')}.{name}": repr(value)
+        for place, owner in _owners(trainee)
+        for name, value in _attributes(owner).items()
+        if isinstance(value, _PLAIN)
+    }
 
 
 @contextlib.contextmanager

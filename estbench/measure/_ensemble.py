@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from estbench.measure._alike import instead, numbers
+from estbench.measure._alike import instead, numbers, plain
 from estbench.measure._crew import Crew, Question, asked, chunks, rows_at_once
 from estbench.measure._graphs import Replayed
 from estbench.measure._minibatches import Minibatches
@@ -27,7 +27,7 @@ from estbench.task import Batch
 
 Tensors = dict[str, Tensor]
 # rows that pass through a model at once in evaluation, all replicas together
-ROWS_AT_ONCE = {"cpu": 2**14, "cuda": 2**19}
+ROWS_AT_ONCE = {"cpu": 2**14, "cuda": 2**17}
 
 
 class _Pair(nn.Module):
@@ -71,11 +71,9 @@ class Ensemble(Crew):
             trainee.replicas = max(trainee.replicas, len(trainees))
         self._look()
         self._compare()
-        self._replayed = Replayed(self._step) if graphs and self._device.type == "cuda" else None
+        self._replayed = Replayed(self._device) if graphs and self._device.type == "cuda" else None
         if self._replayed and self.strangers:
-            # a capture that fails may leave torch's own generator unusable
             self._replayed.reason = f"{', '.join(sorted(self.strangers))} draws from torch's generator"
-        self._advance = self._replayed or self._step
 
     def _stacked(self, kind: str, without: Mapping[str, Tensor] | None = None) -> Tensors:
         each = [dict(getattr(pair, kind)()) for pair in self._pairs]
@@ -99,7 +97,11 @@ class Ensemble(Crew):
 
     def _compare(self) -> None:
         """Makes sure that the first and the last replica have the gradients that they have alone."""
+        before = plain(self.trainees[0])
         found, _ = self._gradients(self._laid_out(self.step))
+        if changed := [name for name, value in plain(self.trainees[0]).items() if before.get(name) != value]:
+            # a graph would keep it as it was, and replicas have it in common
+            raise CannotTogetherError(f"{', '.join(changed)} changes from step to step and is no buffer")
         for number in () if self.strangers else sorted({0, len(self.trainees) - 1}):
             trainee, pair = self.trainees[number], copy.deepcopy(self._pairs[number])
             tape, batch = Tape([trainee.stream], self._device), trainee.minibatches.at(self.step)
@@ -128,8 +130,9 @@ class Ensemble(Crew):
 
     def train(self) -> Tensor:
         """One step of each."""
-        step = self.step
-        losses = self._advance(self._laid_out(step))
+        inputs = self._laid_out(self.step)
+        # it keeps no reference to the step: what a graph holds is free as soon as the ensemble is gone
+        losses = self._replayed(self._step, inputs) if self._replayed else self._step(inputs)
         self._trainer.schedule()
         for trainee in self.trainees:
             trainee.step += 1

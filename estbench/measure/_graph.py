@@ -263,7 +263,8 @@ def _take_generator(graph: fx.Graph) -> bool:
     """Has random numbers drawn from a generator that the graph is given; whether all of them can."""
     drawing = [node for node in graph.nodes if _draws(node)]
     given = {node: _given_generator(node.target) for node in drawing}
-    on_cpu = all(node.meta["layout"].device.type == "cpu" for node in drawing)
+    # on a GPU operations run side by side as it is
+    on_cpu = all(node.meta["layout"].device.type == "cpu" for node in graph.nodes if "layout" in node.meta)
     if not on_cpu or not all(given.values()):
         return False
     first = next(iter(graph.nodes))

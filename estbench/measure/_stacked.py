@@ -121,7 +121,9 @@ class _Group:
         new = [[rates[replica]] for replica in range(len(rates))]
         if new != self._known:
             self._known = new
-            self._rates.copy_(torch.tensor(new, dtype=self._rates.dtype))
+            # from pinned memory nobody waits for the copy
+            pinned = torch.tensor(new, dtype=self._rates.dtype, pin_memory=self._rates.is_cuda)
+            self._rates.copy_(pinned, non_blocking=True)
 
     @torch.no_grad()
     def unstack(self) -> None:
@@ -130,7 +132,9 @@ class _Group:
             for span, parameter in zip(self._spans, parameters, strict=True):
                 parameter.copy_(self._flat[replica, span].view_as(parameter))
                 optimizer.state[parameter] = {
-                    key: value[replica, span].view_as(parameter).clone() if _entries(key, value) else value.clone()
+                    key: value[replica, span].view_as(parameter).clone()
+                    if _entries(key, value)
+                    else value.to(parameter.device if _on_device(optimizer) else "cpu", copy=True)
                     for key, value in state.items()
                     if value is not None
                 }
@@ -150,15 +154,16 @@ class _Group:
         self._optimizer.state[self._delta] = {
             key: torch.stack([torch.cat([state[key].flatten() for state in own]) for own in states])
             if _entries(key, value)
-            else value.to(self._delta.device if self._on_device else value.device, copy=True)
+            else value.to(self._delta.device if _on_device(self._optimizer) else "cpu", copy=True)
             for key, value in every[0].items()
             if value is not None
         }
 
-    @property
-    def _on_device(self) -> bool:
-        group = self._optimizer.param_groups[0]
-        return bool(group.get("capturable") or group.get("fused"))
+
+def _on_device(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its count of steps lies where its parameters are."""
+    group = optimizer.param_groups[0]
+    return bool(group.get("capturable") or group.get("fused"))
 
 
 def _entries(key: str, value: Any) -> bool:

@@ -142,11 +142,13 @@ class Member(NamedTuple):
         bench: where it takes place.
         key: the estimator's key.
         maker: makes the estimator.
+        auto: whether it is among others only if that is faster.
     """
 
     bench: Bench
     key: str
     maker: Maker
+    auto: bool = False
 
 
 @dataclass(frozen=True)

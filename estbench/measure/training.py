@@ -16,6 +16,7 @@ from estbench.measure._crew import Alone, Crew, rows_at_once
 from estbench.measure._ensemble import Ensemble
 from estbench.measure._png import png
 from estbench.measure._trainee import Trainee
+from estbench.measure._worth import together_pays
 from estbench.measure.base import Bench, Found, Maker, Measure, MeasurementError, Member, Row
 from estbench.program import draw, mean, repeat, run
 from estbench.stats import Interval, normal_margin
@@ -77,12 +78,18 @@ class Training(Measure):
         # on a GPU a single one is an ensemble too, for its graph
         if len(group) == 1 and group[0].bench.device.type != "cuda":
             return [self._alone(lambda: group[0], "")]
+        if members[0].auto and not together_pays(group[0]):
+            return [self._alone(functools.partial(self._trainee, member), "") for member in members]
         try:
-            crew = Ensemble(group)
-            self._train(crew)
+            return self._as_one(group)
         except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, each may do better alone)
             note = f"not in an ensemble: {' '.join(f'{type(error).__name__}: {error}'.split())}"[:300]
-            return [self._alone(functools.partial(self._trainee, member), note) for member in members]
+        # out here the error is gone, and with it what its frames held: memory may have been what was short
+        return [self._alone(functools.partial(self._trainee, member), note) for member in members]
+
+    def _as_one(self, group: Sequence[Trainee]) -> list[Found]:
+        crew = Ensemble(group)
+        self._train(crew)
         return [Found(self._shown(trainee), trainee.error, crew.note) for trainee in group]
 
     def _alone(self, make: Callable[[], Trainee], note: str) -> Found:

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
 from estbench.report.chart import Chart, titled
-from estbench.report.frame import measured
+from estbench.report.frame import measured, shares
 from estbench.report.intervals import student
 from estbench.report.legend import legend, legend_height
 from estbench.report.lines import curves, leaders
@@ -48,7 +48,8 @@ class Training(Chart):
             axes.set_ylim(*_range(rows))
             axes.set_ylabel(objective(rows["metric"].iloc[0]).title)
         above.set_xlabel("training steps")
-        below.set_xlabel("seconds of training")
+        told = shares(study.rows[study.rows["task"] == rows["task"].iloc[0]])
+        below.set_xlabel(f"seconds of training{told and ': '}{told}")
         titled(figure, rows["task"].iloc[0])
         legend(figure, front, study.looks, lines=True)
 

@@ -87,3 +87,16 @@ def troubles(rows: pd.DataFrame) -> pd.DataFrame:
     found = cells.groupby(keys, sort=False)["seed"].nunique().rename("seeds").reset_index()
     run = rows.groupby(keys[:3])["seed"].nunique().rename("of")
     return found.join(run, on=keys[:3])
+
+
+def together(rows: pd.DataFrame) -> list[int]:
+    """The numbers of replicas that were trained together, where there was training."""
+    return sorted(int(count) for count in measured(rows, "training")["replicas"].fillna(1).unique())
+
+
+def shares(rows: pd.DataFrame) -> str:
+    """What to know of seconds of training: empty where every training was alone."""
+    counts = together(rows)
+    if len(counts) > 1:
+        return f"shares of ensembles of {counts[0]} to {counts[-1]}, not to be compared"
+    return f"shares of ensembles of {counts[0]}" if counts and counts[0] > 1 else ""

@@ -96,6 +96,8 @@ def _remarks(study: Study, task: str, headings: list[Heading]) -> list[str]:
     if STEPS_TO_TARGET.key in shown:
         target = study.targets[task]
         remarks.append(f"Target: {objective(target.metric).title} {number(target.value, 5)}.")
+    if told := frame.shares(study.rows[study.rows["task"] == task]):
+        remarks.append(f"Seconds of training are {told}.")
     return remarks
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from estbench.report.frame import measured
+from estbench.report.frame import measured, together
 from estbench.report.intervals import KEYS, student
 from estbench.report.quantities import SECONDS_TO_TARGET, STEPS_TO_TARGET, better
 from estbench.stats import Floats
@@ -59,16 +59,18 @@ def _metric(rows: pd.DataFrame, wanted: Mapping[str, float]) -> str:
 def reached(rows: pd.DataFrame, goals: Mapping[str, Target]) -> pd.DataFrame:
     """Steps and seconds until each seed's training reached its task's target; ``value`` is NaN where it did not.
 
-    Between two evaluations the objective is taken as linear.
+    Between two evaluations the objective is taken as linear. Seconds are left out where a task was trained now alone,
+    now in ensembles of one size or another: those of an ensemble are shares.
     """
-    found = []
+    found, axes = [], ((STEPS_TO_TARGET, "step"), (SECONDS_TO_TARGET, "seconds"))
     curves = measured(rows, "training").sort_values("step", kind="stable")
     wanted = curves["task"].map({task: goal.metric for task, goal in goals.items()})
     for (task, label, seed), curve in curves[curves["metric"] == wanted].groupby(["task", "label", "seed"], sort=False):
         goal = goals[str(task)]
         sign = -1.0 if better(goal.metric) == "lower" else 1.0
         values, end = sign * curve["value"].to_numpy(dtype=float), curve.iloc[-1]
-        for quantity, axis in ((STEPS_TO_TARGET, "step"), (SECONDS_TO_TARGET, "seconds")):
+        alike = len(together(rows[rows["task"] == task])) == 1
+        for quantity, axis in axes if alike else axes[:1]:
             value = crossing(curve[axis].to_numpy(dtype=float), values, sign * goal.value)
             row = {"task": task, "label": label, "quantity": quantity.key, "seed": seed, "value": value}
             found.append({**row, "until": end[axis], "step": end["step"], "seconds": end["seconds"], "n": math.nan})

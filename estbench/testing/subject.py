@@ -52,7 +52,9 @@ class Subject:
     @contextmanager
     def seeded(self, *stream: int) -> Iterator[None]:
         """Seeds torch for this block, and leaves its state as it was afterwards."""
-        with torch.random.fork_rng():
+        # of several GPUs torch wants to be told which
+        devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+        with torch.random.fork_rng(devices):
             torch.manual_seed(hash((self.seed, *stream)) % 2**63)
             yield
 

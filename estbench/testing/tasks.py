@@ -17,7 +17,7 @@ def check_task(task: Task) -> None:
     Raises:
         AssertionError: it does not keep what a task promises; the message says what.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([]):
         torch.manual_seed(0)
         _declarations(task)
         batch = _data(task)
