@@ -105,7 +105,7 @@ def make(name, task):
 ready = functools.cache(make)
 
 
-def yardstick():
+def reference():
     """Work of the kind that estimators do, which no commit changes: small tensors and a backward pass."""
     weights = torch.full((64, 64), 0.01, requires_grad=True)
     values = torch.ones(64, 64)

@@ -12,6 +12,7 @@ class Moments:
     """4,096 replicates of a cheap gradient, in chunks of 256."""
 
     version = "1"
+    pretty_name = "time of the engine's moments"
     timer = time.process_time
     rounds = 2
     repeat = (3, 10, 1.0)

@@ -46,6 +46,9 @@ class Step:
     def time_step(self, _name, _task):
         self.subject.step()
 
+    time_gradient.pretty_name = "time of a gradient"
+    time_step.pretty_name = "time of a training step"
+
 
 class Cost:
     """Figures of a gradient that no other process disturbs."""
@@ -60,11 +63,11 @@ class Cost:
         self.subject = _subject.ready(name, task)
 
     def track_relative_time(self, _name, _task):
-        """Time of a gradient, in units of a fixed piece of work that is timed in turn with it."""
-        actions = (self.subject.gradient, _subject.yardstick)
+        """Time of a gradient over that of a fixed piece of work that is timed in turn with it."""
+        actions = (self.subject.gradient, _subject.reference)
         calls = [max(1, round(self.seconds / min(_subject.seconds(a, 1) for _ in range(5)))) for a in actions]
         pairs = [[_subject.seconds(a, n) for a, n in zip(actions, calls, strict=True)] for _ in range(self.blocks)]
-        return sampled(own / unit for own, unit in pairs)
+        return sampled(own / other for own, other in pairs)
 
     def track_peak_memory(self, name, _task):
         made = self.subject.task
@@ -74,9 +77,10 @@ class Cost:
         rows = Speed(6, 1e-6).rows(bench, {name: functools.partial(load_estimator, name)})
         return next(row.value for _, row in rows if row.metric == "peak_memory")
 
-
-Cost.track_relative_time.unit = "yardsticks"
-Cost.track_peak_memory.unit = "bytes"
+    track_relative_time.pretty_name = "time of a gradient / time of the reference work"
+    track_relative_time.unit = "times the reference"
+    track_peak_memory.pretty_name = "peak memory of a gradient"
+    track_peak_memory.unit = "bytes"
 
 
 class Quality:
@@ -86,7 +90,7 @@ class Quality:
     params = Step.params
     param_names = Step.param_names
     timeout = 300
-    unit = "squared nats"
+    unit = "squared nats, or units of the loss"
 
     def setup(self, name, task):
         self.subject = _subject.make(name, task)
@@ -116,6 +120,8 @@ class Quality:
 
     # for asv what does not apply must say so in a setup: raised by the benchmark itself it is a failure
     track_error.setup = lambda name, task: _subject.ready(name, task).exact_gradient()
+    track_variance.pretty_name = "variance of a gradient estimate"
+    track_error.pretty_name = "squared error of the mean of many gradient estimates"
 
 
 class Learning:
@@ -125,7 +131,8 @@ class Learning:
     params = Step.params
     param_names = Step.param_names
     timeout = 600
-    unit = "nats"
+    pretty_name = f"test NELBO or loss after {STEPS} steps"
+    unit = "nats, or units of the loss"
     seeds = 4
 
     def setup(self, name, task):
