@@ -20,6 +20,7 @@ FLOOR = 1e-4  # parts of the true gradient's norm: below is rounding, whose chan
 GROUPS = 8
 CHUNK = 256
 STEPS = 200
+TIMEOUT = 600  # seconds by the clock, on a machine that may be busy with other work
 
 
 def sampled(values):
@@ -33,6 +34,7 @@ class Step:
     params = (list(ESTIMATORS), list(TASKS))
     param_names = ("estimator", "task")
     timer = time.process_time
+    timeout = TIMEOUT
     rounds = 2
     repeat = (10, 50, 0.4)
     warmup_time = 0.05
@@ -56,6 +58,7 @@ class Cost:
     version = "1"
     params = Step.params
     param_names = Step.param_names
+    timeout = TIMEOUT
     blocks = 24
     seconds = 0.005
 
@@ -89,7 +92,7 @@ class Quality:
     version = "3"
     params = Step.params
     param_names = Step.param_names
-    timeout = 300
+    timeout = TIMEOUT
     unit = "squared nats, or units of the loss"
 
     def setup(self, name, task):
@@ -130,7 +133,7 @@ class Learning:
     version = "2"
     params = Step.params
     param_names = Step.param_names
-    timeout = 600
+    timeout = TIMEOUT
     pretty_name = f"test NELBO or loss after {STEPS} steps"
     unit = "nats, or units of the loss"
     seeds = 4
