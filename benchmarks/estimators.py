@@ -134,7 +134,6 @@ class Learning:
     params = Step.params
     param_names = Step.param_names
     timeout = TIMEOUT
-    pretty_name = f"test NELBO or loss after {STEPS} steps"
     unit = "nats, or units of the loss"
     seeds = 4
 
@@ -148,3 +147,5 @@ class Learning:
 
     def track_loss(self, name, task):
         return sampled(self._final(name, task, seed) for seed in range(self.seeds))
+
+    track_loss.pretty_name = f"test NELBO or loss after {STEPS} steps"
