@@ -93,7 +93,7 @@ class Quality:
     params = Step.params
     param_names = Step.param_names
     timeout = TIMEOUT
-    unit = "squared nats, or units of the loss"
+    unit = "nats² or loss²"
 
     def setup(self, name, task):
         self.subject = _subject.make(name, task)
@@ -124,7 +124,7 @@ class Quality:
     # for asv what does not apply must say so in a setup: raised by the benchmark itself it is a failure
     track_error.setup = lambda name, task: _subject.ready(name, task).exact_gradient()
     track_variance.pretty_name = "variance of a gradient estimate"
-    track_error.pretty_name = "squared error of the mean of many gradient estimates"
+    track_error.pretty_name = "squared error of the mean gradient"
 
 
 class Learning:
@@ -134,7 +134,7 @@ class Learning:
     params = Step.params
     param_names = Step.param_names
     timeout = TIMEOUT
-    unit = "nats, or units of the loss"
+    unit = "nats or loss"
     seeds = 4
 
     def setup(self, name, task):
