@@ -5,7 +5,7 @@ and one adds a plugin in the middle of the alphabet. Then asv's published regres
 commit and the one before, must name commit and estimator of the first three, and every label must be right
 throughout, also where an old commit is measured again with the new names.
 
-    python scripts/prove_tracking.py           # with asv run, about ten minutes
+    python scripts/prove_tracking.py           # with asv run, 24 minutes on a core shared with four other processes
     python scripts/prove_tracking.py --small   # asv's results written by a forked process a commit, under a minute
 """
 
