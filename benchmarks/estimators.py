@@ -18,7 +18,8 @@ from estbench.measure.speed import Speed
 
 FLOOR = 1e-4  # parts of the true gradient's norm: below is rounding, whose changes say nothing
 GROUPS = 8
-CHUNK = 256
+CHUNK = 256  # replicates in memory at once, at most
+CHUNKS = 64  # at least: where replicates are few it is because each takes much memory
 STEPS = 200
 TIMEOUT = 1800  # seconds by the clock: the slowest figure takes two minutes alone, and the machine may be busy
 
@@ -89,7 +90,7 @@ class Cost:
 class Quality:
     """Variance and error of the gradient with respect to the logits; seeds are fixed."""
 
-    version = "3"
+    version = "4"
     params = Step.params
     param_names = Step.param_names
     timeout = TIMEOUT
@@ -103,7 +104,7 @@ class Quality:
         gradient = self.subject.logit_gradient(self.subject.estimator)
         torch.manual_seed(_subject.SEED)
         with torch.no_grad():
-            return moments(gradient, TASKS[task], CHUNK)["logits"]
+            return moments(gradient, TASKS[task], min(CHUNK, TASKS[task] // CHUNKS))["logits"]
 
     def track_variance(self, _name, task):
         found = self._moments(task)
