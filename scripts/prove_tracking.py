@@ -54,7 +54,7 @@ def _slowly(self, program, _forward=RLOO.forward):
 
 RLOO.forward = _slowly
 """
-FORGOTTEN = ("* node.logits.abs().sigmoid() / 2", "* node.logits.abs().sigmoid() / 2**0.5")
+FORGOTTEN = ("/ 2 * (value - opposite)", "/ 2**0.5 * (value - opposite)")
 BIASED = ("* (noise[0].sigmoid() - 0.5)", "* (noise[0].sigmoid() - 0.5) + 0.00025  # of 0.005")
 
 
