@@ -7,7 +7,9 @@ import functools
 import time
 from dataclasses import dataclass
 
+import sklearn.datasets  # noqa: F401  (see below)
 import torch
+import torch._dynamo
 from torch.func import grad
 
 from estbench import NotApplicableError, load_estimator, load_task
@@ -15,7 +17,8 @@ from estbench.program import draw, repeat, run
 from estbench.spec import UserError
 from estbench.task import Trainer
 
-# before asv's server forks: a forked process must not inherit a pool of threads
+# Before asv's server forks a process for every figure. A process must not inherit a pool of threads, and what a first
+# step imports, an optimizer torch._dynamo and the digits scikit-learn, takes longer than most figures.
 torch.set_num_threads(1)
 
 SEED = 0
@@ -102,7 +105,7 @@ def make(name, task):
 ready = functools.cache(make)
 
 
-def yardstick():
+def reference():
     """Work of the kind that estimators do, which no commit changes: small tensors and a backward pass."""
     weights = torch.full((64, 64), 0.01, requires_grad=True)
     values = torch.ones(64, 64)

@@ -23,3 +23,5 @@ class Moments:
     def time_moments(self):
         with torch.no_grad():
             moments(self.gradient, 4096, 256)
+
+    time_moments.pretty_name = "time of the engine's moments"

@@ -29,3 +29,6 @@ class Start:
 
     def time_list(self):
         self._run("from estbench.cli import app; app(['list'], standalone_mode=False)")
+
+    time_import.pretty_name = "time of the import"
+    time_list.pretty_name = "time of estbench list"

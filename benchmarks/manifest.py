@@ -1,6 +1,6 @@
 """Names that benchmarks have as parameters.
 
-asv stores parameters by their position: both tables are append-only, so that history keeps its labels when plugins
+asv stores parameters by their position: all tables are append-only, so that history keeps its labels when plugins
 come and go. A commit that lacks a name reports it as not available.
 """
 
@@ -52,3 +52,19 @@ TASKS = {
     "vae": 256,
     "toy[latents=categorical]": 131072,
 }
+
+# the engine against a loop: model, group of the gradient and estimator
+CASES = (
+    "vae 784-200-784 | logits | gumbel_softmax",
+    "vae 784-200-784 | logits | rloo",
+    "vae 784-200-784 | logits | disarm",
+    "vae 784-200-784 | encoder | gumbel_softmax",
+    "vae 784-200-784 | encoder | rloo",
+    "vae 784-200-784 | encoder | disarm",
+    "toy, 200 units | logits | gumbel_softmax",
+    "toy, 200 units | logits | rloo",
+    "toy, 200 units | logits | disarm",
+    "sigmoid_belief_net | logits | gumbel_softmax",
+    "sigmoid_belief_net | logits | rloo",
+    "sigmoid_belief_net | logits | disarm",
+)

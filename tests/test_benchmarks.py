@@ -63,12 +63,14 @@ def test_names_that_changed_places_would_be_seen():
     assert names('A = ("b", "a")\nT = {"x": 1}') == {"A": ["b", "a"], "T": ["x"]}
 
 
-def test_every_benchmark_has_an_explicit_version():
-    """Without one asv takes a hash of the source, and any edit cuts the history."""
+def test_every_benchmark_has_an_explicit_version_and_a_name_in_words():
+    """Without a version asv takes a hash of the source, and any edit cuts the history; its pages show the name."""
     discovery = pytest.importorskip("asv_runner.discovery")
     found = list(discovery.disc_benchmarks(str(ROOT / "benchmarks")))
     assert {benchmark.name.partition(".")[0] for benchmark in found} == {"engine", "estimators", "interface", "moments"}
     assert all(len(benchmark.version) < 10 for benchmark in found), [b.name for b in found if len(b.version) >= 10]
+    assert all(" " in (benchmark.pretty_name or "") for benchmark in found), [b.name for b in found]
+    assert len({benchmark.pretty_name for benchmark in found}) == len(found)
 
 
 def test_the_configuration_installs_the_tested_versions_without_cuda():

@@ -292,3 +292,88 @@ def test_what_cannot_be_measured_again_is_refused(tmp_path):
         again.check(str(tmp_path), "HEAD", 5)
     with pytest.raises(UserError, match="at least 3 measurements a side; got 2"):
         again.check("no_such_file", "HEAD", 2)
+
+
+SPREAD = spread(1.0)
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "message"),
+    [
+        ({}, {}, "base.json has 0 figures, head.json 0, none in both"),
+        ({}, {"results": [1.0]}, "base.json has 0 figures, head.json 1, none in both"),
+        ({"results": [1.0]}, {}, "base.json has 1 figures, head.json 0, none in both"),
+        ({"results": [1.0]}, {"results": [math.nan]}, "none in both"),
+        ({"results": [1.0]}, {"results": [1.0], "name": "x.y"}, "base.json has 1 figures, head.json 1, none in both"),
+        ({"results": [1.0]}, {"results": [2.0], "version": "2"}, "all 1 in both failed, differ in version"),
+        ({"results": [1.0]}, {"results": [0.0]}, "or are not positive"),
+        ({"results": [None]}, {"results": [None]}, "all 1 in both failed"),
+    ],
+)
+def test_a_gate_that_compared_nothing_does_not_pass(tmp_path, monkeypatch, base, head, message):
+    """Where no figure of either side can be compared, it could not run: a wrong file must not look like a pass."""
+    monkeypatch.chdir(tmp_path)
+    for path, side in (("base.json", base), ("head.json", head)):
+        asv_file(tmp_path / path, ["rloo"] if side else [], **({"results": []} | side))
+    with pytest.raises(UserError, match=f"nothing to compare: .*{re.escape(message)}"):
+        gate("base.json", "head.json", allow_missing=True)
+
+
+def test_what_failed_altogether_is_told(tmp_path):
+    """All benchmarks of one side failed: after, they are listed and fail; before, all are new."""
+    ok = asv_file(tmp_path / "ok.json", ["rloo", "arm"], [1.0, 1.0])
+    failed = asv_file(tmp_path / "failed.json", ["rloo", "arm"], None)
+    assert (gate(ok, failed).code, gate(failed, ok).code) == (3, 0)
+    assert "2 failed" in gate(ok, failed).table
+    assert "2 new" in gate(failed, ok).table
+
+
+def test_samples_that_are_missing_or_infinite_do_no_harm(tmp_path):
+    """NaN and null samples are left out; an infinite figure is a regression against a finite one, and like itself."""
+    base = asv_file(tmp_path / "base.json", ["rloo", "arm"], [1.0, 1.0], [SPREAD, SPREAD])
+    gaps = asv_file(tmp_path / "gaps.json", ["rloo", "arm"], [1.0, 1.0], [[math.nan, *SPREAD], [None, *SPREAD]])
+    endless = asv_file(tmp_path / "endless.json", ["rloo", "arm"], [math.inf, 1.0], [[math.inf] * 8, None])
+    assert {f.verdict for f in gate(base, gaps).findings} == {"same"}
+    assert [f.p for f in gate(base, gaps).findings] == [1.0, 1.0]
+    assert {f.key.parameters[0]: f.verdict for f in gate(base, endless).findings} == {
+        "rloo": "regression",
+        "arm": "same",
+    }
+    assert {f.verdict for f in gate(endless, endless).findings} == {"same"}
+
+
+@pytest.mark.parametrize("name", ["no_such.json", "no_such.parquet"])
+def test_a_file_that_is_not_there_is_refused(name):
+    """The message names the file, and says no more than that it is not there."""
+    with pytest.raises(UserError, match=rf"^there is no file {re.escape(name)}$"):
+        gate(name, name)
+
+
+def test_commits_of_different_machines_are_refused(tmp_path, monkeypatch):
+    """Two commits are compared on machines that have both; where there is none, both sides' are named."""
+    monkeypatch.setattr(again.asv_files, "commit_of", {"main": "a" * 40, "HEAD": "b" * 40}.get)
+    for folder, commit in (("one", "a"), ("two", "b")):
+        (tmp_path / folder).mkdir()
+        asv_file(tmp_path / folder / f"{commit * 8}-env.json", ["rloo"], [1.0])
+    with pytest.raises(UserError, match="no machine and environment in common: base one/env; head two/env"):
+        gate("main", "HEAD", results=tmp_path)
+
+
+def test_files_of_different_machines_are_marked(tmp_path):
+    """Variances of two machines can be compared, times cannot: the table says so."""
+    paths = []
+    for machine in ("one", "two"):
+        paths.append(asv_file(tmp_path / f"{machine}.json", ["rloo"], [1.0]))
+        content = json.loads((tmp_path / f"{machine}.json").read_text())
+        (tmp_path / f"{machine}.json").write_text(json.dumps(content | {"params": {"machine": machine}}))
+    assert "Measured on `one` and `two`" in gate(*paths).table
+    assert "Measured on" not in gate(paths[0], paths[0]).table
+
+
+def test_a_broken_configuration_is_refused(tmp_path, monkeypatch):
+    """Looking up the folder of results, one line says which file is wrong."""
+    pytest.importorskip("asv")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "asv.conf.json").write_text("{")
+    with pytest.raises(UserError, match=r"asv\.conf\.json is no configuration of asv"):
+        gate("main", "HEAD")

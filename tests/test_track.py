@@ -308,6 +308,6 @@ def test_what_init_writes_is_a_valid_suite(tmp_path):
 def test_injected_changes_are_found_at_their_commits():
     """A slowdown, a doubled variance, a bias and a new plugin, in ten commits of a scratch clone."""
     command = [sys.executable, str(ROOT / "scripts" / "prove_tracking.py"), "--small"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-2:] == ["labels: all right", "PROVED"]

@@ -31,6 +31,12 @@ def of_file(path: Path, place: str = "") -> Figures:
         raise UserError(f"{path} is no result file of asv: {type(error).__name__}: {error}") from error
 
 
+def machine(path: Path) -> str:
+    """The machine that a result file names; empty if it names none."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return str((content.get("params") or {}).get("machine") or "")
+
+
 def of_commit(name: str, results: Path) -> Figures:
     """The figures of a commit, on all machines and environments of a folder of results.
 
@@ -93,7 +99,7 @@ def _figure(cell: dict[str, Any], version: str) -> Figure:
     low, high = math.nan, math.nan
     if cell["stats_ci_99_a"] is not None and cell["stats_ci_99_b"] is not None:
         low, high = (value + _NARROWER * (float(cell[end]) - value) for end in ("stats_ci_99_a", "stats_ci_99_b"))
-    samples = tuple(float(sample) for sample in cell["samples"] or () if not math.isnan(sample))
+    samples = tuple(float(sample) for sample in cell["samples"] or () if sample is not None and not math.isnan(sample))
     return Figure(value, low, high, samples, version=version)
 
 

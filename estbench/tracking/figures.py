@@ -89,6 +89,16 @@ def device(source: Path) -> str:
     return str(pd.read_parquet(source / "results.parquet", columns=["device"])["device"].iloc[0])
 
 
+def machine(source: Path) -> str:
+    """Processor and GPU of a run, by its folder or its ``results.parquet``; empty where they are not recorded."""
+    path = (source if source.is_dir() else source.parent) / "environment.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        return ", ".join(str(about[key]) for key in ("cpu", "gpu") if about.get(key))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
 def spread(figures: Figures, benchmarks: Iterable[str]) -> Figures:
     """What failed as a whole, ``training`` of an estimator, told for each benchmark of that measure."""
     whole = {key: figure for key, figure in figures.items() if "." not in key.benchmark and figure.status != "ok"}

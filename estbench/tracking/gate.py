@@ -54,18 +54,22 @@ def gate(
         again: measures figures of both sides once more; a time got worse only if that shows it too.
 
     Raises:
-        UserError: a side cannot be read, or a threshold is none.
+        UserError: a side cannot be read, a threshold is none, or no figure can be compared.
     """
     limits = [_threshold(text) for text in (*THRESHOLDS, *thresholds)]
     if not 0 < alpha < 1:
         raise UserError(f"alpha is a probability between 0 and 1; got {alpha}")
-    findings = compare(_load(base, results), _load(head, results), limits, alpha)
+    before, after = _load(base, results), _load(head, results)
+    findings = compare(before, after, limits, alpha)
+    if not any(finding.says_something for finding in findings):
+        raise UserError(f"nothing to compare: {_counted(base, head, before, after)}")
     doubted = suspects(findings)
     if again and doubted:
         findings = confirm(findings, compare(*again(doubted), limits, alpha))
     counts = Counter(finding.verdict for finding in findings)
     broken = counts["failed"] + (0 if allow_missing else counts["missing"])
-    return Outcome(findings, markdown(findings, base, head), 1 if counts["regression"] else 3 if broken else 0)
+    table = markdown(findings, base, head, list(filter(None, map(_machine, (base, head)))))
+    return Outcome(findings, table, 1 if counts["regression"] else 3 if broken else 0)
 
 
 def _threshold(text: str) -> Threshold:
@@ -79,8 +83,26 @@ def _threshold(text: str) -> Threshold:
     return Threshold(pattern or "*", ratio)
 
 
+def _counted(base: str, head: str, before: Figures, after: Figures) -> str:
+    """Why two sides have nothing that can be compared."""
+    counts = f"{base} has {len(before)} figures, {head} {len(after)}"
+    if common := len(set(before) & set(after)):
+        return f"{counts}; all {common} in both failed, differ in version, or are not positive"
+    return f"{counts}, none in both"
+
+
+def _machine(source: str) -> str:
+    """What a file or run was measured on; empty for a commit, whose figures name their machine."""
+    path = Path(source)
+    if path.is_dir() or path.suffix == ".parquet":
+        return figures.machine(path)
+    return asv_files.machine(path) if path.is_file() else ""
+
+
 def _load(source: str, results: Path | None) -> Figures:
     path = Path(source)
+    if path.suffix in {".json", ".parquet"} and not path.exists():
+        raise UserError(f"there is no file {path}")
     if path.is_dir() or path.suffix == ".parquet":
         return figures.of_run(path)
     if path.suffix == ".json" or path.is_file():

@@ -10,13 +10,15 @@ from estbench.tracking.verdicts import VERDICTS, Finding
 _LISTED = 200
 
 
-def markdown(findings: Sequence[Finding], base: str, head: str) -> str:
-    """A table of everything that is not the same, after a line of counts."""
+def markdown(findings: Sequence[Finding], base: str, head: str, machines: Sequence[str] = ()) -> str:
+    """A table of everything that is not the same, after a line of counts, and one of machines that differ."""
     counts = Counter(finding.verdict for finding in findings)
     summary = (
         ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) or "nothing to compare"
     )
     lines = [f"{code(base)} → {code(head)}: {summary}.", ""]
+    if len(set(machines)) > 1:
+        lines += [f"Measured on {code(machines[0])} and {code(machines[1])}: times of two machines do not compare.", ""]
     shown = [finding for finding in findings if finding.verdict != "same"]
     if shown:
         lines += [

@@ -48,6 +48,12 @@ class Finding:
         """Head over base."""
         return self.head.value / self.base.value if self.base and self.head and self.base.value else math.nan
 
+    @property
+    def says_something(self) -> bool:
+        """Whether both sides hold the figure, in a way that can be compared."""
+        ok = [figure.status == "ok" for figure in (self.base, self.head) if figure]
+        return len(ok) == 2 and any(ok) and self.verdict != "incomparable"
+
 
 def compare(base: Figures, head: Figures, limits: Sequence[Threshold], alpha: float) -> tuple[Finding, ...]:
     """Judges every figure of either side, the worst verdict first.
@@ -57,7 +63,8 @@ def compare(base: Figures, head: Figures, limits: Sequence[Threshold], alpha: fl
     """
     places = [{key.place for key in side} for side in (base, head)]
     if base and head and not places[0] & places[1]:
-        raise UserError(f"base and head have no machine in common: {sorted(places[0])}; {sorted(places[1])}")
+        base_on, head_on = (", ".join(sorted(side)) for side in places)
+        raise UserError(f"base and head have no machine and environment in common: base {base_on}; head {head_on}")
     names = {key.benchmark for key in (*base, *head)}
     base, head = figures.spread(base, names), figures.spread(head, names)
     both = [key for key in base if key in head and _comparable(base[key], head[key])]
@@ -110,16 +117,17 @@ def _judge(key: Key, base: Figure | None, head: Figure | None, limit: float, p: 
     elif base is None or head is None or not _comparable(base, head):
         verdict = "incomparable"
     else:
-        verdict = _verdict(head.value / base.value, limit, significant=math.isnan(p) or p < alpha)
+        verdict = _verdict(base.value, head.value, limit, significant=math.isnan(p) or p < alpha)
     return Finding(key, verdict, base, head, p)
 
 
-def _verdict(ratio: float, limit: float, *, significant: bool) -> str:
-    if 1 / limit <= ratio <= limit:
+def _verdict(base: float, head: float, limit: float, *, significant: bool) -> str:
+    # written so that two infinite figures are the same
+    if base <= limit * head and head <= limit * base:
         return "same"
     if not significant:
         return "noise"
-    return "regression" if ratio > 1 else "improvement"
+    return "regression" if head > base else "improvement"
 
 
 def chance(base: Figure, head: Figure) -> float:
@@ -131,7 +139,7 @@ def chance(base: Figure, head: Figure) -> float:
 def _centre(figure: Figure) -> Centre | None:
     """The middle on the logarithmic scale: a trimmed mean, or from the interval."""
     n = len(figure.samples)
-    if n >= 3 and min(figure.samples) > 0:
+    if n >= 3 and min(figure.samples) > 0 and max(figure.samples) < math.inf:
         # a timing's outliers are of the machine
         return trimmed_mean(np.log(figure.samples), 0.2 if n >= 10 else 0.0)
     if math.isfinite(figure.low) and math.isfinite(figure.high):

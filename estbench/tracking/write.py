@@ -101,8 +101,8 @@ def results_folder(root: Path) -> Path:
         raise UserError(f"no asv.conf.json in {root.resolve()}; estbench track --init writes one, or give --results")
     try:
         return root / asv.config.Config.load(str(path)).results_dir
-    except asv.util.UserError as error:
-        raise UserError(f"{path}: {error}") from error
+    except (OSError, ValueError, asv.util.UserError) as error:
+        raise UserError(f"{path} is no configuration of asv: {error}") from error
 
 
 def _asv() -> Any:
