@@ -82,7 +82,7 @@ def figures(
 
 
 def _uneven(random: Generator) -> GradientFigures:
-    """As of a trained model: five of 205 directions hold half the noise, and batches are unlike.
+    """Without bias; five of 205 directions hold half the noise, and batches are unlike.
 
     The reference has four times the replicates, and each batch a variance of its own, log-normal (σ = 1).
     """
@@ -322,7 +322,7 @@ def main() -> None:
     count = parser.parse_args().simulations
     for title, groups in (
         ("interval | setting | coverage", INTERVALS),
-        ("test at 5 % | setting | false alarms", TESTS),
+        ("test, at 5 % if not told | setting | false alarms", TESTS),
     ):
         print(f"| {title} |\n| --- | --- | ---: |")
         for kind in kinds(groups):
