@@ -60,22 +60,27 @@ class RODEO(ControlVariate):
         value = node.harden(noise)
         slope = derivative(what_if, value)[0]
         # for each sample, and each other one: the linear change to it, and then to its neighbours
-        here = (slope * (value[:, None] - value)).sum(-1, keepdim=True)
-        inputs = torch.cat([here, here + slope * (1 - 2 * value)[:, None]], -1)
-        inputs = torch.stack([inputs, cost[None, ..., None].expand_as(inputs)], -1)
+        slopes = _others(slope)
+        here = (slopes * (value[:, None] - _others(value))).sum(-1, keepdim=True)
+        inputs = torch.cat([here, here + slopes * (1 - 2 * value)[:, None]], -1)
+        inputs = torch.stack([inputs, _others(cost)[..., None].expand_as(inputs)], -1)
         score, units = node.score(value), value.shape[-1]
         # a bit flips with the probability of its other value
         rate = score.abs() / units
-        here, there = self._surrogate(self.inner.of(name, self), inputs)
+        here, there = _surrogate(self.inner.of(name, self), inputs)
         second = cost + (rate * (there - here)).sum(-1)
-        here, there = self._surrogate(self.outer.of(name, self), inputs)
+        here, there = _surrogate(self.outer.of(name, self), inputs)
         stein = (rate * (there - here)).sum(-1, keepdim=True) * score + rate * there * (1 - 2 * value)
         baseline = (second.sum(0) - second) / (self.samples - 1)
         return node.lift(cost - baseline) * score + stein
 
-    def _surrogate(self, network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """A surrogate of each sample and its neighbours, averaged over the other samples."""
-        found = network(inputs)
-        other = 1 - torch.eye(self.samples, dtype=found.dtype, device=found.device)
-        mean = torch.einsum("kj,kj...->k...", other, found) / (self.samples - 1)
-        return mean[..., :1], mean[..., 1:]
+
+def _others(values: Tensor) -> Tensor:
+    """For each sample the values of all others, ``(samples, samples - 1, ...)``."""
+    return torch.stack([torch.cat([values[:k], values[k + 1 :]]) for k in range(len(values))])
+
+
+def _surrogate(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """A surrogate of each sample and its neighbours, averaged over the other samples."""
+    mean = network(inputs).mean(1)
+    return mean[..., :1], mean[..., 1:]

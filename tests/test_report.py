@@ -23,7 +23,7 @@ from test_report_results import ENVIRONMENT, FAMILIES, TASKS, results
 
 from estbench import report
 from estbench.measure._png import png
-from estbench.report import figures, style, tables, text
+from estbench.report import ends, figures, style, tables, text
 from estbench.report.answers import answers
 from estbench.report.chart_bias import pareto
 from estbench.report.frame import prepare
@@ -464,6 +464,26 @@ def test_points_of_own_runs_are_never_mixed_with_common_ones(five):
     assert sorted(set(drawn["step"])) == [15.0 * k for k in range(21)]
     assert drawn["value"].min() >= 100 * with_own["value"].min()
     assert figures.CHARTS["own-trajectory"].rows(Study.of(five), "toy").empty
+
+
+def test_names_at_the_ends_of_curves_keep_order_and_distance():
+    """They stand where curves end if there is room, else apart by a line, within the panel; even where none fits."""
+    assert ends.spread([0.1, 0.5, 0.9], 0.1) == pytest.approx([0.1, 0.5, 0.9])
+    assert ends.spread([0.5, 0.5, 0.5], 0.1) == pytest.approx([0.4, 0.5, 0.6])
+    assert ends.spread([0.98, 0.99], 0.1) == pytest.approx([0.9, 1.0])
+    assert ends.spread([0.2] * 5, 1.0) == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+    assert ends.spread([0.3], 0.1) == pytest.approx([0.3])
+
+
+def test_of_many_curves_along_training_all_are_named(five, tmp_path):
+    """Of more than eight estimators each name stands once in each task's panel."""
+    several = [five.assign(estimator=five["estimator"] + mark) for mark in ("", "_b", "_c")]
+    rows = pd.concat(several)
+    names = set(figures.CHARTS["trajectory"].rows(Study.of(rows), "toy")["label"])
+    (file,) = figures.plot("trajectory", rows, tmp_path, formats=("svg",))
+    drawn = [element.text for element in ET.parse(file).iter() if element.tag.endswith("text")]
+    assert len(names) > 8
+    assert all(drawn.count(name) == len(TASKS) for name in names)
 
 
 def test_every_kind_is_drawn_for_talks_too(tmp_path):

@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
 from estbench.report.chart import Chart, titled
+from estbench.report.ends import ends_height, name_ends
 from estbench.report.intervals import averaged
 from estbench.report.legend import legend, legend_height
-from estbench.report.lines import curves, leaders
+from estbench.report.lines import LEADERS, curves, leaders
 from estbench.report.quantities import logits_group
 from estbench.report.study import Study
 from estbench.report.style import logarithmic
@@ -40,7 +41,10 @@ class Along(Chart, abc.ABC):
         return found.assign(text=found["label"].map(texts))
 
     def height(self, rows: pd.DataFrame, width: float) -> float:
-        """A panel and a legend."""
+        """A panel and a legend; beside many curves their names."""
+        labels = list(rows["label"].unique())
+        if len(labels) > LEADERS:
+            return max(2.8, ends_height(labels))
         return 2.8 + legend_height(leaders(rows, "step", ascending=True), width, lines=True)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
@@ -51,7 +55,10 @@ class Along(Chart, abc.ABC):
         logarithmic(axes, "y")
         axes.set(xlabel="training steps", ylabel="variance")
         titled(figure, rows["task"].iloc[0])
-        legend(figure, front, study.looks, lines=True)
+        if rows["label"].nunique() > LEADERS:
+            name_ends(axes, rows, "step", front, study.looks)
+        else:
+            legend(figure, front, study.looks, lines=True)
 
 
 class Trajectory(Along):

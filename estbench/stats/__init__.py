@@ -32,6 +32,7 @@ from estbench.stats.significance import (
     seeds_needed,
     sign_flip,
     student_paired,
+    zero_mean,
 )
 from estbench.stats.welch import Centre, trimmed_mean, welch
 
@@ -72,4 +73,5 @@ __all__ = [
     "trimmed_mean",
     "variance_interval",
     "welch",
+    "zero_mean",
 ]

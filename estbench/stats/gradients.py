@@ -8,6 +8,7 @@ import numpy as np
 from scipy import special
 
 from estbench.stats.intervals import LEVEL, NOTHING, Floats, Interval, jackknifed, left_out
+from estbench.stats.significance import zero_mean
 
 ANYTHING = Interval(math.nan, -math.inf, math.inf)
 
@@ -38,10 +39,7 @@ class SquaredNorm(NamedTuple):
         base: :math:`v_0`.
         slope: :math:`\kappa`.
         batches: how many there are.
-        p: the p-value of a mean of zero, by Dempster's test: the squared norm of the mean over the trace of the
-            covariance is distributed as F, whatever the number of dimensions.
-
-    Reference: Dempster (1958), https://doi.org/10.1214/aoms/1177706437
+        p: the p-value of a mean of zero: how often the figure would be as large if each batch's sign were drawn.
     """
 
     value: float
@@ -58,13 +56,8 @@ class SquaredNorm(NamedTuple):
         centred = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
         total = float(gram.mean())
         along = float(np.var(gram.mean(1), ddof=1)) / total if total > 0 else 0.0
-        square = float(np.var(centred[pairs]))
-        trace = float(np.trace(centred)) / (batches - 1)
-        # how many dimensions of equal variance the noise is worth
-        dimensions = max(trace**2 / square, 1.0) if square > 0 else 1.0
-        p = float(special.fdtrc(dimensions, dimensions * (batches - 1), batches * total / trace)) if trace > 0 else 1.0
-        base = 2 / (batches * (batches - 1)) * square
-        return cls(float(gram[pairs].mean()), base, 4 * along / batches, batches, p)
+        base = 2 / (batches * (batches - 1)) * float(np.var(centred[pairs]))
+        return cls(float(gram[pairs].mean()), base, 4 * along / batches, batches, zero_mean(gram))
 
     @property
     def variance(self) -> float:
