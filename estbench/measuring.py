@@ -14,7 +14,7 @@ import torch
 from estbench import memory
 from estbench.arithmetic import stored
 from estbench.cell import Cell
-from estbench.estimator import Estimator
+from estbench.estimator import Estimator, NotApplicableError
 from estbench.guard import muted
 from estbench.measure._journal import Journal, NoJournal
 from estbench.measure.base import Bench, Member, Row, verdict
@@ -37,9 +37,7 @@ def alone(cell: Cell, journal: Journal) -> list[dict[str, Any]]:
     try:
         shared = _bench(cell.task, cell.files, cell.seed, cell.device, cell.dtype)
         bench = dataclasses.replace(shared, cell=cell.identity, journal=journal)
-        makers = {
-            label: functools.partial(_estimator, cell.files, spec, cell.dtype) for label, spec in by_label.items()
-        }
+        makers = {label: functools.partial(_admitted, cell, spec) for label, spec in by_label.items()}
         for label, row in _catalogue("measure", cell.files).make(cell.measure).rows(bench, makers):
             if label in by_label:
                 rows.append(record(cell, by_label[label], row))
@@ -69,7 +67,7 @@ def _member(cell: Cell, journal: Journal, data: dict[Hashable, Any], *, auto: bo
     (spec,) = cell.estimators
     shared = _bench(cell.task, cell.files, cell.seed, cell.device, cell.dtype)
     bench = dataclasses.replace(shared, memory=data, cell=cell.identity, journal=journal)
-    return Member(bench, str(spec), functools.partial(_estimator, cell.files, spec, cell.dtype), auto)
+    return Member(bench, str(spec), functools.partial(_admitted, cell, spec), auto)
 
 
 def parameters(cell: Cell) -> int:
@@ -119,6 +117,14 @@ def _bench(task: Spec, files: tuple[str, ...], seed: int, device: str, dtype: st
 
 def _estimator(files: tuple[str, ...], spec: Spec, dtype: str) -> Estimator:
     return _catalogue("estimator", files).make(spec).to(stored(dtype))
+
+
+def _admitted(cell: Cell, spec: Spec) -> Estimator:
+    """An estimator that may be used on the cell's task."""
+    estimator = _estimator(cell.files, spec, cell.dtype)
+    if refusal := task_of(cell).refusal(estimator):
+        raise NotApplicableError(refusal)
+    return estimator
 
 
 def _oracle(files: tuple[str, ...], name: str, dtype: str, bound: int) -> Estimator:

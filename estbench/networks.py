@@ -55,6 +55,49 @@ class MovingAverage(nn.Module):
         self.value += (1 / self.updates).clamp_min(1 - self.decay) * (observed - self.value)
 
 
+class RunningDeviation(nn.Module):
+    """Divides by the running root mean square of earlier values, where that is above 1: variance normalisation.
+
+    Args:
+        decay: how much of the running mean square is kept at each update, in [0, 1).
+
+    Reference: Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030
+    """
+
+    def __init__(self, decay: float = 0.9) -> None:
+        super().__init__()
+        self.square = MovingAverage(decay)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The values, divided."""
+        return values / self.square.value.sqrt().clamp_min(1)
+
+    def update(self, square: Tensor) -> None:
+        """Takes in the mean square of one more step."""
+        self.square.update(square)
+
+
+class Standardiser(nn.Module):
+    """Centres by the running mean of earlier values and divides by the running deviation from it.
+
+    Args:
+        decay: how much of either is kept at each step, in [0, 1).
+    """
+
+    def __init__(self, decay: float = 0.9) -> None:
+        super().__init__()
+        self.centre, self.deviation = MovingAverage(decay), RunningDeviation(decay)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The values, standardised; in training they are taken in afterwards."""
+        excess = values - self.centre.value
+        standard = self.deviation(excess)
+        if self.training:
+            self.centre.update(values.mean())
+            self.deviation.update(excess.square().mean())
+        return standard
+
+
 class Annealed(nn.Module):
     """A temperature that falls exponentially to a floor, in stairs; constant where the rate is 0.
 

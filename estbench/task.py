@@ -133,6 +133,10 @@ class Task(abc.ABC):
         """
         return {}
 
+    def refusal(self, estimator: Estimator) -> str:  # noqa: ARG002
+        """Hook: why an estimator cannot be used on this task, in a sentence; empty where it can."""
+        return ""
+
     def trainer(self, model: nn.Module | None, estimator: Estimator) -> Trainer:
         """What trains a model and what its estimator learns, or the latter alone; after ``estimator.prepare``."""
         optimizers = [] if model is None else self.optimizers(model)

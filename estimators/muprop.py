@@ -4,6 +4,10 @@ r"""MuProp: REINFORCE with the cost's expansion about the mean as control variat
 
 Later nodes take their means in the expansion.
 
+With ``normalise`` what is left of the cost, in the large bracket, is centred by its running mean and divided by its
+running deviation where that is above 1, both of earlier steps, as in Mnih & Gregor (2014). The second term keeps its
+size, so the more is divided, the more the gradient leans towards that of the means.
+
 Unbiased. Bernoulli and categorical. One evaluation and one per node; uses the derivative of the cost.
 
 Reference: Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176
@@ -15,15 +19,30 @@ from torch import Tensor
 
 from estbench.derivatives import derivative
 from estbench.families.control_variate import ControlVariate, WhatIf
+from estbench.networks import PerNode, Standardiser
 from estbench.node import Node
 
 
 class MuProp(ControlVariate):
-    """The MuProp estimator."""
+    """The MuProp estimator.
+
+    Args:
+        normalise: whether to centre and divide what the expansion leaves of the cost.
+    """
 
     unbiased = True
     differentiates = True
     paper = "Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176"
+
+    def __init__(self, *, normalise: bool = False) -> None:
+        super().__init__()
+        self.standardisers = PerNode() if normalise else None
+        if normalise:
+            self.unbiased = False
+
+    def build(self, name: str, node: Node) -> None:
+        if self.standardisers is not None:
+            self.standardisers[name] = Standardiser().to(node.logits)
 
     def evaluations(self, nodes: Sequence[Node]) -> int:
         return 1 + len(nodes)
@@ -35,4 +54,6 @@ class MuProp(ControlVariate):
         slope, each = derivative(what_if, node.mean)
         score = node.score(node.harden(noise))
         excess = cost - each - node.total(slope * score)
+        if self.standardisers is not None:
+            excess = self.standardisers.of(name, self)(excess)
         return node.lift(excess) * score + node.covariance(node.mean, slope)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from estbench import data
+from estbench.estimator import Estimator
 from estbench.node import Bernoulli, Categorical
 from estbench.program import Program, Sample
 from estbench.task import Batch, Method, Splits, Task
@@ -43,7 +44,7 @@ class VAE(Task):
         prior: ``learned`` or ``fixed`` (uniform).
         kl: ``sampled`` or ``analytic`` divergence from the prior; at relaxed samples the sampled one takes the
             discrete log-probabilities, as in Jang, Gu & Poole. In evaluation (``model.eval()``) it is sampled: a
-            multi-sample bound with the analytic one would be none.
+            multi-sample bound with the analytic one would be none. So estimators of such bounds are refused with it.
         binarisation: ``fixed``, ``dynamic``, ``threshold`` or ``none`` (grey levels as targets).
         holdout: whether the validation images are kept out of training; Liu et al. train on them.
         centre: whether the mean image is taken off the encoder's input and is where the decoder starts.
@@ -114,6 +115,14 @@ class VAE(Task):
 
     def effective(self) -> Mapping[str, Any]:
         return {"units": self.shape[0]}
+
+    def refusal(self, estimator: Estimator) -> str:
+        if self.kl == "sampled" or estimator.bound == 1:
+            return ""
+        return (
+            f"{type(estimator).__name__} trains the {estimator.bound}-sample bound, which weighs each sample by its "
+            f"own density and is none with the analytic divergence; got kl={self.kl}, set kl=sampled"
+        )
 
     def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         return model.pictures(*batch) if isinstance(model, _VAE) else {}

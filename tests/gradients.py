@@ -21,6 +21,12 @@ class FixedBits(Bernoulli):
     def sample(self):
         return self.value
 
+    def noise(self):
+        return self.value
+
+    def harden(self, noise):
+        return noise
+
 
 @dataclass(frozen=True, eq=False)
 class FixedClasses(Categorical):
@@ -28,6 +34,12 @@ class FixedClasses(Categorical):
 
     def sample(self):
         return self.value
+
+    def noise(self):
+        return self.value
+
+    def harden(self, noise):
+        return noise
 
 
 LOGITS = {

@@ -27,7 +27,10 @@ SMALL = (
 )
 DEFAULTS = {"latents": "bernoulli", "view": "fixed", "optimizer": "sgd", "rate": 0.01}
 # of every family one or more: networks, moving averages, schedules, parameters, inner derivatives, sorting
-BERNOULLI = ["rloo", "nvil[normalise=true]", "disarm", "arms", "relax", "rodeo", "muprop", "stochastic_ad", "spsa"]
+BERNOULLI = [
+    "rloo", "nvil[normalise=true]", "disarm", "arms", "relax", "rodeo", "muprop[normalise=true]", "stochastic_ad",
+    "spsa",
+]  # fmt: skip
 CATEGORICAL = ["gumbel_softmax[rate=0.1,every=1]", "imle", "carms", "rebar", "vimco", "unordered_set", "exact", "zgr"]
 
 

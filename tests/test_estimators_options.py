@@ -13,13 +13,14 @@ from gradients import (
     assert_unbiased,
     cubic,
     exact,
+    expected,
     gradient,
     program,
     replicates,
     scalar,
 )
 from torch import nn
-from torch.func import functional_call
+from torch.func import functional_call, grad
 
 from estbench import load_estimator
 from estbench.estimator import NotApplicableError
@@ -170,7 +171,7 @@ def test_variance_normalisation_divides_by_the_deviation_of_earlier_steps(name):
         torch.manual_seed(1)
         estimator.prepare(program(node, cubic)).eval().double()
         if estimator is normal:
-            estimator.power.value.fill_(scale**2)
+            estimator.deviation.square.value.fill_(scale**2)
         torch.manual_seed(2)
         found.append(gradient(estimator, node, cubic))
     torch.testing.assert_close(found[0], found[1] * scale)
@@ -184,7 +185,43 @@ def test_variance_normalisation_learns_the_deviation():
     for _ in range(30):
         estimator(program(node, lambda b: costs.append(4 + b.sum(-1)) or costs[-1]))
     square = torch.stack(costs[-10:]).square().mean().item()
-    assert estimator.power.value.item() == pytest.approx(square, rel=0.1)
+    assert estimator.deviation.square.value.item() == pytest.approx(square, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_muprop_leans_towards_the_gradient_of_the_means_where_it_is_normalised(kind):
+    """By enumeration: the plain one is exact; what the expansion leaves is divided, and its centre changes nothing."""
+    node = NODES[kind](LOGITS[kind])
+    torch.testing.assert_close(expected(load_estimator("muprop"), kind, cubic), exact(kind, cubic))
+    normal = load_estimator("muprop", normalise=True).prepare(program(node, cubic)).eval()
+    assert not normal.unbiased
+    (standardiser,) = normal.standardisers.values()
+    standardiser.centre.value.fill_(-2)
+    standardiser.deviation.square.value.fill_(9)
+    of_means = grad(lambda logits: cubic(node.at(logits).mean))(node.logits)
+    leaning = of_means + (exact(kind, cubic) - of_means) / 3
+    torch.testing.assert_close(expected(normal, kind, cubic), leaning)
+
+
+def test_muprop_learns_centre_and_deviation_of_what_the_expansion_leaves():
+    """In training they are followed from step to step; in evaluation they stay."""
+    logits = LOGITS["bits"].expand(4000, -1).clone().requires_grad_()
+    node = Bernoulli(logits)
+    estimator = load_estimator("muprop", normalise=True).prepare(program(node, cubic))
+    for _ in range(20):
+        estimator(program(node, cubic))
+    (standardiser,) = estimator.standardisers.values()
+    kept = standardiser.state_dict()
+    values = Bernoulli(LOGITS["bits"]).support()
+    chances = Bernoulli(LOGITS["bits"]).log_prob(values).exp()
+    mean = Bernoulli(LOGITS["bits"]).mean
+    left = cubic(values) - cubic(mean) - (values - mean) @ grad(cubic)(mean)
+    centre = chances @ left
+    assert kept["centre.value"].item() == pytest.approx(centre.item(), rel=0.1)
+    assert kept["deviation.square.value"].item() == pytest.approx((chances @ (left - centre) ** 2).item(), rel=0.2)
+    before = {name: value.clone() for name, value in kept.items()}
+    estimator.eval()(program(node, cubic))
+    torch.testing.assert_close(standardiser.state_dict(), before)
 
 
 TEMPERED = [

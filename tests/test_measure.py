@@ -2,6 +2,7 @@ import functools
 
 import pytest
 import torch
+from scipy.stats import norm
 
 from estbench import load_estimator, load_task
 from estbench.estimator import NotApplicableError
@@ -193,7 +194,7 @@ def test_training_tells_what_the_task_tells_of_each_example():
     error = (row.value * (1 - row.value) / 299) ** 0.5
     assert (row.n, row.unit) == (300, "")
     assert 300 * row.value == pytest.approx(round(300 * row.value), abs=1e-6)
-    assert row.high - row.low == pytest.approx(2 * 1.96 * error)
+    assert row.high - row.low == pytest.approx(2 * norm.ppf(0.975) * error)
 
 
 def test_training_raises_the_elbo_and_the_bound_is_above_it():

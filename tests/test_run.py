@@ -155,6 +155,23 @@ def test_what_does_not_apply_is_no_failure():
     assert row.error == "ARM takes Bernoulli nodes; 'd' is Categorical"
 
 
+def test_a_multi_sample_bound_is_refused_with_an_analytic_divergence():
+    """VIMCO is not applicable where the divergence is analytic, as its objective would be no bound; RLOO is."""
+
+    def refused(kl, measures):
+        cells = plan(tasks=[f"vae[units=2,kl={kl}]"], estimators=["vimco", "rloo"], measures=measures, seeds=[0]).cells
+        rows = [row for cell in cells for row in measure(cell).itertuples()]
+        return {(row.estimator, row.measure): row.error for row in rows if row.status != "ok" and not row.metric}
+
+    training = "training[steps=1,samples=2,pictures=0]"
+    found = refused("analytic", [training, "gradient[replicates=64]"])
+    assert set(found) == {("vimco", "training"), ("vimco", "gradient")}
+    assert all(
+        "the 2-sample bound" in why and why.endswith("got kl=analytic, set kl=sampled") for why in found.values()
+    )
+    assert not refused("sampled", [training])
+
+
 def test_finished_cells_are_kept_and_damaged_ones_measured_again(tmp_path):
     """A second run measures nothing that is there; a damaged file is set aside, reported and measured again."""
     said = []

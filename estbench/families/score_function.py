@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from estbench.estimator import Estimator, silent
-from estbench.networks import MovingAverage
+from estbench.networks import RunningDeviation
 from estbench.node import Node
 from estbench.program import Program, draw, repeat, unscored
 
@@ -32,7 +32,7 @@ class ScoreFunction(Estimator):
         if samples < 1:
             raise ValueError(f"{type(self).__name__} needs at least 1 sample; got {samples}")
         self.samples = samples
-        self.power = MovingAverage(0.9) if normalise else None
+        self.deviation = RunningDeviation() if normalise else None
         if normalise:
             self.unbiased = False
 
@@ -54,18 +54,15 @@ class ScoreFunction(Estimator):
         constant, weighted, squares = cost.detach(), [], []
         for name, site in sites.items():
             residual = constant - self.baseline(name, site.node, constant)
-            if self.training and (self.power is not None or residual.requires_grad):
+            if self.training and (self.deviation is not None or residual.requires_grad):
                 squares.append(residual.square().mean())
-            weighted.append(self._scaled(residual.detach()) * log_probs[name])
+            excess = residual.detach() if self.deviation is None else self.deviation(residual.detach())
+            weighted.append(excess * log_probs[name])
         total = (cost + silent(functools.reduce(torch.add, weighted))).mean()
         if squares:
             total = total + silent(functools.reduce(torch.add, squares))
         if self.training:
             self.observe(constant)
-            if self.power is not None:
-                self.power.update(torch.stack(squares).detach().mean())
+            if self.deviation is not None:
+                self.deviation.update(torch.stack(squares).detach().mean())
         return total
-
-    def _scaled(self, excess: Tensor) -> Tensor:
-        """The excess, divided by what earlier steps say."""
-        return excess if self.power is None else excess / self.power.value.sqrt().clamp_min(1)

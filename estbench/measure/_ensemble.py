@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from estbench.measure._alike import instead, numbers, plain
-from estbench.measure._crew import Crew, Question, asked, chunks, rows_at_once
+from estbench.measure._crew import Crew, Question, asked, chunks, gather, rows_at_once
 from estbench.measure._graphs import Replayed
 from estbench.measure._minibatches import Minibatches
 from estbench.measure._routed import Routed
@@ -216,7 +216,7 @@ class Ensemble(Crew):
         shared = len(data) == 1
         batch = data[0] if shared else tuple(torch.stack(parts, 1) for parts in zip(*data[which], strict=True))
         places: dict[int, list[Place]] = {}
-        parts: list[Tensors] = []
+        found: Tensors = {}
         for number, chunk in chunks(batch, size):
             if len(chunk[0]) not in places:
                 first = chunk if shared else tuple(x[:, 0] for x in chunk)
@@ -226,8 +226,8 @@ class Ensemble(Crew):
             state = [{name: x[which] for name, x in part.items()} for part in self._state]
             values, replicas = [value[which] for value in self._values], self._replicas[: len(streams[which])]
             mapped = vmap(self._answer, in_dims=(None, None, 0, 0, 0, None if shared else 1), randomness="different")
-            parts.append(mapped(question, tape, state, values, replicas, chunk))
-        return {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
+            gather(found, mapped(question, tape, state, values, replicas, chunk), number * size, len(batch[0]))
+        return found
 
     def _places(self, question: Question, chunk: Batch) -> list[Place]:
         """What a question asks for at random."""
