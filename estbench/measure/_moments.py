@@ -182,8 +182,9 @@ class Running:
         return Moments(sum(self.n), self.mean, self.spread / (self.n[0] - 1), self.eps)
 
 
-# beyond this, buffers leave the caches of a CPU and more replicates at once gain nothing
-ENOUGH = 2**26
+# beyond this, buffers leave the caches of a CPU and more replicates at once gain nothing; twice as much for replicates
+# below a size, whose operations take longer to call than to compute
+ENOUGH, SMALL = 2**26, 2**20
 
 
 def chunk_size(working_set: int, budget: int, device: torch.device) -> int:
@@ -192,13 +193,14 @@ def chunk_size(working_set: int, budget: int, device: torch.device) -> int:
     Args:
         working_set: bytes of one replicate.
         budget: bytes in all; 0 takes a quarter of what is free, rounded down to a power of two, and on a CPU
-            64 MiB at most.
+            64 MiB at most, or 128 MiB for replicates below 1 MiB.
         device: that they are on.
     """
     if not budget:
         quarter = max(free(device) // 4, 1)
         budget = 2 ** (quarter.bit_length() - 1)
-        budget = budget if device.type == "cuda" else min(budget, ENOUGH)
+        enough = ENOUGH if working_set >= SMALL else 2 * ENOUGH
+        budget = budget if device.type == "cuda" else min(budget, enough)
     # a power of two, so that chunks divide the usual numbers of replicates
     return 2 ** (max(1, budget // max(working_set, 1)).bit_length() - 1)
 
