@@ -24,7 +24,7 @@ def uniform(shape: tuple[int, ...], like: Tensor) -> Tensor:
 
 def _positive(values: Tensor) -> Tensor:
     """1 where a value is positive, 0 elsewhere: on a CPU a fifth of the time that a tensor of booleans takes."""
-    return values.detach().sign().relu()
+    return values.detach().sign().clamp_min(0)
 
 
 def softmax(logits: Tensor) -> Tensor:

@@ -298,6 +298,9 @@ def _writing(node: fx.Node) -> tuple[Any, str] | None:
     packet = getattr(aten, target._schema.name.partition("::")[2])  # noqa: SLF001
     takes = [(argument.name, str(argument.type)) for argument in target._schema.arguments]  # noqa: SLF001
     for overload in (getattr(packet, name) for name in packet.overloads()):
+        # these compute elsewhere and copy
+        if torch.Tag.generated in overload.tags:
+            continue
         arguments = overload._schema.arguments  # noqa: SLF001
         outs = [argument.name for argument in arguments if argument.is_out]
         if len(outs) == 1 and [(a.name, str(a.type)) for a in arguments if not a.is_out] == takes:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import torch
@@ -75,17 +77,60 @@ def moments(
     # a large chunk spans all batches, a small one is of one batch: both keep what is added up per chunk small
     wide = chunk >= 2 * BATCHES
     length, width = (chunk // BATCHES, BATCHES) if wide else (chunk, 1)
-    together = BATCHES // width
-    with Replicates(gradient, length * width, -(-(per_batch - start) // length) * together, together) as source:
-        while start < per_batch:
-            count, firsts = min(length - start % length, per_batch - start), range(0, BATCHES, width)
-            drawn = source.draw(count * width, [seeds(first, start) for first in firsts])
-            for first, found in zip(firsts, drawn, strict=True):
-                for group, values in found.items():
-                    kept = running.setdefault(group, Running((weights or {}).get(group)))
-                    kept.add(values.reshape(count, width, -1), first)
-            start += count
+    firsts, spans = range(0, BATCHES, width), _spans(start, per_batch, length)
+    places = [(begin, end, first) for begin, end in spans for first in firsts]
+    chunks = [((end - begin) * width, seeds(first, begin)) for begin, end, first in places]
+    with Replicates(gradient, length * width, len(chunks)) as source:
+        drawn = source.draw(chunks, partial(_sums, width=width, weights=weights or {}))
+        for (*_, first), found in zip(places, drawn, strict=True):
+            for group, sums in found.items():
+                running.setdefault(group, Running((weights or {}).get(group))).merge(sums, first)
     return {group: kept.moments() for group, kept in running.items()}
+
+
+def _spans(start: int, stop: int, length: int) -> list[tuple[int, int]]:
+    """Parts of a range, each to the next multiple of a length."""
+    begins = [start, *range(start - start % length + length, stop, length)]
+    return [(begin, end) for begin, end in pairwise([*begins, stop]) if begin < end]
+
+
+def _sums(found: Gradients, width: int, weights: Weights) -> "dict[str, Sums]":
+    """The sums of a chunk of replicates of ``width`` batches, by group."""
+    return {
+        name: Sums.of(values.reshape(-1, width, values[0].numel()), weights.get(name)) for name, values in found.items()
+    }
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a chunk of replicates adds to moments.
+
+    Args:
+        count: replicates of each batch.
+        mean: ``(batches, entries)``, float64.
+        spread: sums of squared deviations over replicates and entries, ``(batches,)``, float64.
+        eps: relative rounding error of the precision that the replicates were computed in.
+    """
+
+    count: int
+    mean: Tensor
+    spread: Tensor
+    eps: float
+
+    @classmethod
+    def of(cls, values: Tensor, weights: Tensor | None = None) -> "Sums":
+        """Those of replicates ``(count, batches, entries)``, with weights of the entries."""
+        count = len(values)
+        # deviations from any value nearby are small, so that their sums are exact enough in the values' own precision
+        deviations = values - values[0]
+        mean = deviations.sum(0).double() / count
+        squares = deviations.square_().sum(0).double().addcmul_(mean, mean, value=-count).clamp_min_(0)
+        return cls(count, mean.add_(values[0]), _total(squares, weights), torch.finfo(values.dtype).eps)
+
+
+def _total(squares: Tensor, weights: Tensor | None) -> Tensor:
+    """The weighted sum over entries of ``(batches, entries)``."""
+    return (squares if weights is None else squares * weights).sum(-1, dtype=torch.float64)
 
 
 class Running:
@@ -114,36 +159,32 @@ class Running:
 
     def add(self, values: Tensor, first: int) -> None:
         """Adds replicates ``(count, batches, entries)`` to as many batches, from the ``first`` on."""
-        count, width, entries = values.shape
-        if not any(self.n):
-            self.eps = torch.finfo(values.dtype).eps
-            self.mean = values.new_zeros(BATCHES, entries, dtype=torch.float64)
-            self.spread = values.new_zeros(BATCHES, dtype=torch.float64)
-        batches, before = slice(first, first + width), self.n[first]
-        # deviations from any value nearby are small, so that their sums are exact enough in the values' own precision
-        nearby = self.mean[batches].to(values.dtype) if before else values[0]
-        deviations = values - nearby
-        mean = deviations.sum(0).double() / count
-        spread = self._total(deviations.square_().sum(0).double().addcmul_(mean, mean, value=-count).clamp_min_(0))
-        gap, total = mean + nearby.double() - self.mean[batches], before + count
-        self.mean[batches] += gap * (count / total)
-        if before:
-            spread += self._total(gap.square_()) * (before * count / total)
-        self.spread[batches] += spread
-        self.n[batches] = [total] * width
+        self.merge(Sums.of(values, self._weights), first)
 
-    def _total(self, squares: Tensor) -> Tensor:
-        """The sum over entries ``(batches, entries)``."""
-        weighted = squares if self._weights is None else squares * self._weights
-        return weighted.sum(-1, dtype=torch.float64)
+    def merge(self, sums: Sums, first: int) -> None:
+        """Adds the replicates behind sums to as many batches as they are of, from the ``first`` on."""
+        width, entries = sums.mean.shape
+        if not any(self.n):
+            self.eps = sums.eps
+            self.mean = sums.mean.new_zeros(BATCHES, entries)
+            self.spread = sums.spread.new_zeros(BATCHES)
+        batches, before = slice(first, first + width), self.n[first]
+        total = before + sums.count
+        gap = sums.mean - self.mean[batches]
+        self.mean[batches].add_(gap, alpha=sums.count / total)
+        self.spread[batches] += sums.spread
+        if before:
+            self.spread[batches] += _total(gap.square_(), self._weights) * (before * sums.count / total)
+        self.n[batches] = [total] * width
 
     def moments(self) -> Moments:
         """The moments of all of them; every batch has as many as the others."""
         return Moments(sum(self.n), self.mean, self.spread / (self.n[0] - 1), self.eps)
 
 
-# beyond this, buffers leave the caches of a CPU and more replicates at once gain nothing
-ENOUGH = 2**27
+# beyond this, buffers leave the caches of a CPU and more replicates at once gain nothing; twice as much for replicates
+# below a size, whose operations take longer to call than to compute
+ENOUGH, SMALL = 2**26, 2**20
 
 
 def chunk_size(working_set: int, budget: int, device: torch.device) -> int:
@@ -152,13 +193,14 @@ def chunk_size(working_set: int, budget: int, device: torch.device) -> int:
     Args:
         working_set: bytes of one replicate.
         budget: bytes in all; 0 takes a quarter of what is free, rounded down to a power of two, and on a CPU
-            128 MiB at most.
+            64 MiB at most, or 128 MiB for replicates below 1 MiB.
         device: that they are on.
     """
     if not budget:
         quarter = max(free(device) // 4, 1)
         budget = 2 ** (quarter.bit_length() - 1)
-        budget = budget if device.type == "cuda" else min(budget, ENOUGH)
+        enough = ENOUGH if working_set >= SMALL else 2 * ENOUGH
+        budget = budget if device.type == "cuda" else min(budget, enough)
     # a power of two, so that chunks divide the usual numbers of replicates
     return 2 ** (max(1, budget // max(working_set, 1)).bit_length() - 1)
 

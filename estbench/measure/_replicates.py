@@ -1,16 +1,18 @@
 """Chunks of replicates, as fast as they can be had."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
 from torch.func import vmap
 
 from estbench.measure._graph import Graph, recorded, seed_generators
+
+Reduced = TypeVar("Reduced")
 
 # chunks by which a graph has saved the time that it takes to record it
 WORTHWHILE = 30
@@ -25,14 +27,13 @@ class Replicates:
     Args:
         function: one replicate, by name.
         size: replicates of a full chunk.
-        chunks: how many full chunks there will be, about.
-        together: how many are asked for at once.
+        chunks: how many there will be, about.
     """
 
-    def __init__(self, function: Callable[[], dict[str, Tensor]], size: int, chunks: int, together: int) -> None:
+    def __init__(self, function: Callable[[], dict[str, Tensor]], size: int, chunks: int) -> None:
         self._many = vmap(lambda _: function(), randomness="different")
         self._size, self._chunks = size, chunks
-        self._threads = min(torch.get_num_threads(), together)
+        self._threads = torch.get_num_threads()
         self._graph: Graph | None = None
         self._pool: Executor | None = None
 
@@ -52,22 +53,30 @@ class Replicates:
             self._pool.shutdown(cancel_futures=True)
             torch.set_num_threads(self._before)
 
-    def draw(self, count: int, seeds: Sequence[int]) -> Iterable[dict[str, Tensor]]:
-        """Chunks of ``count`` replicates ``(count, ...)`` by name, one for each seed."""
-        if self._graph is None or count != self._size:
-            return self._by_vmap(count, seeds)
-        return self._side_by_side(self._pool, self._graph, seeds) if self._pool else map(self._graph, seeds)
+    def draw(
+        self, chunks: Iterable[tuple[int, int]], reduced: Callable[[dict[str, Tensor]], Reduced]
+    ) -> Iterator[Reduced]:
+        """What is made of chunks of replicates, in their order.
 
-    def _side_by_side(self, pool: Executor, graph: Graph, seeds: Sequence[int]) -> Iterator[dict[str, Tensor]]:
-        waiting: deque[Future[dict[str, Tensor]]] = deque()
-        for seed in seeds:
-            waiting.append(pool.submit(graph, seed))
+        Args:
+            chunks: how many replicates, and their seed.
+            reduced: of replicates ``(count, ...)`` by name; called where they were drawn and are still in the caches.
+        """
+        waiting: deque[Callable[[], Reduced]] = deque()
+        for count, seed in chunks:
+            waiting.append(self._begun(count, seed, reduced))
             # results that nobody has taken yet are few, so that memory does not grow
             if len(waiting) > self._threads:
-                yield waiting.popleft().result()
-        yield from (future.result() for future in waiting)
+                yield waiting.popleft()()
+        yield from (result() for result in waiting)
 
-    def _by_vmap(self, count: int, seeds: Sequence[int]) -> Iterator[dict[str, Tensor]]:
-        for seed in seeds:
-            seed_generators(seed)
-            yield {name: values.detach() for name, values in self._many(torch.empty(count)).items()}
+    def _begun(self, count: int, seed: int, reduced: Callable[[dict[str, Tensor]], Reduced]) -> Callable[[], Reduced]:
+        """Begins with a chunk, if it needs nothing from outside; what waits for its result, or makes it."""
+        if self._graph is None or count != self._size:
+            return lambda: reduced(self._by_vmap(count, seed))
+        graph = self._graph
+        return self._pool.submit(lambda: reduced(graph(seed))).result if self._pool else lambda: reduced(graph(seed))
+
+    def _by_vmap(self, count: int, seed: int) -> dict[str, Tensor]:
+        seed_generators(seed)
+        return {name: values.detach() for name, values in self._many(torch.empty(count)).items()}
