@@ -107,8 +107,8 @@ def test_no_estimator_mixes_devices_or_waits(name, nodes, gpu, monkeypatch):
     steps(gpu, Ensemble(together, graphs=False).train)
     point = Point(0, alone.model, alone.minibatches.at(0))
     variables = Groups.of("logits").variables(alone.bench, point)[0]
-    with torch.no_grad(), Replicates(variables.gradient(alone.estimator.eval(), point.program), 4, 1, 1) as source:
-        steps(gpu, lambda: [found.values() for found in source.draw(4, [0])])
+    with torch.no_grad(), Replicates(variables.gradient(alone.estimator.eval(), point.program), 4, 1) as source:
+        steps(gpu, lambda: [*source.draw([(4, 0)], lambda found: list(found.values()))])
 
 
 def figures(task, device):
