@@ -6,13 +6,15 @@ Each abstract family owns ``forward``; a plugin fills in its hooks and overrides
 import abc
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from estbench.node import Bernoulli, Categorical, Node
 from estbench.program import Program, Sampler, Site, Sites, draw, run
+
+Number = TypeVar("Number", int, float)
 
 
 class NotApplicableError(ValueError):
@@ -106,7 +108,7 @@ def inject(node: Node, gradient: Tensor) -> Tensor:
     return silent((gradient * node.logits).sum() / count)
 
 
-def positive(name: str, value: float) -> float:
+def positive(name: str, value: Number) -> Number:
     """The value of an option that must be above 0.
 
     Raises:

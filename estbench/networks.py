@@ -89,13 +89,14 @@ class Standardiser(nn.Module):
         self.centre, self.deviation = MovingAverage(decay), RunningDeviation(decay)
 
     def forward(self, values: Tensor) -> Tensor:
-        """The values, standardised; in training they are taken in afterwards."""
+        """The values, standardised."""
+        return self.deviation(values - self.centre.value)
+
+    def update(self, values: Tensor) -> None:
+        """Takes in the values of one more step."""
         excess = values - self.centre.value
-        standard = self.deviation(excess)
-        if self.training:
-            self.centre.update(values.mean())
-            self.deviation.update(excess.square().mean())
-        return standard
+        self.centre.update(values.mean())
+        self.deviation.update(excess.square().mean())
 
 
 class Annealed(nn.Module):

@@ -8,6 +8,9 @@ With ``normalise`` what is left of the cost, in the large bracket, is centred by
 running deviation where that is above 1, both of earlier steps, as in Mnih & Gregor (2014). The second term keeps its
 size, so the more is divided, the more the gradient leans towards that of the means.
 
+With ``hidden`` a network of the input is subtracted from the bracket too, as Gu et al. do with the baseline of Mnih &
+Gregor (2014); here it learns by the squared gradient, whose least is the least variance.
+
 Unbiased. Bernoulli and categorical. One evaluation and one per node; uses the derivative of the cost.
 
 Reference: Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176
@@ -15,11 +18,12 @@ Reference: Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from estbench.derivatives import derivative
 from estbench.families.control_variate import ControlVariate, WhatIf
-from estbench.networks import PerNode, Standardiser
+from estbench.networks import PerNode, Standardiser, mlp
 from estbench.node import Node
 
 
@@ -28,14 +32,19 @@ class MuProp(ControlVariate):
 
     Args:
         normalise: whether to centre and divide what the expansion leaves of the cost.
+        hidden: width of the hidden layer of a learned input-dependent baseline; 0 for none.
     """
 
     unbiased = True
     differentiates = True
     paper = "Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176"
 
-    def __init__(self, *, normalise: bool = False) -> None:
+    def __init__(self, *, normalise: bool = False, hidden: int = 0) -> None:
         super().__init__()
+        if hidden < 0:
+            raise ValueError(f"hidden is the width of a layer, or 0 for no baseline; got {hidden}")
+        self.hidden = hidden
+        self.baselines = PerNode()
         self.standardisers = PerNode() if normalise else None
         if normalise:
             self.unbiased = False
@@ -43,6 +52,8 @@ class MuProp(ControlVariate):
     def build(self, name: str, node: Node) -> None:
         if self.standardisers is not None:
             self.standardisers[name] = Standardiser().to(node.logits)
+        if self.hidden:
+            self.baselines[name] = mlp(node.context.shape[-1], (self.hidden,), node.logits)
 
     def evaluations(self, nodes: Sequence[Node]) -> int:
         return 1 + len(nodes)
@@ -50,10 +61,18 @@ class MuProp(ControlVariate):
     def stand_in(self, node: Node, noise: Tensor) -> Tensor:
         return node.mean
 
+    def observe(self, notes: dict[str, Tensor]) -> None:
+        for name, excess in notes.items():
+            self.standardisers.of(name, self).update(excess)
+
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
-        slope, each = derivative(what_if, node.mean)
+        with torch.no_grad():
+            slope, each = derivative(what_if, node.mean)
         score = node.score(node.harden(noise))
         excess = cost - each - node.total(slope * score)
+        if self.hidden:
+            excess = excess - self.baselines.of(name, self)(node.context)
         if self.standardisers is not None:
+            self.note(name, excess)
             excess = self.standardisers.of(name, self)(excess)
         return node.lift(excess) * score + node.covariance(node.mean, slope)

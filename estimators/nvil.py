@@ -14,6 +14,7 @@ Reference: Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030
 
 from torch import Tensor
 
+from estbench.estimator import positive
 from estbench.families.score_function import ScoreFunction
 from estbench.networks import MovingAverage, PerNode, mlp
 from estbench.node import Node
@@ -35,7 +36,7 @@ class NVIL(ScoreFunction):
     def __init__(self, samples: int = 1, hidden: int = 100, decay: float = 0.9, *, normalise: bool = False) -> None:
         super().__init__(samples, normalise=normalise)
         self.networks = PerNode()
-        self.hidden = hidden
+        self.hidden = positive("hidden", hidden)
         self.average = MovingAverage(decay)
 
     def build(self, name: str, node: Node) -> None:

@@ -14,6 +14,7 @@ Reference: Grathwohl, Choi, Wu, Roeder & Duvenaud (2018), https://arxiv.org/abs/
 import torch
 from torch import Tensor, nn
 
+from estbench.estimator import positive
 from estbench.families.control_variate import Relaxed, WhatIf
 from estbench.networks import PerNode, features, mlp
 from estbench.node import Node
@@ -35,7 +36,7 @@ class RELAX(Relaxed):
         super().__init__(temperature)
         self.scale = nn.Parameter(torch.tensor(float(scale)))
         self.networks = PerNode()
-        self.hidden = hidden
+        self.hidden = positive("hidden", hidden)
 
     def build(self, name: str, node: Node) -> None:
         self.networks[name] = mlp(features(node), (self.hidden,), node.logits)

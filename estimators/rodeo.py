@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from estbench.derivatives import derivative
+from estbench.estimator import positive
 from estbench.families.control_variate import ControlVariate, WhatIf
 from estbench.networks import PerNode, mlp
 from estbench.node import Bernoulli, Node
@@ -43,7 +44,7 @@ class RODEO(ControlVariate):
         super().__init__()
         if samples < 2:
             raise ValueError(f"RODEO leaves one sample out, so it needs at least 2; got {samples}")
-        self.samples, self.hidden = samples, hidden
+        self.samples, self.hidden = samples, positive("hidden", hidden)
         self.inner, self.outer = PerNode(), PerNode()
 
     def build(self, name: str, node: Node) -> None:

@@ -28,8 +28,8 @@ SMALL = (
 DEFAULTS = {"latents": "bernoulli", "view": "fixed", "optimizer": "sgd", "rate": 0.01}
 # of every family one or more: networks, moving averages, schedules, parameters, inner derivatives, sorting
 BERNOULLI = [
-    "rloo", "nvil[normalise=true]", "disarm", "arms", "relax", "rodeo", "muprop[normalise=true]", "stochastic_ad",
-    "spsa",
+    "rloo", "nvil[normalise=true]", "disarm", "arms", "relax", "rodeo", "muprop[normalise=true,hidden=5]",
+    "stochastic_ad", "spsa",
 ]  # fmt: skip
 CATEGORICAL = ["gumbel_softmax[rate=0.1,every=1]", "imle", "carms", "rebar", "vimco", "unordered_set", "exact", "zgr"]
 

@@ -26,6 +26,7 @@ from estbench import load_estimator
 from estbench.estimator import NotApplicableError
 from estbench.node import Bernoulli, Categorical
 from estbench.plugins import discover
+from estbench.spec import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +129,8 @@ def test_evolution_strategies_smooth_the_cost():
         ("double_cv[samples=2,scale=0.8]", "classes"),
         ("rodeo[samples=2,hidden=6]", "bits"),
         ("rodeo[samples=3,hidden=6]", "bits"),
+        ("muprop[hidden=6]", "bits"),
+        ("muprop[hidden=6]", "classes"),
         ("local_expectation[common=true]", "classes"),
         ("augmented_reinforce[samples=3]", "classes"),
     ],
@@ -157,6 +160,29 @@ def test_tuning_lowers_the_variance(name):
         estimator(program(batch, cost)).backward()
         optimiser.step()
     assert replicates(estimator, node, cost, 2000).var(0).sum() < 0.8 * before
+
+
+def test_muprop_with_a_baseline_learns_the_constant_that_an_expansion_leaves():
+    """Of squares of fair bits the expansion leaves n/4 at every value, all its variance; the baseline takes it off."""
+    node = Bernoulli(torch.zeros(5, dtype=torch.float64))
+    cost = lambda b: 4 * b.square().sum(-1)  # noqa: E731
+    estimator = load_estimator("muprop[hidden=10]").prepare(program(node, cost)).double().train()
+    before = replicates(estimator, node, cost, 2000).var(0)
+    torch.testing.assert_close(before, torch.full((5,), (5 / 2) ** 2, dtype=torch.float64), rtol=0.1, atol=0)
+    estimator.train()
+    optimiser = torch.optim.Adam(estimator.parameters(), lr=0.1)
+    for _ in range(200):
+        optimiser.zero_grad()
+        estimator(program(node, cost)).backward()
+        optimiser.step()
+    assert replicates(estimator, node, cost, 2000).var(0).max() < 0.01 * before.min()
+
+
+@pytest.mark.parametrize("name", ["nvil[hidden=-1]", "relax[hidden=0]", "rodeo[hidden=0]", "muprop[hidden=-1]"])
+def test_networks_without_width_are_refused(name):
+    """The error names the option and says what was received."""
+    with pytest.raises(UserError, match=r"hidden .*; got (0|-1)$"):
+        load_estimator(name)
 
 
 @pytest.mark.parametrize("name", ["reinforce", "reinforce_moving_average", "nvil"])

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
@@ -66,6 +67,8 @@ class _Slot:
 
     def start(self, job: Job, work: Work) -> None:
         if self._pool is None:
+            # a worker that has grown is replaced once its job is done, and nothing is lost
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
             self._pool = ProcessPoolExecutor(1, initializer=_prepare, initargs=(os.getpid(),), env=self._environment)
             self._ready = self._pool.submit(_warm)
         self.job, self.future = job, self._pool.submit(work, job)

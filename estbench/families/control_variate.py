@@ -14,6 +14,8 @@ from estbench.node import Node
 from estbench.program import Program, Sites, repeat, replay
 
 WhatIf: TypeAlias = Callable[[Tensor], Tensor]
+# by the names of nodes: the gradients, and what they noted
+Found: TypeAlias = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 
 class ControlVariate(Estimator):
@@ -29,6 +31,10 @@ class ControlVariate(Estimator):
 
     samples: int | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._notes: dict[str, Tensor] = {}
+
     @abc.abstractmethod
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
         """Hook: the gradient for the logits, in the noise's shape, from the cost at ``node.harden(noise)``.
@@ -41,6 +47,13 @@ class ControlVariate(Estimator):
     def stand_in(self, node: Node, noise: Tensor) -> Tensor:
         """Hook: what a later node takes in ``what_if``; differentiable, and without new randomness."""
 
+    def note(self, name: str, observed: Tensor) -> None:
+        """Keeps for ``observe`` what ``gradient`` found, which may be inside a derivative: nothing can change there."""
+        self._notes[name] = observed.detach()
+
+    def observe(self, notes: dict[str, Tensor]) -> None:
+        """Hook: updates running statistics by what was noted of each node; called in training, after the gradients."""
+
     def forward(self, program: Program) -> Tensor:
         """The scalar for a program."""
         noises: dict[str, Tensor] = {}
@@ -52,11 +65,13 @@ class ControlVariate(Estimator):
         sampler = repeat(noisy, self.samples) if self.samples else noisy
         cost, sites = self.interpret(program, sampler)
 
-        def gradients() -> dict[str, Tensor]:
-            return {
+        def gradients() -> Found:
+            found = {
                 name: self.gradient(name, site.node.detach(), noises[name], cost.detach(), what_if(name))
                 for name, site in sites.items()
             }
+            notes, self._notes = self._notes, {}
+            return found, notes
 
         def what_if(name: str) -> WhatIf:
             names = list(sites)
@@ -67,24 +82,24 @@ class ControlVariate(Estimator):
 
             return lambda value: self.interpret(program, replay({**before, name: value}, later), keep_score=True)[0]
 
-        estimates, tuning = self._tuned(gradients, sites)
+        (estimates, notes), tuning = self._tuned(gradients, sites)
+        if self.training:
+            self.observe(notes)
         total = cost.mean() + tuning
         for name, site in sites.items():
             total = total + inject(site.node, estimates[name])
         return total
 
-    def _tuned(
-        self, gradients: Callable[[], dict[str, Tensor]], sites: Sites
-    ) -> tuple[dict[str, Tensor], Tensor | float]:
-        """The gradients, and in training a silent term that carries the derivative of their squares."""
+    def _tuned(self, gradients: Callable[[], Found], sites: Sites) -> tuple[Found, Tensor | float]:
+        """What the gradients are, and in training a silent term that carries the derivative of their squares."""
         own = {name: p for name, p in self.named_parameters() if p.requires_grad}
         if not (own and self.training):
             with torch.no_grad():
                 return gradients(), 0.0
 
-        def spread() -> tuple[Tensor, dict[str, Tensor]]:
+        def spread() -> tuple[Tensor, Found]:
             found = gradients()
-            means = {name: g.mean(0) if self.samples else g for name, g in found.items()}
+            means = {name: g.mean(0) if self.samples else g for name, g in found[0].items()}
             squares = [sites[name].node.total(g.square()).mean() for name, g in means.items()]
             return functools.reduce(torch.add, squares), found
 
