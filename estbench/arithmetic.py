@@ -1,17 +1,64 @@
 """Arithmetic: the numbers of a run, and how exactly matrices of them are multiplied."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
-# all is float32 there, but operands of matrix products are rounded, those of convolutions to tf32 in both
-_MATMUL = {"tf32": "high", "bf16": "medium"}
+# all is float32 there, but for the operands of matrix products and convolutions
+_ROUNDED = ("tf32", "bf16")
+
+_PRODUCTS = frozenset(
+    {
+        *(torch.matmul, torch.mm, torch.bmm, torch.mv, torch.addmm, torch.baddbmm, torch.einsum, torch.tensordot),
+        *(Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, Tensor.mm, Tensor.bmm, Tensor.mv, Tensor.addmm),
+        *(Tensor.baddbmm, F.linear, F.bilinear, F.conv1d, F.conv2d, F.conv3d),
+        *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
+    }
+)
+
+
+class _Bfloat16(TorchFunctionMode):
+    """Matrix products of float32 have operands and results rounded to bfloat16, on every device and backward too.
+
+    Torch's own switch for it leaves them in float32 where a processor has no units for bfloat16, and in tf32 on a GPU.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func not in _PRODUCTS:
+            return func(*args, **(kwargs or {}))
+        args, kwargs = tree_map_only(Tensor, _rounded, (tuple(args), dict(kwargs or {})))
+        result = func(*args, **kwargs)
+        return result.float() if result.dtype == torch.bfloat16 else result
+
+
+def _rounded(operand: Tensor) -> Tensor:
+    return operand.bfloat16() if operand.dtype == torch.float32 else operand
+
+
+_inside: ContextVar[tuple[str, str]] = ContextVar("arithmetic", default=("cpu", "float32"))
+
+
+def inside() -> tuple[str, str]:
+    """Device and numbers of the run that asks, as ``arithmetic`` takes them: for other processes of the same run."""
+    return _inside.get()
 
 
 def stored(dtype: str) -> torch.dtype:
     """What parameters and data are kept in."""
-    return torch.float32 if dtype in _MATMUL else getattr(torch, dtype)
+    return torch.float32 if dtype in _ROUNDED else getattr(torch, dtype)
 
 
 def _present() -> tuple[str, bool]:
@@ -25,13 +72,17 @@ def _present() -> tuple[str, bool]:
 @contextlib.contextmanager
 def arithmetic(device: str, dtype: str) -> Iterator[None]:
     """Multiplies as exactly as a run asks for, on the GPU that it names; torch by itself lets convolutions use tf32."""
-    before = _present()
-    torch.set_float32_matmul_precision(_MATMUL.get(dtype, "highest"))
-    torch.backends.cudnn.allow_tf32 = dtype in _MATMUL
+    before, outside = _present(), _inside.set((device, dtype))
+    torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = dtype == "tf32"
     try:
         # where none is named, as by streams, graphs and plugins, it is this one too
-        with torch.cuda.device(device) if device.startswith("cuda") else contextlib.nullcontext():
+        with (
+            torch.cuda.device(device) if device.startswith("cuda") else contextlib.nullcontext(),
+            _Bfloat16() if dtype == "bf16" else contextlib.nullcontext(),
+        ):
             yield
     finally:
+        _inside.reset(outside)
         torch.set_float32_matmul_precision(before[0])
         torch.backends.cudnn.allow_tf32 = before[1]

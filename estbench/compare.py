@@ -134,12 +134,9 @@ def prepare(request: Request) -> tuple[suite.Suite, planning.Trials | None, plan
 def _check_device(device: str, dtype: str, executor: str) -> None:
     """Refuses a GPU that is not here, unless cells are measured on other machines, and what it does not compute."""
     if not device.startswith("cuda"):
+        if dtype == "tf32":
+            raise UserError(f"--dtype tf32 is of GPUs, a CPU would compute in float32; got --device {device}")
         return
-    if dtype == "bf16":
-        raise UserError(
-            "--dtype bf16 is for CPUs: on a GPU torch multiplies matrices of single precision exactly or in tf32; "
-            f"take --dtype tf32; got --device {device}"
-        )
     if executor in ("ray", "slurm"):
         return
     if not torch.cuda.is_available():

@@ -14,7 +14,8 @@ Measures = Annotated[list[str] | None, typer.Option(help="Measures, likewise: gr
 Seeds = Annotated[str | None, typer.Option(help="How many seeds, counted from 0; or which, comma-separated: 3,5,8.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 DType = Annotated[
-    str | None, typer.Option(help="float32 or float64; tf32 or bf16: float32 with matrix products of such operands.")
+    str | None,
+    typer.Option(help="float32 or float64; tf32 (GPU) or bf16: float32, its matrix products of such operands."),
 ]
 Scale = Annotated[
     float | None, typer.Option(help="Fraction of the training steps that the suite asks for, 0.1 for a tenth.")

@@ -86,15 +86,16 @@ def test_what_is_short_of_memory_goes_on_alone_without_it(monkeypatch):
     [
         ("cuda", "float32", "auto", 0, "no CUDA device is available here; got --device cuda"),
         ("cuda:2", "float32", "auto", 2, "numbered from 0 to 1; got --device cuda:2"),
-        ("cuda", "bf16", "auto", 1, "--dtype bf16 is for CPUs"),
+        ("cpu", "tf32", "auto", 0, "--dtype tf32 is of GPUs, a CPU would compute in float32; got --device cpu"),
         ("cuda", "tf32", "auto", 1, ""),
+        ("cuda", "bf16", "auto", 1, ""),
         ("cuda:1", "float32", "inline", 2, ""),
         ("cuda", "float32", "slurm", 0, ""),
         ("cpu", "bf16", "auto", 0, ""),
     ],
 )
 def test_a_gpu_that_is_not_here_is_refused(device, dtype, executor, devices, message, monkeypatch):
-    """So is what it does not compute; machines of a cluster may have what this one has not."""
+    """So is a kind of numbers that only one has; machines of a cluster may have what this one has not."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: devices > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
     if not message:

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from estbench import Estimator, load_estimator, load_task
+from estbench.arithmetic import arithmetic
 from estbench.measure import _timing
 from estbench.measure._counting import Evaluations, flops
-from estbench.measure.base import Bench
+from estbench.measure._resident import resident_peak
+from estbench.measure.base import Bench, MeasurementError
 from estbench.measure.speed import PARTS, Speed
 from estbench.program import draw, run
 from estbench.report.quantities import FIXED
@@ -29,6 +31,15 @@ class Hungry(Estimator):
         cost, sites = self.interpret(program, draw)
         held = torch.ones(MEGABYTES * 2**20 // 4)
         return cost.mean() + 0 * held.sum() + 0 * sum(site.node.logits.sum() for site in sites.values())
+
+
+class Inexact(Hungry):
+    """Fails where matrix products are exact."""
+
+    def forward(self, program):
+        product = torch.full((2, 2), 1 / 3) @ torch.full((2, 2), 1 / 3)
+        assert (product - 2 / 9).abs().max() > 1e-4, "an exact product"
+        return super().forward(program)
 
 
 def bench(task):
@@ -110,6 +121,15 @@ def test_both_peaks_of_memory_see_what_an_estimator_takes():
     found = rows("toy[units=5]", {"hungry": Hungry}, resident=True)
     for metric in ("peak_memory", "peak_resident"):
         assert found["hungry", metric].value / 2**20 == pytest.approx(MEGABYTES, rel=0.1)
+
+
+def test_a_fresh_process_computes_like_the_run_that_it_is_of():
+    """Its matrix products are rounded in a run with bf16, and in no other."""
+    with arithmetic("cpu", "bf16"):
+        found = rows("toy[units=5]", {"inexact": Inexact}, resident=True)
+    assert found["inexact", "peak_resident"].value / 2**20 == pytest.approx(MEGABYTES, rel=0.1)
+    with pytest.raises(MeasurementError, match="an exact product"):
+        resident_peak(functools.partial(bench, "toy[units=5]"), Inexact)
 
 
 def test_a_fresh_process_that_fails_costs_nothing_else():

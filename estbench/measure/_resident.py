@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from estbench.arithmetic import arithmetic, inside
 from estbench.measure.base import Bench, Maker, MeasurementError
 from estbench.task import Batch
 
@@ -28,7 +29,7 @@ def resident_peak(make_bench: Callable[[], Bench], maker: Maker) -> int:
     """
     if not _RESET.exists():
         raise MeasurementError("the peak of a process's resident memory can be reset, and so measured, on Linux only")
-    payload = pickle.dumps((torch.get_num_threads(), make_bench, maker))
+    payload = pickle.dumps((torch.get_num_threads(), inside(), make_bench, maker))
     known = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         [sys.executable, "-m", "estbench.measure._resident"], input=payload, capture_output=True, env=known, check=False
@@ -67,9 +68,9 @@ def _status(name: str) -> int:
 
 def main() -> None:
     """In the fresh process: prints the peak; what plugins print goes to standard error."""
-    threads, make_bench, maker = pickle.load(sys.stdin.buffer)  # noqa: S301  (from the process that started this one)
+    threads, where, make_bench, maker = pickle.load(sys.stdin.buffer)  # noqa: S301  (from the process that started this one)
     torch.set_num_threads(threads)
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), arithmetic(*where):
         peak = measured(make_bench(), maker)
     print(peak)  # noqa: T201
 
