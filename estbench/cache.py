@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from estbench.checkpoints import unpack
+from estbench.result import Result
 from estbench.spec import UserError
-from estbench.store import DamagedError, Result, Store, read
+from estbench.store import DamagedError, Store, read
 
 # a file that somebody is writing may be this old
 _WRITING = 3600.0

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
+from estbench.files import digest, make_folder, write_atomically
 from estbench.measure._journal import Journal
 from estbench.spec import UserError
-from estbench.store import DamagedError, Entry, Store, digest, make_folder, write_atomically
+from estbench.store import DamagedError, Entry, Store
 
 
 class Checkpoints(Journal):

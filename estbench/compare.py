@@ -25,11 +25,13 @@ from estbench.cell import Cell
 from estbench.ensembles import Ensembles
 from estbench.environment import commit, environment, label
 from estbench.executors.base import Executor
+from estbench.files import make_folder, write_atomically
 from estbench.imports import KINDS
 from estbench.plugins import discover
 from estbench.resolved import resolved
+from estbench.result import Result, together
 from estbench.spec import Spec, UserError
-from estbench.store import Result, Store, complain, make_folder, together, write_atomically
+from estbench.store import Store, complain
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from estbench.environment import resolve
 from estbench.export import load
 from estbench.report.intervals import averaged
 from estbench.report.quantities import better
+from estbench.result import together
 from estbench.spec import UserError
 from estbench.stats import compare, holm, student_paired
-from estbench.store import Store, together
+from estbench.store import Store
 
 # by weight
 VERDICTS = ("worse", "failed", "missing", "better", "changed", "untested", "new", "same")

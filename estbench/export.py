@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from estbench.files import write_atomically
+from estbench.result import together
 from estbench.spec import UserError, nearest
-from estbench.store import Store, together, write_atomically
+from estbench.store import Store
 
 
 def load(source: Path) -> pd.DataFrame:

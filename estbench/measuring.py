@@ -19,8 +19,8 @@ from estbench.guard import muted
 from estbench.measure._journal import Journal, NoJournal
 from estbench.measure.base import Bench, Member, Row, verdict
 from estbench.plugins import Catalogue, discover
+from estbench.result import Result
 from estbench.spec import Spec
-from estbench.store import Result
 from estbench.task import Task
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from estbench.files import make_folder, write_atomically
+from estbench.result import Result
 from estbench.spec import UserError
-from estbench.store import Result, Store, make_folder, write_atomically
+from estbench.store import Store
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from estbench.cell import Cell
 from estbench.estimator import Estimator
+from estbench.files import digest, write_atomically
 from estbench.plan import Plan
 from estbench.plugins import discover
-from estbench.store import Result, digest, write_atomically
+from estbench.result import Result
 
 TABLES = "tables.txt"
 

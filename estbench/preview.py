@@ -12,7 +12,8 @@ from estbench import executors
 from estbench.cell import Cell
 from estbench.compare import Request, prepare
 from estbench.executors.inline import Inline
-from estbench.store import Result, Store
+from estbench.result import Result
+from estbench.store import Store
 
 # what sets the times of cells apart, from the most telling on
 _ALIKE = (("task", "estimators", "measure"), ("task", "measure"), ("measure",))

@@ -21,7 +21,8 @@ from estbench.executors.base import Done, Executor, Failure, Job, Outcome
 from estbench.guard import muted
 from estbench.measure.base import Row
 from estbench.plan import Plan
-from estbench.store import Result, Store
+from estbench.result import Result
+from estbench.store import Store
 
 
 @dataclass(frozen=True)

@@ -1,52 +1,24 @@
-"""Results: one table of rows, kept cell by cell."""
+"""The store: results, kept cell by cell."""
 
 import contextlib
-import hashlib
 import io
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from estbench.files import UNFINISHED, digest, make_folder, write_atomically
+from estbench.result import COLUMNS, SCHEMA, Result
 from estbench.spec import UserError
 
 # the version of what is in the files; part of every key
 FORMAT = 3
-TYPES = {
-    "task": pa.string(),
-    "estimator": pa.string(),
-    "params": pa.string(),
-    "chosen": pa.string(),
-    "seed": pa.int64(),
-    "device": pa.string(),
-    "dtype": pa.string(),
-    "measure": pa.string(),
-    "metric": pa.string(),
-    "step": pa.int64(),
-    "seconds": pa.float64(),
-    "value": pa.float64(),
-    "low": pa.float64(),
-    "high": pa.float64(),
-    "unit": pa.string(),
-    "n": pa.int64(),
-    "status": pa.string(),
-    "error": pa.string(),
-    "picture": pa.string(),
-    "replicas": pa.int64(),
-}
-COLUMNS = tuple(TYPES)
-_SCHEMA = pa.schema(list(TYPES.items()))
 _ABOUT = b"estbench"
-_UNFINISHED = ".writing-"
 
 
 @dataclass(frozen=True)
@@ -70,41 +42,6 @@ class Entry:
     def name(self) -> str:
         """The file's name without its ending."""
         return f"{self.key}-{self.amount}"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of a cell.
-
-    Args:
-        table: its rows, with the columns of docs/results.md.
-        about: what else is kept with them: the cell, seconds, environment.
-    """
-
-    table: pa.Table
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, rows: Iterable[Mapping[str, Any]], about: Mapping[str, Any] | None = None) -> "Result":
-        """A result of rows."""
-        return cls(pa.Table.from_pylist([dict(row) for row in rows], schema=_SCHEMA), about or {})
-
-    @property
-    def rows(self) -> pd.DataFrame:
-        """The rows."""
-        return self.table.to_pandas()
-
-    @property
-    def failures(self) -> list[str]:
-        """The reasons of what failed, each once."""
-        pairs = zip(self.table["status"].to_pylist(), self.table["error"].to_pylist(), strict=True)
-        return list(dict.fromkeys(error for status, error in pairs if status == "failed"))
-
-
-def together(results: Iterable[Result]) -> pd.DataFrame:
-    """The rows of results in one table."""
-    tables = [result.table for result in results]
-    return pa.concat_tables(tables).to_pandas() if tables else _SCHEMA.empty_table().to_pandas()
 
 
 class DamagedError(ValueError):
@@ -181,7 +118,7 @@ class Store:
     def put(self, entry: Entry, result: Result) -> None:
         """Keeps the result of a cell."""
         about = {**result.about, "format": FORMAT, "key": entry.key, "budget": dict(entry.budget)}
-        written = result.table.cast(_SCHEMA).replace_schema_metadata({_ABOUT: json.dumps(about)})
+        written = result.table.cast(SCHEMA).replace_schema_metadata({_ABOUT: json.dumps(about)})
         buffer = io.BytesIO()
         pq.write_table(written, buffer, write_page_checksum=True)
         make_folder(self.cells)
@@ -195,7 +132,7 @@ class Store:
         """
         for folder in (self.cells, self.checkpoints):
             make_folder(folder)
-            probe = folder / f"{_UNFINISHED}{os.getpid()}"
+            probe = folder / f"{UNFINISHED}{os.getpid()}"
             write_atomically(probe, b"?")
             probe.unlink(missing_ok=True)
 
@@ -233,7 +170,7 @@ class Store:
 
     def unfinished(self) -> Iterator[Path]:
         """What killed writers have left."""
-        return iter(sorted(self.folder.glob(f"**/{_UNFINISHED}*")))
+        return iter(sorted(self.folder.glob(f"**/{UNFINISHED}*")))
 
     def older(self) -> Iterator[Path]:
         """Files of the first version, which kept cells in the folder itself."""
@@ -275,44 +212,3 @@ def read(path: Path) -> Result | None:
 
 def _short(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:120]
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a folder if it is not there.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot keep results in {folder}: {error.strerror}") from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file that is there whole or not at all, whatever happens meanwhile.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_UNFINISHED, delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # temporary files are their owner's alone; results are for others to read
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-
-
-def digest(content: bytes) -> str:
-    """What tells whether a file is what was written."""
-    return hashlib.sha256(content).hexdigest()

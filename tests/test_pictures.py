@@ -14,7 +14,7 @@ from estbench.measure._png import png
 from estbench.measure.base import Bench, MeasurementError
 from estbench.plugins import load_estimator
 from estbench.report.illustrations import ILLUSTRATIONS
-from estbench.store import COLUMNS
+from estbench.result import COLUMNS
 
 TASKS = {
     "vae[units=5]": {"random codes, decoded": 2, "originals above, reconstructions below": 2},

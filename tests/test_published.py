@@ -22,8 +22,8 @@ from estbench.report.beside import beside
 from estbench.report.protocol import same
 from estbench.report.study import Study
 from estbench.resolved import resolved
+from estbench.result import COLUMNS
 from estbench.spec import Spec, UserError
-from estbench.store import COLUMNS
 
 # options that published protocols have and ours do not, and what no data set of ours is
 FOREIGN = {"baseline", "centred", "decoder", "derivative", "normalise", "tuned"}

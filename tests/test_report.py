@@ -31,7 +31,7 @@ from estbench.report.intervals import averaged, root_mean_square
 from estbench.report.legend import legend, legend_height
 from estbench.report.numbers import place_numbers
 from estbench.report.study import Study
-from estbench.store import COLUMNS
+from estbench.result import COLUMNS
 
 EVIL = "<script>alert(1)</script>$\\frac{`|*_[x](http://a.b)\n\x1b[31m&\"'%#~^ \u202e{{7*7}}"
 

@@ -15,7 +15,7 @@ from estbench.report.answers import answers
 from estbench.report.chart_training import Training
 from estbench.report.study import Study
 from estbench.report.targets import crossing
-from estbench.store import COLUMNS
+from estbench.result import COLUMNS
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from estbench.store import COLUMNS
+from estbench.result import COLUMNS
 
 TASKS = ("toy", "sigmoid_belief_net", "vae[binarisation=dynamic,dataset=digits,hidden=200 200,latents=bernoulli]")
 NAMES = (

@@ -5,9 +5,10 @@ import pytest
 from estbench import plan as planning
 from estbench.executors.inline import Inline
 from estbench.measuring import measure
+from estbench.result import COLUMNS, together
 from estbench.run import Work, run
 from estbench.spec import UserError
-from estbench.store import COLUMNS, Store, together
+from estbench.store import Store
 from estbench.suite import Suite, load, validate
 
 QUICK = {

@@ -12,11 +12,13 @@ from estbench import cache
 from estbench import plan as planning
 from estbench.checkpoints import Checkpoints
 from estbench.executors.inline import Inline
+from estbench.files import write_atomically
 from estbench.measuring import alone
 from estbench.merge import merge
+from estbench.result import COLUMNS, Result
 from estbench.run import Work, run
 from estbench.spec import UserError
-from estbench.store import COLUMNS, Entry, Result, Store, write_atomically
+from estbench.store import Entry, Store
 from estbench.suite import validate
 
 ROW = dict.fromkeys(("seed", "step", "n", "replicas"), 0) | dict.fromkeys(("seconds", "value", "low", "high"), 0.0)
@@ -115,7 +117,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 from estbench.spec import UserError
-from estbench.store import write_atomically
+from estbench.files import write_atomically
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from estbench.result import COLUMNS
 from estbench.spec import UserError
-from estbench.store import COLUMNS
 from estbench.tracking import asv_files, figures
 from estbench.tracking.figures import Key
 from estbench.tracking.init import init

@@ -11,9 +11,10 @@ from estbench.cli import app
 from estbench.environment import environment
 from estbench.executors.inline import Inline
 from estbench.export import export
+from estbench.result import together
 from estbench.run import Work, run
 from estbench.spec import UserError
-from estbench.store import Store, together
+from estbench.store import Store
 from estbench.suite import validate
 
 SUITE = {

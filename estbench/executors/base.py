@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from estbench.cell import Cell
-from estbench.store import Entry, Result
+from estbench.result import Result
+from estbench.store import Entry
 
 
 @dataclass(frozen=True)

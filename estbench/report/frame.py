@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from estbench.report.text import plain
+from estbench.result import COLUMNS
 from estbench.spec import Spec
-from estbench.store import COLUMNS
 
 _TEXT = ("task", "estimator", "params", "chosen", "device", "dtype", "measure", "metric", "unit", "status", "error")
 # what results of earlier versions do not have, and what stands for it

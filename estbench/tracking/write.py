@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from estbench.files import write_atomically
 from estbench.spec import UserError
-from estbench.store import write_atomically
 from estbench.tracking import figures
 from estbench.tracking.figures import Figure, Figures, Key
 
