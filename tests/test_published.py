@@ -85,7 +85,7 @@ def test_table_1_of_jang_gu_and_poole_is_as_printed(task, metric, expected):
     found = [r for r in select(paper="jang2017") if str(r.task) == task and r.metric == metric]
     assert [r.value for r in found] == expected
     names = [
-        "reinforce_moving_average",
+        "nvil",
         "darn",
         "muprop",
         "straight_through",
