@@ -177,6 +177,15 @@ def test_shares_of_an_ensemble_are_no_times_to_compare(rows, others, told):
     assert label == f"seconds of training{told and ': shares of ensembles of '}{told}"
 
 
+def test_trainings_of_unequal_lengths_are_said_to_be_unequal(rows):
+    """A table sets their ends side by side, with a remark that is not there where all had as many steps."""
+    last = rows["step"].max()
+    longer = rows["step"].where(~((rows["estimator"] == "rloo") & (rows["step"] == last)), 3 * last)
+    remark = f"Trained for {last:,.0f} to {3 * last:,.0f} steps, and compared at the end of each training."
+    assert remark in tables.table(Study.of(rows.assign(step=longer)), "toy").remarks
+    assert not [each for each in tables.table(Study.of(rows), "toy").remarks if each.startswith("Trained for")]
+
+
 def test_equal_shares_are_compared_and_said_to_be_shares(rows):
     """With as many replicas everywhere the time to a target stays, with a remark."""
     found = Study.of(rows.assign(replicas=8))

@@ -94,6 +94,12 @@ def together(rows: pd.DataFrame) -> list[int]:
     return sorted(int(count) for count in measured(rows, "training")["replicas"].fillna(1).unique())
 
 
+def lengths(rows: pd.DataFrame) -> str:
+    """From how many to how many steps estimators were trained; empty where all had as many."""
+    ends = measured(rows, "training").groupby("label")["step"].max()
+    return f"{ends.min():,.0f} to {ends.max():,.0f} steps" if ends.min() < ends.max() else ""
+
+
 def shares(rows: pd.DataFrame) -> str:
     """What to know of seconds of training: empty where every training was alone."""
     counts = together(rows)

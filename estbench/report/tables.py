@@ -96,7 +96,10 @@ def _remarks(study: Study, task: str, headings: list[Heading]) -> list[str]:
     if STEPS_TO_TARGET.key in shown:
         target = study.targets[task]
         remarks.append(f"Target: {objective(target.metric).title} {number(target.value, 5)}.")
-    if told := frame.shares(study.rows[study.rows["task"] == task]):
+    rows = study.rows[study.rows["task"] == task]
+    if told := frame.lengths(rows):
+        remarks.append(f"Trained for {told}, and compared at the end of each training.")
+    if told := frame.shares(rows):
         remarks.append(f"Seconds of training are {told}.")
     return remarks
 
