@@ -21,7 +21,14 @@ def answers(study: Study, task: str) -> list[str]:
     found = [_objective(study, task, objective(key))] if key else []
     found += [_variance(study, task), *_bias(study, task), _time(study, task)]
     found += [_method(study, task, key)] if key else []
-    return [sentence for sentence in found if sentence]
+    return [sentence for sentence in found if sentence] or _alone(study, task)
+
+
+def _alone(study: Study, task: str) -> list[str]:
+    """What to say where a single estimator has figures."""
+    own = study.estimates[study.estimates["task"] == task]
+    labels = own.loc[own["value"].notna(), "label"].unique()
+    return [f"Only {labels[0]} has figures here: there is nothing to compare it with."] if len(labels) == 1 else []
 
 
 def _objective(study: Study, task: str, quantity: Quantity) -> str:
