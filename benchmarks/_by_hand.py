@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
-from estbench.node import Bernoulli
+from estbench.core.node import Bernoulli
 
 
 class VAE(nn.Module):

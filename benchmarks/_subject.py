@@ -13,9 +13,9 @@ import torch._dynamo
 from torch.func import grad
 
 from estbench import NotApplicableError, load_estimator, load_task
-from estbench.program import draw, repeat, run
-from estbench.spec import UserError
-from estbench.task import Trainer
+from estbench.core.program import draw, repeat, run
+from estbench.core.task import Trainer
+from estbench.errors import UserError
 
 # Before asv's server forks a process for every figure. A process must not inherit a pool of threads, and what a first
 # step imports, an optimizer torch._dynamo and the digits scikit-learn, takes longer than most figures.

@@ -5,7 +5,7 @@ import time
 import torch
 
 from benchmarks import _subject
-from estbench.measure._moments import moments
+from estbench.engine.moments.moments import moments
 
 
 class Moments:

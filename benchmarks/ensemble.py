@@ -23,13 +23,13 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks._interleaved import ratios
 from estbench import load_estimator
-from estbench.measure._counting import flops
-from estbench.measure._ensemble import Ensemble
-from estbench.measure._trainee import Trainee
-from estbench.measure.base import Bench
-from estbench.measure.gradient import Gradient
-from estbench.plugins import load_task
-from estbench.spec import split
+from estbench.engine.base import Bench
+from estbench.engine.profiling.counting import flops
+from estbench.engine.training.ensemble import Ensemble
+from estbench.engine.training.training_run import Trainee
+from estbench.measures.gradient import Gradient
+from estbench.plugins.registry import load_task
+from estbench.plugins.spec import split
 from estbench.stats import median_interval
 
 MNIST = "vae[dataset=mnist,hidden=200 200,latents=bernoulli],vae[dataset=mnist,latents=categorical]"

@@ -12,9 +12,9 @@ import torch
 from benchmarks import _subject
 from benchmarks.manifest import ESTIMATORS, TASKS
 from estbench import load_estimator
-from estbench.measure._moments import moments
-from estbench.measure.base import Bench
-from estbench.measure.speed import Speed
+from estbench.engine.base import Bench
+from estbench.engine.moments.moments import moments
+from estbench.measures.speed import Speed
 
 FLOOR = 1e-4  # parts of the true gradient's norm: below is rounding, whose changes say nothing
 GROUPS = 8

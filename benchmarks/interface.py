@@ -28,7 +28,7 @@ class Start:
         self._run("from estbench import Estimator")
 
     def time_list(self):
-        self._run("from estbench.cli import app; app(['list'], standalone_mode=False)")
+        self._run("from estbench.cli.main import app; app(['list'], standalone_mode=False)")
 
     time_import.pretty_name = "time of the import"
     time_list.pretty_name = "time of estbench list"

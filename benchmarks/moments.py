@@ -15,12 +15,13 @@ from sklearn.datasets import load_digits
 
 from benchmarks._interleaved import ratios
 from benchmarks.manifest import CASES
-from estbench import load_estimator, load_task, memory
-from estbench.measure._groups import Groups, Parameters
-from estbench.measure._layers import by_layers
-from estbench.measure._moments import BATCHES, chunk_size, moments, working_set
-from estbench.measure._points import Point
-from estbench.measure.base import Bench
+from estbench import load_estimator, load_task
+from estbench.engine.base import Bench
+from estbench.engine.moments.linear_layers import by_layers
+from estbench.engine.moments.moments import BATCHES, chunk_size, moments, working_set
+from estbench.engine.moments.points import Point
+from estbench.engine.moments.variables import Groups, Parameters
+from estbench.runtime import memory
 from estbench.tasks.vae import _VAE, _Prior, network
 
 LOOP = 20  # backward passes of the loop per timed call

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from estbench.estimator import Estimator, NotApplicableError
+    from estbench.core.estimator import Estimator, NotApplicableError
+    from estbench.core.node import Bernoulli, Categorical, Node
+    from estbench.core.task import Task
     from estbench.families.control_variate import ControlVariate, Relaxed
     from estbench.families.coupled import Antithetic, Coupled
     from estbench.families.pathwise import Pathwise, Tempered
     from estbench.families.perturbed import Perturbed
     from estbench.families.score_function import ScoreFunction
     from estbench.families.weighted import Weighted
-    from estbench.node import Bernoulli, Categorical, Node
-    from estbench.plugins import load_estimator, load_task
-    from estbench.task import Task
+    from estbench.plugins.registry import load_estimator, load_task
 
 __version__ = "0.1.0"
 
@@ -25,22 +25,22 @@ if importlib.util.find_spec("estbench.tasks") is None:
 
 _HOMES = {
     "Antithetic": "families.coupled",
-    "Bernoulli": "node",
-    "Categorical": "node",
+    "Bernoulli": "core.node",
+    "Categorical": "core.node",
     "ControlVariate": "families.control_variate",
     "Coupled": "families.coupled",
-    "Estimator": "estimator",
-    "Node": "node",
-    "NotApplicableError": "estimator",
+    "Estimator": "core.estimator",
+    "Node": "core.node",
+    "NotApplicableError": "core.estimator",
     "Pathwise": "families.pathwise",
     "Perturbed": "families.perturbed",
     "Relaxed": "families.control_variate",
     "ScoreFunction": "families.score_function",
-    "Task": "task",
+    "Task": "core.task",
     "Tempered": "families.pathwise",
     "Weighted": "families.weighted",
-    "load_estimator": "plugins",
-    "load_task": "plugins",
+    "load_estimator": "plugins.registry",
+    "load_task": "plugins.registry",
 }
 
 __all__ = [

@@ -1,5 +1,5 @@
 """``python -m estbench``."""
 
-from estbench.cli import main
+from estbench.cli.main import main
 
 main()

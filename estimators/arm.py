@@ -9,8 +9,8 @@ Reference: Yin & Zhou (2019), https://arxiv.org/abs/1807.11143
 
 from torch import Tensor
 
+from estbench.core.node import Node
 from estbench.families.coupled import Antithetic
-from estbench.node import Node
 
 
 class ARM(Antithetic):

@@ -14,9 +14,9 @@ Reference: Dimitriev & Zhou (2021), https://arxiv.org/abs/2105.14141
 import torch
 from torch import Tensor
 
-from estbench.copula import both_below, repelling_noise
+from estbench.core.copula import both_below, repelling_noise
+from estbench.core.node import Bernoulli, Node
 from estbench.families.coupled import Coupled
-from estbench.node import Bernoulli, Node
 
 
 class ARMS(Coupled):

@@ -16,8 +16,8 @@ import itertools
 import torch
 from torch import Tensor
 
+from estbench.core.node import Categorical, Node, softmax
 from estbench.families.coupled import Coupled
-from estbench.node import Categorical, Node, softmax
 
 
 class ARSM(Coupled):

@@ -12,8 +12,8 @@ Reference: Yin & Zhou (2019), https://arxiv.org/abs/1807.11143
 
 from torch import Tensor
 
+from estbench.core.node import Node
 from estbench.families.perturbed import Perturbed
-from estbench.node import Node
 
 
 class AugmentedReinforce(Perturbed):

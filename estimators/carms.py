@@ -14,9 +14,9 @@ Reference: Dimitriev & Zhou (2021), https://arxiv.org/abs/2110.14002
 import torch
 from torch import Tensor
 
-from estbench.copula import both_below, repelling_noise
+from estbench.core.copula import both_below, repelling_noise
+from estbench.core.node import Categorical, Node, one_hot
 from estbench.families.coupled import Coupled
-from estbench.node import Categorical, Node, one_hot
 
 
 class CARMS(Coupled):

@@ -16,9 +16,9 @@ variables Jang, Gu & Poole (2017) give results but no formula: the one here is t
 
 from torch import Tensor
 
-from estbench.estimator import silent
+from estbench.core.estimator import silent
+from estbench.core.node import Bernoulli, Node
 from estbench.families.pathwise import Pathwise
-from estbench.node import Bernoulli, Node
 
 
 class DARN(Pathwise):

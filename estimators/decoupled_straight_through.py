@@ -14,9 +14,9 @@ Reference: Shah, Yan, Mozer & Liu (2024), https://arxiv.org/abs/2410.13331
 
 from torch import Tensor
 
-from estbench.estimator import positive, silent
+from estbench.core.estimator import positive, silent
+from estbench.core.node import Node
 from estbench.families.pathwise import Tempered
-from estbench.node import Node
 
 
 class DecoupledStraightThrough(Tempered):

@@ -10,8 +10,8 @@ https://arxiv.org/abs/2006.06448
 
 from torch import Tensor
 
+from estbench.core.node import Node
 from estbench.families.coupled import Antithetic
-from estbench.node import Node
 
 
 class DisARM(Antithetic):

@@ -19,9 +19,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from estbench.core.node import Categorical, Node, softmax
+from estbench.core.noise import rand
 from estbench.families.coupled import Coupled
-from estbench.node import Categorical, Node, softmax
-from estbench.noise import rand
 
 Split = tuple[list[int], list[int]]
 

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from estbench.derivatives import derivative
+from estbench.core.derivatives import derivative
+from estbench.core.node import Node
 from estbench.families.control_variate import ControlVariate, WhatIf
-from estbench.node import Node
 
 
 class DoubleCV(ControlVariate):

@@ -14,10 +14,10 @@ Reference: Salimans, Ho, Chen, Sidor & Sutskever (2017), https://arxiv.org/abs/1
 import torch
 from torch import Tensor
 
-from estbench.estimator import positive
+from estbench.core.estimator import positive
+from estbench.core.node import Node
+from estbench.core.noise import randn
 from estbench.families.perturbed import Perturbed, mirrored
-from estbench.node import Node
-from estbench.noise import randn
 
 
 class EvolutionStrategies(Perturbed):

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from estbench.estimator import Estimator, NotApplicableError
-from estbench.node import Node
-from estbench.program import Program, Sites, plate
+from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.node import Node
+from estbench.core.program import Program, Sites, plate
 
 
 class Exact(Estimator):

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from estbench.estimator import positive
+from estbench.core.estimator import positive
+from estbench.core.networks import features
+from estbench.core.node import Node
 from estbench.families.control_variate import ControlVariate, WhatIf
-from estbench.networks import features
-from estbench.node import Node
 
 
 class FiniteDifferences(ControlVariate):

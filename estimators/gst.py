@@ -13,9 +13,9 @@ Reference: Fan, Chi, Rudnicky & Ramadge (2022), https://arxiv.org/abs/2206.07235
 import torch
 from torch import Tensor
 
-from estbench.estimator import positive, silent
+from estbench.core.estimator import positive, silent
+from estbench.core.node import Node
 from estbench.families.pathwise import Tempered
-from estbench.node import Node
 
 
 class GST(Tempered):

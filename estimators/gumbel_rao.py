@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from estbench.estimator import NotApplicableError, silent
+from estbench.core.estimator import NotApplicableError, silent
+from estbench.core.node import Bernoulli, Node, softplus
 from estbench.families.pathwise import Tempered
-from estbench.node import Bernoulli, Node, softplus
 
 
 class GumbelRao(Tempered):

@@ -15,8 +15,8 @@ https://arxiv.org/abs/1611.00712
 
 from torch import Tensor
 
+from estbench.core.node import Node
 from estbench.families.pathwise import Tempered
-from estbench.node import Node
 
 
 class GumbelSoftmax(Tempered):

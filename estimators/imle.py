@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from estbench.estimator import positive
+from estbench.core.estimator import positive
+from estbench.core.node import Node
 from estbench.families.pathwise import Pathwise
-from estbench.node import Node
 
 
 class IMLE(Pathwise):

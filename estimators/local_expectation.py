@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from estbench.core.node import Node
 from estbench.families.control_variate import ControlVariate, WhatIf
-from estbench.node import Node
 
 
 class LocalExpectation(ControlVariate):

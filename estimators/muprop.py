@@ -21,10 +21,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from estbench.derivatives import derivative
+from estbench.core.derivatives import derivative
+from estbench.core.networks import PerNode, Standardiser, mlp
+from estbench.core.node import Node
 from estbench.families.control_variate import ControlVariate, WhatIf
-from estbench.networks import PerNode, Standardiser, mlp
-from estbench.node import Node
 
 
 class MuProp(ControlVariate):

@@ -14,10 +14,10 @@ Reference: Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030
 
 from torch import Tensor
 
-from estbench.estimator import positive
+from estbench.core.estimator import positive
+from estbench.core.networks import MovingAverage, PerNode, mlp
+from estbench.core.node import Node
 from estbench.families.score_function import ScoreFunction
-from estbench.networks import MovingAverage, PerNode, mlp
-from estbench.node import Node
 
 
 class NVIL(ScoreFunction):

@@ -14,8 +14,8 @@ Reference: Liu, Regier, Tripuraneni, Jordan & McAuliffe (2019), https://arxiv.or
 import torch
 from torch import Tensor
 
+from estbench.core.node import Node
 from estbench.families.weighted import Weighted, draw_outside, mean_before_last, most_probable, remainder
-from estbench.node import Node
 
 
 class RaoBlackwell(Weighted):

@@ -13,8 +13,8 @@ Reference: Williams (1992), https://doi.org/10.1007/BF00992696
 import torch
 from torch import Tensor
 
+from estbench.core.node import Node
 from estbench.families.score_function import ScoreFunction
-from estbench.node import Node
 
 
 class Reinforce(ScoreFunction):

@@ -14,9 +14,9 @@ Reference: Williams (1992), https://doi.org/10.1007/BF00992696
 
 from torch import Tensor
 
+from estbench.core.networks import MovingAverage
+from estbench.core.node import Node
 from estbench.families.score_function import ScoreFunction
-from estbench.networks import MovingAverage
-from estbench.node import Node
 
 
 class ReinforceMovingAverage(ScoreFunction):

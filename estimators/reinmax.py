@@ -13,9 +13,9 @@ Reference: Liu, Dong, Liu, Yu & Gao (2023), https://arxiv.org/abs/2304.08612
 
 from torch import Tensor
 
-from estbench.estimator import silent
+from estbench.core.estimator import silent
+from estbench.core.node import Node
 from estbench.families.pathwise import Tempered
-from estbench.node import Node
 
 
 class ReinMax(Tempered):

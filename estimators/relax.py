@@ -14,10 +14,10 @@ Reference: Grathwohl, Choi, Wu, Roeder & Duvenaud (2018), https://arxiv.org/abs/
 import torch
 from torch import Tensor, nn
 
-from estbench.estimator import positive
+from estbench.core.estimator import positive
+from estbench.core.networks import PerNode, features, mlp
+from estbench.core.node import Node
 from estbench.families.control_variate import Relaxed, WhatIf
-from estbench.networks import PerNode, features, mlp
-from estbench.node import Node
 
 
 class RELAX(Relaxed):

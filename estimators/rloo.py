@@ -10,8 +10,8 @@ https://openreview.net/forum?id=r1lgTGL5DE
 
 from torch import Tensor
 
+from estbench.core.node import Node
 from estbench.families.score_function import ScoreFunction
-from estbench.node import Node
 
 
 class RLOO(ScoreFunction):

@@ -20,11 +20,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from estbench.derivatives import derivative
-from estbench.estimator import positive
+from estbench.core.derivatives import derivative
+from estbench.core.estimator import positive
+from estbench.core.networks import PerNode, mlp
+from estbench.core.node import Bernoulli, Node
 from estbench.families.control_variate import ControlVariate, WhatIf
-from estbench.networks import PerNode, mlp
-from estbench.node import Bernoulli, Node
 
 
 class RODEO(ControlVariate):

@@ -13,9 +13,9 @@ Reference: Chung, Ahn & Bengio (2017), https://arxiv.org/abs/1609.01704
 
 from torch import Tensor
 
-from estbench.estimator import silent
+from estbench.core.estimator import silent
+from estbench.core.node import Node
 from estbench.families.pathwise import Tempered
-from estbench.node import Node
 
 
 class SlopeAnnealed(Tempered):

@@ -13,10 +13,10 @@ Reference: Spall (1992), https://doi.org/10.1109/9.119632
 import torch
 from torch import Tensor
 
-from estbench.estimator import positive
+from estbench.core.estimator import positive
+from estbench.core.node import Node
+from estbench.core.noise import rand
 from estbench.families.perturbed import Perturbed, mirrored
-from estbench.node import Node
-from estbench.noise import rand
 
 
 class SPSA(Perturbed):

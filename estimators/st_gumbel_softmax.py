@@ -10,9 +10,9 @@ Reference: Jang, Gu & Poole (2017), https://arxiv.org/abs/1611.01144
 
 from torch import Tensor
 
-from estbench.estimator import silent
+from estbench.core.estimator import silent
+from estbench.core.node import Node
 from estbench.families.pathwise import Tempered
-from estbench.node import Node
 
 
 class STGumbelSoftmax(Tempered):

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from estbench.core.node import Bernoulli, Node, one_hot
+from estbench.core.noise import rand
 from estbench.families.control_variate import ControlVariate, WhatIf
-from estbench.node import Bernoulli, Node, one_hot
-from estbench.noise import rand
 
 
 class StochasticAD(ControlVariate):

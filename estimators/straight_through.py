@@ -15,9 +15,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from estbench.estimator import silent
+from estbench.core.estimator import silent
+from estbench.core.node import Node
 from estbench.families.pathwise import Pathwise
-from estbench.node import Node
 
 
 class StraightThrough(Pathwise):

@@ -15,8 +15,8 @@ Reference: Liang, Norouzi, Berant, Le & Lao (2018), https://arxiv.org/abs/1807.0
 import torch
 from torch import Tensor
 
+from estbench.core.node import Node
 from estbench.families.weighted import Weighted, mean_before_last, remainder, without_replacement
-from estbench.node import Node
 
 
 class SumAndSample(Weighted):

@@ -14,8 +14,8 @@ Reference: Kool, van Hoof & Welling (2020), https://arxiv.org/abs/2002.06043
 import torch
 from torch import Tensor
 
+from estbench.core.node import Node
 from estbench.families.weighted import Weighted, without_replacement
-from estbench.node import Node
 
 
 class UnorderedSet(Weighted):

@@ -12,8 +12,8 @@ Reference: Richter, Boustati, Nüsken, Ruiz & Akyildiz (2020), https://arxiv.org
 
 from torch import Tensor
 
+from estbench.core.node import Node
 from estbench.families.score_function import ScoreFunction
-from estbench.node import Node
 
 
 class VarGrad(ScoreFunction):

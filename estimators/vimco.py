@@ -16,9 +16,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from estbench.estimator import Estimator, inject
-from estbench.node import Node
-from estbench.program import Program, draw, repeat
+from estbench.core.estimator import Estimator, inject
+from estbench.core.node import Node
+from estbench.core.program import Program, draw, repeat
 
 
 class VIMCO(Estimator):

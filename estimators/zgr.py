@@ -12,9 +12,9 @@ Reference: Shekhovtsov (2023), https://arxiv.org/abs/2208.00549
 
 from torch import Tensor
 
-from estbench.estimator import silent
+from estbench.core.estimator import silent
+from estbench.core.node import Node, log_softmax
 from estbench.families.pathwise import Pathwise
-from estbench.node import Node, log_softmax
 
 
 class ZGR(Pathwise):

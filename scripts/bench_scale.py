@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 from statistics import mean, median
 
-from estbench import plan as planning
-from estbench.executors.local import Local
-from estbench.plan import Plan
-from estbench.run import Work, run
-from estbench.store import Store
-from estbench.suite import validate
+from estbench.execution.executors.local import Local
+from estbench.execution.runner import Work, run
+from estbench.plan import plan as planning
+from estbench.plan.plan import Plan
+from estbench.plan.suite import validate
+from estbench.store.store import Store
 
 TINY = "training[steps=1,evaluations=1]"
 

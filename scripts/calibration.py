@@ -16,7 +16,7 @@ from numpy.random import Generator
 from scipy import special
 
 from estbench import stats
-from estbench.report.intervals import averaged, root_mean_square
+from estbench.report.model.intervals import averaged, root_mean_square
 from estbench.stats import Floats, GradientFigures, Interval
 
 BATCHES = 32

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from estbench.environment import environment
+from estbench.runtime.environment import environment
 
 MODULE = (sys.executable, "-m")
 SUITES = "jang2017,reinmax2023,rodeo2022"

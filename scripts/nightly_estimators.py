@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from estbench import load_estimator, load_task
-from estbench.estimator import Estimator, NotApplicableError
-from estbench.node import Bernoulli, Categorical, Node
-from estbench.plugins import discover
-from estbench.program import Program, Sample
+from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.node import Bernoulli, Categorical, Node
+from estbench.core.program import Program, Sample
+from estbench.plugins.registry import discover
 
 KINDS: dict[str, type[Node]] = {"bernoulli": Bernoulli, "categorical": Categorical}
 # small networks: RODEO evaluates its own once per bit

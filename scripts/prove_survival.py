@@ -20,14 +20,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from estbench import cache
-from estbench import plan as planning
-from estbench.executors.inline import Inline
-from estbench.executors.local import Local
-from estbench.plan import Plan
-from estbench.run import Work, run
-from estbench.store import Store
-from estbench.suite import validate
+from estbench.execution.executors.inline import Inline
+from estbench.execution.executors.local import Local
+from estbench.execution.runner import Work, run
+from estbench.plan import plan as planning
+from estbench.plan.plan import Plan
+from estbench.plan.suite import validate
+from estbench.store import maintenance
+from estbench.store.store import Store
 
 STARTED = "started"
 
@@ -141,7 +141,7 @@ def check(plan: Plan, folder: Path, expected: dict[str, str]) -> None:
     found = rows(plan, folder)
     assert found == expected, f"cells differ: {sorted(name for name in expected if found.get(name) != expected[name])}"
     assert len(list(Store(folder).files())) == len(plan.cells)
-    damaged, _ = cache.verify(folder)
+    damaged, _ = maintenance.verify(folder)
     assert damaged == 0
 
 

@@ -27,9 +27,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from estbench.tracking import again, asv_files, write
-from estbench.tracking.figures import Figure, Figures, Key
+from estbench.tracking import asv_files, remeasure, write
 from estbench.tracking.gate import Outcome, gate
+from estbench.tracking.tracked_values import Figure, Figures, Key
 
 ROOT = Path(__file__).parents[1]
 PYTHON = sys.executable
@@ -248,11 +248,11 @@ def measure_again(clone: Path, keys: Sequence[Key], base: str, head: str) -> tup
         git(clone, "checkout", "--quiet", commit)
         (kept,) = (clone / ".asv" / "results" / "proof").glob(f"{commit[:8]}-*.json")
         before = kept.read_bytes()
-        found = asv_files.of_file(run_asv(clone, commit, "|".join(map(again.pattern, keys))))
+        found = asv_files.of_file(run_asv(clone, commit, "|".join(map(remeasure.pattern, keys))))
         kept.write_bytes(before)
         return found
 
-    return again.in_turns(keys, base, head, 5, run)
+    return remeasure.in_turns(keys, base, head, 5, run)
 
 
 def run_asv(clone: Path, commit: str, some: str) -> Path:

@@ -13,9 +13,9 @@ https://arxiv.org/abs/2002.06043
 import torch
 from torch import Tensor, nn
 
-from estbench.node import Bernoulli
-from estbench.program import Program, Sample
-from estbench.task import Batch, Method, Splits, Task
+from estbench.core.node import Bernoulli
+from estbench.core.program import Program, Sample
+from estbench.core.task import Batch, Method, Splits, Task
 
 
 class Coins(Task):

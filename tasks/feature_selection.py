@@ -23,9 +23,9 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from estbench.node import Bernoulli
-from estbench.program import Program, Sample
-from estbench.task import Batch, Method, Splits, Task
+from estbench.core.node import Bernoulli
+from estbench.core.program import Program, Sample
+from estbench.core.task import Batch, Method, Splits, Task
 from estbench.tasks.vae import network, widths
 
 Rules: TypeAlias = Literal["syn1", "syn2", "syn3", "syn4", "syn5", "syn6"]

@@ -14,9 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from estbench.node import Bernoulli, Categorical, Node
-from estbench.program import Program, Sample
-from estbench.task import Batch, Method, Splits, Task
+from estbench.core.node import Bernoulli, Categorical, Node
+from estbench.core.program import Program, Sample
+from estbench.core.task import Batch, Method, Splits, Task
 
 
 class Polynomial(Task):

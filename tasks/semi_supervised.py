@@ -30,10 +30,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from estbench import data
-from estbench.node import Bernoulli, Categorical, one_hot
-from estbench.program import Program, Sample
-from estbench.task import Batch, Method, Splits, Task
+from estbench.core.node import Bernoulli, Categorical, one_hot
+from estbench.core.program import Program, Sample
+from estbench.core.task import Batch, Method, Splits, Task
+from estbench.data import datasets
 
 CLASSES = 10
 SEED = 20140620
@@ -63,7 +63,7 @@ class SemiSupervised(Task):
 
     def __init__(
         self,
-        dataset: data.Dataset = "digits",
+        dataset: datasets.Dataset = "digits",
         classes: int = CLASSES,
         labels: Literal["true", "random"] = "true",
         labelled: int = 100,
@@ -82,8 +82,8 @@ class SemiSupervised(Task):
                 f"{batch_size=}, {labelled_batch_size=}"
             )
         self.random = labels == "random" or classes != CLASSES
-        if not self.random and dataset not in data.LABELLED:
-            raise ValueError(f"labels are known for {', '.join(data.LABELLED)}, or labels=random; got {dataset=}")
+        if not self.random and dataset not in datasets.LABELLED:
+            raise ValueError(f"labels are known for {', '.join(datasets.LABELLED)}, or labels=random; got {dataset=}")
         if not alpha >= 0:
             raise ValueError(f"the weight of the classification cannot be negative; got {alpha=}")
         self.dataset, self.classes, self.labelled, self.alpha = dataset, classes, labelled, alpha
@@ -92,13 +92,13 @@ class SemiSupervised(Task):
         self.optimizer, self.learning_rate = optimizer, learning_rate
 
     def model(self) -> nn.Module:
-        pixels = data.images(self.dataset).train[0].shape[-1]
+        pixels = datasets.images(self.dataset).train[0].shape[-1]
         return _Net(math.isqrt(pixels), self.classes, self.gaussians, self.width, self.alpha)
 
     def splits(self) -> Splits:
         """Images and labels, the labelled ones last in training; for validation and test also the Gaussian noise."""
         generator = torch.Generator().manual_seed(SEED)
-        images = data.binarised(self.dataset, "dynamic")
+        images = datasets.binarised(self.dataset, "dynamic")
         labels = self._labels(images, generator)
         order = _balanced_last(labels[0], self.classes, self.labelled)
         rest = (
@@ -110,7 +110,7 @@ class SemiSupervised(Task):
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
         grey, y = batch
         noise = torch.randn((len(grey), self.gaussians), dtype=grey.dtype, device=grey.device, generator=generator)
-        return data.draw(grey, generator), y, noise
+        return datasets.draw(grey, generator), y, noise
 
     def supplement(self, batch: Batch, train: Batch, generator: torch.Generator) -> Batch:
         device = train[0].device
@@ -128,7 +128,7 @@ class SemiSupervised(Task):
     def _labels(self, images: Splits, generator: torch.Generator) -> tuple[Tensor, ...]:
         if self.random:
             return tuple(torch.randint(self.classes, (len(x),), generator=generator) for (x,) in images)
-        return data.labels(self.dataset)
+        return datasets.labels(self.dataset)
 
 
 def _balanced_last(y: Tensor, classes: int, labelled: int) -> Tensor:
@@ -159,10 +159,10 @@ class _Net(nn.Module):
         each = torch.eye(self.classes).to(x)[:ROWS, None].expand(-1, len(x), -1)
         shown = torch.stack([x, self.decoder(self.posterior(x, likely, noise)[0], likely).sigmoid()])
         return {
-            "one random code a column, one class a row": data.squares(
+            "one random code a column, one class a row": datasets.squares(
                 self.decoder(torch.randn_like(noise), each).sigmoid()
             ),
-            "originals above, reconstructions below": data.squares(shown),
+            "originals above, reconstructions below": datasets.squares(shown),
         }
 
     def forward(self, x: Tensor, _y: Tensor, noise: Tensor, *labelled: Tensor) -> Program:

@@ -21,10 +21,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from estbench import data
-from estbench.node import Bernoulli, Categorical, Node
-from estbench.program import Program, Sample
-from estbench.task import Batch, Method, Splits, Task
+from estbench.core.node import Bernoulli, Categorical, Node
+from estbench.core.program import Program, Sample
+from estbench.core.task import Batch, Method, Splits, Task
+from estbench.data import datasets
 from estbench.tasks.vae import Activation, network, widths
 
 
@@ -62,7 +62,7 @@ class SigmoidBeliefNet(Task):
         activation: Activation = "tanh",
         signed: bool = False,
         prior: Literal["learned", "fixed"] = "learned",
-        dataset: data.Dataset = "digits",
+        dataset: datasets.Dataset = "digits",
         binarisation: Literal["dynamic", "fixed", "threshold"] = "dynamic",
         batch_size: int = 20,
         optimizer: Method = "adam",
@@ -81,7 +81,7 @@ class SigmoidBeliefNet(Task):
         self.optimizer, self.learning_rate, self.second_moment = optimizer, learning_rate, second_moment
 
     def model(self) -> nn.Module:
-        mean = data.images(self.dataset).train[0].mean(0)
+        mean = datasets.images(self.dataset).train[0].mean(0)
         pixels, width = len(mean), math.prod(self.shape)
 
         def layer(inputs: int, shape: tuple[int, ...]) -> _Layer:
@@ -96,13 +96,13 @@ class SigmoidBeliefNet(Task):
         return _Net(mean, encoder, decoder, prior, signed=self.signed)
 
     def splits(self) -> Splits:
-        return data.binarised(self.dataset, self.binarisation)
+        return datasets.binarised(self.dataset, self.binarisation)
 
     def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         return model.pictures(*batch) if isinstance(model, _Net) else {}
 
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
-        return (data.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
+        return (datasets.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
 
 
 class _Layer(nn.Module):
@@ -145,8 +145,8 @@ class _Net(nn.Module):
         seen = self.encoder[0](x - self.mean).sample()
         below = torch.stack([x, self.decoder[0](self.fed(seen)).mean])
         return {
-            "random codes, decoded": data.squares(self.decoder[0](self.fed(drawn)).mean),
-            "originals above, reconstructions below": data.squares(below),
+            "random codes, decoded": datasets.squares(self.decoder[0](self.fed(drawn)).mean),
+            "originals above, reconstructions below": datasets.squares(below),
         }
 
     def forward(self, x: Tensor) -> Program:

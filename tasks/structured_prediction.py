@@ -21,10 +21,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from estbench import data
-from estbench.node import Bernoulli, Categorical, Node
-from estbench.program import Program, Sample
-from estbench.task import Batch, Method, Splits, Task
+from estbench.core.node import Bernoulli, Categorical, Node
+from estbench.core.program import Program, Sample
+from estbench.core.task import Batch, Method, Splits, Task
+from estbench.data import datasets
 
 
 class StructuredPrediction(Task):
@@ -48,7 +48,7 @@ class StructuredPrediction(Task):
 
     def __init__(
         self,
-        dataset: data.Dataset = "digits",
+        dataset: datasets.Dataset = "digits",
         latents: Literal["bernoulli", "categorical"] = "bernoulli",
         layers: int = 2,
         units: int = 0,
@@ -68,10 +68,10 @@ class StructuredPrediction(Task):
         self.shape = (units or 20, classes) if latents == "categorical" else (units or 200,)
 
     def model(self) -> nn.Module:
-        return _Halves(data.images(self.dataset).train[0].mean(0), self.shape, self.layers)
+        return _Halves(datasets.images(self.dataset).train[0].mean(0), self.shape, self.layers)
 
     def splits(self) -> Splits:
-        return data.binarised(self.dataset, self.binarisation)
+        return datasets.binarised(self.dataset, self.binarisation)
 
     def effective(self) -> Mapping[str, Any]:
         return {"units": self.shape[0]}
@@ -80,7 +80,7 @@ class StructuredPrediction(Task):
         return model.pictures(*batch) if isinstance(model, _Halves) else {}
 
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
-        return (data.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
+        return (datasets.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
 
 
 class _Halves(nn.Module):
@@ -109,7 +109,7 @@ class _Halves(nn.Module):
     def pictures(self, x: Tensor) -> Mapping[str, Tensor]:
         drawn = self.complete(x.chunk(2, -1)[0], 100)
         rows = torch.cat([x.unsqueeze(0), drawn[:4], drawn.mean(0, keepdim=True)])
-        return {"original, four completions, mean of 100": data.squares(rows)}
+        return {"original, four completions, mean of 100": datasets.squares(rows)}
 
     def forward(self, x: Tensor) -> Program:
         upper, lower = x.chunk(2, -1)

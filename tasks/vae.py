@@ -22,11 +22,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from estbench import data
-from estbench.estimator import Estimator
-from estbench.node import Bernoulli, Categorical
-from estbench.program import Program, Sample
-from estbench.task import Batch, Method, Splits, Task
+from estbench.core.estimator import Estimator
+from estbench.core.node import Bernoulli, Categorical
+from estbench.core.program import Program, Sample
+from estbench.core.task import Batch, Method, Splits, Task
+from estbench.data import datasets
 
 Activation = Literal["leaky_relu", "relu", "tanh"]
 
@@ -62,7 +62,7 @@ class VAE(Task):
 
     def __init__(
         self,
-        dataset: data.Dataset = "digits",
+        dataset: datasets.Dataset = "digits",
         latents: Literal["bernoulli", "categorical"] = "bernoulli",
         units: int = 0,
         classes: int = 10,
@@ -70,7 +70,7 @@ class VAE(Task):
         activation: Activation = "leaky_relu",
         prior: Literal["learned", "fixed"] = "learned",
         kl: Literal["sampled", "analytic"] = "sampled",
-        binarisation: data.Binarisation = "fixed",
+        binarisation: datasets.Binarisation = "fixed",
         holdout: bool = True,
         centre: bool = True,
         batch_size: int = 100,
@@ -93,7 +93,7 @@ class VAE(Task):
         self.shape = (units or 20, classes) if latents == "categorical" else (units or 200,)
 
     def model(self) -> nn.Module:
-        mean = data.images(self.dataset).train[0].mean(0)
+        mean = datasets.images(self.dataset).train[0].mean(0)
         latents, pixels = math.prod(self.shape), len(mean)
         model = _VAE(
             mean if self.centre else torch.zeros_like(mean),
@@ -108,7 +108,7 @@ class VAE(Task):
         return model
 
     def splits(self) -> Splits:
-        splits = data.binarised(self.dataset, self.binarisation)
+        splits = datasets.binarised(self.dataset, self.binarisation)
         if self.holdout:
             return splits
         return splits._replace(train=tuple(map(torch.cat, zip(splits.train, splits.valid, strict=True))))
@@ -128,7 +128,7 @@ class VAE(Task):
         return model.pictures(*batch) if isinstance(model, _VAE) else {}
 
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
-        return (data.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
+        return (datasets.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
 
     def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         if not self.prior_learning_rate or self.prior == "fixed":
@@ -194,8 +194,8 @@ class _VAE(nn.Module):
         codes = self.node(self.prior.logits.expand(2, len(x), *self.prior.logits.shape)).sample()
         reconstructions = self.decode(self.posterior(x).sample()).mean
         return {
-            "random codes, decoded": data.squares(self.decode(codes).mean),
-            "originals above, reconstructions below": data.squares(torch.stack([x, reconstructions])),
+            "random codes, decoded": datasets.squares(self.decode(codes).mean),
+            "originals above, reconstructions below": datasets.squares(torch.stack([x, reconstructions])),
         }
 
     def forward(self, x: Tensor) -> Program:

@@ -3,7 +3,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.support import ROOT
 
 
 def test_the_wheel_holds_plugins_suites_and_the_page_and_no_top_level_tasks(tmp_path):

@@ -8,10 +8,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from estbench.derivatives import derivative, parameter_derivative
-from estbench.estimator import Estimator, inject, positive, silent
-from estbench.node import Node
-from estbench.program import Program, Sites, repeat, replay
+from estbench.core.derivatives import derivative, parameter_derivative
+from estbench.core.estimator import Estimator, inject, positive, silent
+from estbench.core.node import Node
+from estbench.core.program import Program, Sites, repeat, replay
 
 WhatIf: TypeAlias = Callable[[Tensor], Tensor]
 # by the names of nodes: the gradients, and what they noted

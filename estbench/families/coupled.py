@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from estbench.estimator import Estimator, full_cost, inject
-from estbench.node import Bernoulli, Node
-from estbench.program import Program, Sites, plate
+from estbench.core.estimator import Estimator, full_cost, inject
+from estbench.core.node import Bernoulli, Node
+from estbench.core.program import Program, Sites, plate
 
 
 class Coupled(Estimator):

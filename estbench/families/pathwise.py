@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from estbench.estimator import Estimator, positive
-from estbench.networks import Annealed
-from estbench.node import Node
-from estbench.program import Program, Sites
+from estbench.core.estimator import Estimator, positive
+from estbench.core.networks import Annealed
+from estbench.core.node import Node
+from estbench.core.program import Program, Sites
 
 
 class Pathwise(Estimator):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from estbench.estimator import Estimator, silent
-from estbench.networks import RunningDeviation
-from estbench.node import Node
-from estbench.program import Program, draw, repeat, unscored
+from estbench.core.estimator import Estimator, silent
+from estbench.core.networks import RunningDeviation
+from estbench.core.node import Node
+from estbench.core.program import Program, draw, repeat, unscored
 
 
 class ScoreFunction(Estimator):

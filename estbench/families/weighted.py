@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from estbench.estimator import Estimator, NotApplicableError, full_cost, inject
-from estbench.node import Categorical, Node, log_softmax, one_hot
-from estbench.noise import rand
-from estbench.program import Program, Sites, plate
+from estbench.core.estimator import Estimator, NotApplicableError, full_cost, inject
+from estbench.core.node import Categorical, Node, log_softmax, one_hot
+from estbench.core.noise import rand
+from estbench.core.program import Program, Sites, plate
 
 
 class Weighted(Estimator):

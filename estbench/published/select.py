@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 
+from estbench.errors import UserError, nearest
 from estbench.published.tables import Result, results
-from estbench.spec import UserError, nearest
 
 
 def select(paper: str = "", task: str = "", estimator: str = "") -> tuple[Result, ...]:

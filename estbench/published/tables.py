@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Self
 
-from estbench.spec import Spec
+from estbench.plugins.spec import Spec
 
 NOT_STATED = "not stated"
 

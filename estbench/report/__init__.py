@@ -6,12 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from estbench.report import figures, latex, markdown, page, provenance
-from estbench.report.figures import plot
-from estbench.report.illustrations import illustrate
-from estbench.report.study import Study
-from estbench.report.terminal import terminal_table
-from estbench.report.wide import summary
+from estbench.report.charts import gallery
+from estbench.report.charts.gallery import plot
+from estbench.report.charts.illustrations import illustrate
+from estbench.report.formats import latex, markdown, page
+from estbench.report.formats.terminal import terminal_table
+from estbench.report.model.study import Study
+from estbench.report.model.wide import summary
+from estbench.report.text import provenance
 
 __all__ = ["illustrate", "plot", "summary", "terminal_table", "write"]
 
@@ -38,7 +40,7 @@ def write(
     found = Study.of(results, provenance.families(environment), provenance.options(environment), targets)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    stems = figures.draw_all(found, folder / "figures")
+    stems = gallery.draw_all(found, folder / "figures")
     illustrate("gumbel_softmax", folder / "figures")
     (folder / "report.md").write_text(markdown.render(found, environment, stems), encoding="utf-8")
     (folder / "tables.tex").write_text(latex.render(found), encoding="utf-8")

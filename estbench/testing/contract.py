@@ -5,9 +5,9 @@ import inspect
 import torch
 from torch import Tensor
 
-from estbench.estimator import Estimator, NotApplicableError
-from estbench.node import Node
-from estbench.program import draw, run
+from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.node import Node
+from estbench.core.program import draw, run
 from estbench.testing.compare import difference, modes
 from estbench.testing.programs import RECIPES, Recipe, counted, unscored
 from estbench.testing.replicates import one_gradient

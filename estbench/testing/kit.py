@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 
 import torch
 
-from estbench.estimator import NotApplicableError
-from estbench.plugins import discover, load_estimator
-from estbench.spec import Spec, UserError, nearest
+from estbench.core.estimator import NotApplicableError
+from estbench.errors import UserError, nearest
+from estbench.plugins.registry import discover, load_estimator
+from estbench.plugins.spec import Spec
 from estbench.testing import contract, state, statistical
 from estbench.testing.programs import RECIPES
 from estbench.testing.subject import Maker, Subject

@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from estbench.program import Program, plate, run
+from estbench.core.program import Program, plate, run
 from estbench.testing.programs import Recipe
 
 LIMIT = 2**20

@@ -13,9 +13,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from estbench.estimator import Estimator
-from estbench.node import Bernoulli, Categorical, Node
-from estbench.program import Program, Sample
+from estbench.core.estimator import Estimator
+from estbench.core.node import Bernoulli, Categorical, Node
+from estbench.core.program import Program, Sample
 
 Kind: TypeAlias = type[Bernoulli] | type[Categorical]
 

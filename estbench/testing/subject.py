@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from estbench.estimator import Estimator, NotApplicableError
+from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.testing.inference import (
     TOLERANCE,
     Judgement,

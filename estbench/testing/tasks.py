@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from estbench.node import Node
-from estbench.plugins import discover, load_estimator
-from estbench.program import Program, Sites, draw, plate, repeat, replay, run
-from estbench.task import Batch, Task
+from estbench.core.node import Node
+from estbench.core.program import Program, Sites, draw, plate, repeat, replay, run
+from estbench.core.task import Batch, Task
+from estbench.plugins.registry import discover, load_estimator
 
 EXAMPLES = 3
 

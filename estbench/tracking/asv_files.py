@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from estbench.spec import UserError
-from estbench.tracking.figures import Figure, Figures, Key
+from estbench.errors import UserError
+from estbench.tracking.tracked_values import Figure, Figures, Key
 
 # half widths of 95 % and of asv's 99 % intervals
 _NARROWER = 1.95996 / 2.57583

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from estbench.spec import UserError
-from estbench.tracking import asv_files, figures
-from estbench.tracking.figures import Figures, Key
+from estbench.errors import UserError
+from estbench.tracking import asv_files, tracked_values
 from estbench.tracking.markdown import markdown
+from estbench.tracking.tracked_values import Figures, Key
 from estbench.tracking.verdicts import TIMES, Finding, Threshold, compare, confirm, suspects
 
 THRESHOLDS = ("1.05", f"{TIMES}=1.2")
@@ -95,7 +95,7 @@ def _machine(source: str) -> str:
     """What a file or run was measured on; empty for a commit, whose figures name their machine."""
     path = Path(source)
     if path.is_dir() or path.suffix == ".parquet":
-        return figures.machine(path)
+        return tracked_values.machine(path)
     return asv_files.machine(path) if path.is_file() else ""
 
 
@@ -104,7 +104,7 @@ def _load(source: str, results: Path | None) -> Figures:
     if path.suffix in {".json", ".parquet"} and not path.exists():
         raise UserError(f"there is no file {path}")
     if path.is_dir() or path.suffix == ".parquet":
-        return figures.of_run(path)
+        return tracked_values.of_run(path)
     if path.suffix == ".json" or path.is_file():
         return asv_files.of_file(path)
     if results is None:

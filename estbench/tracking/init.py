@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
-from estbench.files import write_atomically
-from estbench.plugins import discover
-from estbench.spec import UserError
+from estbench.errors import UserError
+from estbench.plugins.registry import discover
+from estbench.store.files import write_atomically
 from estbench.tracking.write import MANIFEST
 
 _SUITE = Template("""\

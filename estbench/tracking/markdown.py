@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from estbench.tracking.figures import Figure
+from estbench.tracking.tracked_values import Figure
 from estbench.tracking.verdicts import VERDICTS, Finding
 
 _LISTED = 200

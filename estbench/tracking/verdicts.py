@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from estbench.spec import UserError
+from estbench.errors import UserError
 from estbench.stats import Centre, holm, normal_error, trimmed_mean, welch
-from estbench.tracking import figures
-from estbench.tracking.figures import Figure, Figures, Key
+from estbench.tracking import tracked_values
+from estbench.tracking.tracked_values import Figure, Figures, Key
 
 # by weight; what is the same is only counted
 VERDICTS = ("regression", "failed", "missing", "improvement", "noise", "incomparable", "new", "same")
@@ -66,7 +66,7 @@ def compare(base: Figures, head: Figures, limits: Sequence[Threshold], alpha: fl
         base_on, head_on = (", ".join(sorted(side)) for side in places)
         raise UserError(f"base and head have no machine and environment in common: base {base_on}; head {head_on}")
     names = {key.benchmark for key in (*base, *head)}
-    base, head = figures.spread(base, names), figures.spread(head, names)
+    base, head = tracked_values.spread(base, names), tracked_values.spread(head, names)
     both = [key for key in base if key in head and _comparable(base[key], head[key])]
     chances = dict(zip(both, holm([chance(base[key], head[key]) for key in both]), strict=True))
     findings = []

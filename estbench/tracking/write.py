@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from estbench.files import write_atomically
-from estbench.spec import UserError
-from estbench.tracking import figures
-from estbench.tracking.figures import Figure, Figures, Key
+from estbench.errors import UserError
+from estbench.store.files import write_atomically
+from estbench.tracking import tracked_values
+from estbench.tracking.tracked_values import Figure, Figures, Key
 
 MANIFEST = "asv-manifest.json"
 # half widths of asv's 99 % and of our 95 % intervals
@@ -60,7 +60,7 @@ def track(
     root = repository or Path()
     about = _about(run)
     commit, date = _commit(about, root, allow_dirty=allow_dirty)
-    found = figures.of_run(run)
+    found = tracked_values.of_run(run)
     if not any(figure.status == "ok" for figure in found.values()):
         raise UserError(f"{run} holds nothing to track")
     folder = results or results_folder(root)
@@ -196,7 +196,7 @@ def _results(asv: Any, computer: Any, about: Mapping[str, Any], run: Path, commi
     python = ".".join(str(about.get("python", "")).split(".")[:2])
     device, dtype = (str(suite.get(key, "")) for key in ("device", "dtype"))
     if device == "auto":
-        device = str(figures.device(run))
+        device = str(tracked_values.device(run))
     params = {**vars(computer), "python": python, "device": device, "dtype": dtype}
     name = re.sub(r"[^A-Za-z0-9_.]+", "-", f"compare-{device}-{dtype}-py{python}")
     return asv.results.Results(params, versions, commit, date, python, name, {})

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import torch
 from estbench import Bernoulli, Estimator, Node
-from estbench.estimator import inject
-from estbench.program import Program, Sites, repeat
+from estbench.core.estimator import inject
+from estbench.core.program import Program, Sites, repeat
 from torch import Tensor
 
 

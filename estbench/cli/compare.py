@@ -1,0 +1,170 @@
+"""What is run: the commands that measure, and that say what would be measured."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from estbench.cli.inspect import Files, console
+from estbench.errors import UserError
+from estbench.plugins.spec import split
+
+Tasks = Annotated[list[str] | None, typer.Option(help="Tasks, comma-separated; globs and vae[dataset=mnist] work.")]
+Estimators = Annotated[list[str] | None, typer.Option(help="Estimators, likewise; rloo[samples=2,4] is a grid.")]
+Measures = Annotated[list[str] | None, typer.Option(help="Measures, likewise: gradient, speed, training[steps=1000].")]
+Seeds = Annotated[str | None, typer.Option(help="How many seeds, counted from 0; or which, comma-separated: 3,5,8.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+DType = Annotated[
+    str | None,
+    typer.Option(help="float32 or float64; tf32 (GPU) or bf16: float32, its matrix products of such operands."),
+]
+Scale = Annotated[
+    float | None, typer.Option(help="Fraction of the training steps that the suite asks for, 0.1 for a tenth.")
+]
+Precision = Annotated[
+    float | None,
+    typer.Option(
+        help="Draw gradients until the interval of their variance is that narrow, 0.05 for 5 % to either side."
+    ),
+]
+Parts = Annotated[str | None, typer.Option(help="Which parts of a suite that has several: 1,3; by default all.")]
+StoreFolder = Annotated[Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Cells at once; by default one a core.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure cells again that failed.")]
+ExecutorName = Annotated[
+    str, typer.Option(help="inline; local, in processes; ray; slurm; auto: local on several cores or GPUs.")
+]
+
+Ensemble = Annotated[
+    str,
+    typer.Option(help="Runs that differ in seeds and numbers trained as one program: auto, off, or at most so many."),
+]
+
+STORE = Path(".estbench")
+
+
+def compare(
+    tasks: Tasks = None,
+    estimators: Estimators = None,
+    measures: Measures = None,
+    seeds: Seeds = None,
+    device: Device = None,
+    dtype: DType = None,
+    scale: Scale = None,
+    precision: Precision = None,
+    suite: Annotated[str, typer.Option(help="A .toml file, or the name of a suite shipped with estbench.")] = "quick",
+    parts: Parts = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")] = None,
+    store: StoreFolder = STORE,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of torch; by default 1, and all for what is timed.")
+    ] = None,
+    executor: ExecutorName = "auto",
+    workers: Workers = None,
+    timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds after which a cell has failed.")] = None,
+    checkpoint: Annotated[
+        float, typer.Option(min=0, help="Seconds from one checkpoint of a training to the next.")
+    ] = 60,
+    retry_failed: RetryFailed = False,
+    ensemble: Ensemble = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be measured.")] = False,
+    plugin: Files = None,
+) -> None:
+    """Measures estimators on tasks and writes a report.
+
+    Options replace the values of the suite. Finished cells are kept: the same command again goes on where it
+    stopped, and with more steps or replicates it goes on from what is there.
+    """
+    from estbench.workflows import comparison  # noqa: PLC0415  (imports torch)
+    from estbench.workflows.dry_run import preview  # noqa: PLC0415
+
+    request = comparison.Request(
+        suite,
+        _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision),
+        _parts(parts),
+        _files(plugin),
+        out,
+        store,
+        threads,
+        executor,
+        workers,
+        timeout,
+        checkpoint,
+        retry_failed,
+        ensemble,
+    )
+    if dry_run:
+        preview(request, console())
+        return
+    raise typer.Exit(comparison.compare(request, console()))
+
+
+def plan(
+    suite: Annotated[str, typer.Argument(help="A .toml file, or the name of a suite shipped with estbench.")] = "quick",
+    tasks: Tasks = None,
+    estimators: Estimators = None,
+    measures: Measures = None,
+    seeds: Seeds = None,
+    device: Device = None,
+    dtype: DType = None,
+    scale: Scale = None,
+    precision: Precision = None,
+    parts: Parts = None,
+    store: StoreFolder = STORE,
+    executor: ExecutorName = "auto",
+    workers: Workers = None,
+    retry_failed: RetryFailed = False,
+    plugin: Files = None,
+) -> None:
+    """Prints the cells of a suite, which of them are kept already, and how long the others may take."""
+    from estbench.workflows.comparison import Request  # noqa: PLC0415  (imports torch)
+    from estbench.workflows.dry_run import preview  # noqa: PLC0415
+
+    overrides = _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision)
+    request = Request(
+        suite, overrides, _parts(parts), _files(plugin), None, store, None, executor, workers, retry_failed=retry_failed
+    )
+    preview(request, console())
+
+
+def _overrides(
+    tasks: list[str] | None,
+    estimators: list[str] | None,
+    measures: list[str] | None,
+    seeds: str | None,
+    device: str | None,
+    dtype: str | None,
+    scale: float | None,
+    precision: float | None,
+) -> dict[str, Any]:
+    """The values of a suite that are replaced."""
+    overrides: dict[str, Any] = {
+        key: [part for text in texts for part in split(text)]
+        for key, texts in (("tasks", tasks), ("estimators", estimators), ("measures", measures))
+        if texts
+    }
+    single = {"device": device, "dtype": dtype, "scale": scale, "precision": precision}
+    overrides |= {key: value for key, value in single.items() if value is not None}
+    if seeds is not None:
+        overrides["seeds"] = _seeds(seeds)
+    return overrides
+
+
+def _files(plugin: list[Path] | None) -> tuple[str, ...]:
+    return tuple(str(path.resolve()) for path in plugin or ())
+
+
+def _parts(text: str | None) -> tuple[int, ...]:
+    return tuple(_numbers("--parts", text or ""))
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise UserError(f"{option} takes a number, or numbers separated by commas; got {text!r}") from error
+
+
+def _seeds(text: str) -> int | list[int]:
+    numbers = _numbers("--seeds", text)
+    return numbers[0] if len(numbers) == 1 and "," not in text else numbers

@@ -1,0 +1,128 @@
+"""What there is: the commands that list and describe plugins and data sets."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from estbench.errors import UserError, nearest
+from estbench.plugins import loading, registry
+from estbench.plugins.options import options_of
+
+data_app = typer.Typer(help="Data sets: which are here, and fetching them.", no_args_is_help=True)
+
+Files = Annotated[list[Path] | None, typer.Option("-e", "--plugin", help="A plugin file; may be given several times.")]
+
+
+def console() -> Console:
+    """The screen."""
+    # what is piped into a file should not be folded as on a narrow screen
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+    return Console(highlight=False, width=width)
+
+
+def warn(problems: list[str]) -> None:
+    """Says on stderr what was wrong with plugins that are left out."""
+    for problem in dict.fromkeys(problems):
+        print(f"estbench: {problem}", file=sys.stderr)  # noqa: T201
+
+
+def list_(
+    kind: Annotated[str, typer.Argument(help="estimators, tasks, measures or all.")] = "all",
+    plugin: Files = None,
+) -> None:
+    """Lists estimators, tasks and measures."""
+    kinds = [name for name in loading.KINDS if kind in ("all", name, f"{name}s")]
+    if not kinds:
+        raise UserError(f"unknown kind {kind!r}; {nearest(kind, [*loading.KINDS, 'all'])}")
+    screen = console()
+    for name in kinds:
+        catalogue = registry.discover(name, plugin or ())
+        warn(catalogue.problems)
+        table = Table(title=f"{name.capitalize()}s", title_justify="left", title_style="bold", box=None)
+        table.add_column("name", style="cyan", no_wrap=True)
+        table.add_column("what it is", overflow="fold")
+        unbiased = name == "estimator"
+        if unbiased:
+            table.add_column("unbiased", no_wrap=True)
+        foreign = any(found.origin != "built-in" for found in catalogue.plugins.values())
+        if foreign:
+            table.add_column("from", overflow="fold")
+        for found in catalogue.plugins.values():
+            declared = {True: "yes", False: "no", None: "?"}[found.declared.get("unbiased")]
+            row = [escape(found.name), escape(found.summary), *([declared] if unbiased else [])]
+            table.add_row(*row, *([escape(found.origin)] if foreign else []))
+        screen.print(table, "")
+
+
+def info(
+    name: Annotated[str, typer.Argument(help="Name of an estimator, task or measure.")], plugin: Files = None
+) -> None:
+    """Shows what a plugin is, what it declares, and its options."""
+    catalogues = [registry.discover(kind, plugin or ()) for kind in loading.KINDS]
+    found = [catalogue.plugins[name] for catalogue in catalogues if name in catalogue.plugins]
+    if not found:
+        known = [name for catalogue in catalogues for name in catalogue.plugins]
+        raise UserError(f"unknown plugin {name!r}; {nearest(name, known)}")
+    screen = console()
+    for each in found:
+        cls = each.load()
+        screen.print(f"[bold cyan]{escape(each.name)}[/] ({each.kind}, {escape(each.origin)})\n")
+        screen.print(escape(each.doc), "\n")
+        table = Table(title="Options", title_justify="left", title_style="bold", box=None)
+        for column in ("option", "type", "default"):
+            table.add_column(column)
+        for key, parameter in options_of(cls).items():
+            default = "required" if parameter.default is parameter.empty else repr(parameter.default)
+            table.add_row(escape(key), escape(_type(parameter.annotation)), escape(default))
+        screen.print(table if table.row_count else "No options.", "")
+        if each.kind == "estimator":
+            takes = ", ".join(kind.__name__ for kind in cls.accepts)
+            screen.print(
+                f"Declares: takes {takes}; {'unbiased' if cls.unbiased else 'biased'}; "
+                f"{'uses' if cls.differentiates else 'does not use'} the derivative of the cost.\n"
+            )
+
+
+def _type(annotation: Any) -> str:
+    """A type as people write it; the values of a choice."""
+    if get_origin(annotation) is Literal:
+        return " or ".join(str(value) for value in get_args(annotation))
+    return getattr(annotation, "__name__", str(annotation))
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """Lists the data sets and where they are."""
+    from estbench.data import datasets  # noqa: PLC0415  (imports torch)
+
+    table = Table(box=None)
+    for column in ("name", "what it is", "where"):
+        table.add_column(column, overflow="fold")
+    table.add_row("digits", datasets.DIGITS_NOTE, "bundled")
+    for source in datasets.SOURCES.values():
+        where = str(source.folder()) if source.present() else "not here; estbench data fetch " + source.name
+        table.add_row(source.name, source.note, where)
+    console().print(table)
+
+
+@data_app.command("fetch")
+def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets to fetch.")]) -> None:
+    """Fetches data sets that are not here yet, and checks those that are."""
+    from estbench.data import datasets  # noqa: PLC0415  (imports torch)
+
+    for name in names:
+        if name != "digits" and name not in datasets.SOURCES:
+            raise UserError(f"unknown data set {name!r}; {nearest(name, ['digits', *datasets.SOURCES])}")
+    for name in names:
+        if name in datasets.SOURCES:
+            datasets.SOURCES[name].fetch()
+            datasets.images(name)
+            console().print(f"{name}: {escape(str(datasets.SOURCES[name].folder()))}")
+        else:
+            console().print("digits: bundled with scikit-learn")

@@ -1,0 +1,114 @@
+"""What was measured: the commands that look after stores and results."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from estbench.cli.compare import STORE, StoreFolder
+from estbench.cli.inspect import console
+from estbench.plugins.spec import split
+
+cache_app = typer.Typer(help="The store of finished cells: what is in it, whether it is sound.", no_args_is_help=True)
+
+
+@cache_app.command("list")
+def cache_list(store: StoreFolder = STORE) -> None:
+    """Lists the cells of a store, with their time and size."""
+    from estbench.store import maintenance  # noqa: PLC0415  (slow)
+
+    found = maintenance.contents(store)
+    table = Table(box=None)
+    for column in ("cell", "budget", "status", "seconds", "finished", "bytes"):
+        table.add_column(column, overflow="fold", justify="right" if column in ("seconds", "bytes") else "left")
+    for line in found.lines:
+        table.add_row(*map(escape, line))
+    console().print(table)
+    console().print(found.total)
+
+
+@cache_app.command("verify")
+def cache_verify(store: StoreFolder = STORE) -> None:
+    """Reads every file of a store and sets damaged ones aside; exits with 1 if there was one."""
+    from estbench.store import maintenance  # noqa: PLC0415  (slow)
+
+    damaged, sound = maintenance.verify(store)
+    console().print(f"{sound} files are sound, {damaged} were damaged.")
+    raise typer.Exit(int(damaged > 0))
+
+
+@cache_app.command("prune")
+def cache_prune(
+    store: StoreFolder = STORE,
+    failed: Annotated[bool, typer.Option("--failed", help="Remove failed cells too.")] = False,
+    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Remove all checkpoints too.")] = False,
+    days: Annotated[float | None, typer.Option(min=0, help="Remove what was written longer ago, too.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> None:
+    """Removes what no run can use: damaged files, those of older versions, and what killed writers left."""
+    from estbench.store import maintenance  # noqa: PLC0415  (slow)
+
+    removed = maintenance.prune(store, failed=failed, checkpoints=checkpoints, days=days, dry_run=dry_run)
+    verb = "would be removed" if dry_run else "removed"
+    console().print(f"{removed.files} files {verb}, {removed.size / 2**20:.1f} MiB.")
+
+
+def merge(
+    stores: Annotated[list[Path], typer.Argument(help="Stores to join.")],
+    into: Annotated[Path, typer.Option(help="The store that takes them in; made if it is not there.")],
+    mixed_timing: Annotated[
+        bool, typer.Option("--mixed-timing", help="Let timings of different machines stand side by side.")
+    ] = False,
+) -> None:
+    """Joins the stores of several machines."""
+    from estbench.store.merge import merge as join  # noqa: PLC0415  (slow)
+
+    joined = join(stores, into, mixed_timing=mixed_timing)
+    console().print(f"{joined.taken} cells taken, {joined.known} were there; {escape(str(into))}")
+
+
+def export(
+    source: Annotated[Path, typer.Argument(help="Folder of a run, or a store.")],
+    to: Annotated[Path | None, typer.Option("--to", help="Where to write; by default beside the results.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="csv, parquet, json, latex; comma-separated.")] = "csv",
+) -> None:
+    """Writes results in other formats."""
+    from estbench.workflows.export import export as write  # noqa: PLC0415  (slow)
+
+    for path in write(source, to, split(format_)):
+        console().print(escape(str(path)))
+
+
+def diff(
+    before: Annotated[str, typer.Argument(help="A run's folder, a store, or a commit.")],
+    after: Annotated[str, typer.Argument(help="Likewise.")],
+    store: StoreFolder = STORE,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Level of the tests, over all figures.")] = 0.05,
+    all_: Annotated[bool, typer.Option("--all", help="Show what did not change, too.")] = False,
+) -> None:
+    """Tells which figures differ for real; exits with 1 if one is worse, 3 if one failed or is missing."""
+    from estbench.workflows.diff import diff as compare  # noqa: PLC0415  (slow)
+
+    found = compare(before, after, store, alpha)
+    for table in found.tables(everything=all_):
+        console().print(table)
+    console().print(found.summary)
+    raise typer.Exit(found.code)
+
+
+def env(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Shows the environment that results depend on, as it is kept with them."""
+    from estbench.runtime.environment import environment  # noqa: PLC0415  (imports torch)
+
+    about = environment()
+    if as_json:
+        print(json.dumps(about, indent=2))  # noqa: T201
+        return
+    versions = about.pop("versions")
+    table = Table(box=None, show_header=False)
+    for name, value in {**about, **versions}.items():
+        table.add_row(f"[cyan]{escape(name)}[/]", escape("none" if value is None else str(value)))
+    console().print(table)

@@ -1,0 +1,1 @@
+"""What a plugin is written against: nodes, programs, estimators and tasks. Needs torch only."""

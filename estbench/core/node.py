@@ -1,0 +1,354 @@
+"""Nodes: vectors of independent discrete random variables, parametrised by logits."""
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
+
+from estbench.core.noise import rand
+from estbench.core.transforms import transformed
+
+# torch's default threshold of 20 costs nine digits in float64
+softplus = partial(F.softplus, threshold=40.0)
+
+
+def uniform(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Uniform noise in the open interval (0, 1): its logarithms are finite."""
+    return rand(shape, like).clamp(torch.finfo(like.dtype).tiny, 1 - torch.finfo(like.dtype).eps / 2)
+
+
+def _positive(values: Tensor) -> Tensor:
+    """1 where a value is positive, 0 elsewhere: on a CPU a fifth of the time that a tensor of booleans takes."""
+    return values.detach().sign().clamp_min(0)
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Softmax over the last dimension, fast for few classes too."""
+    return _over_classes(torch.softmax, logits)
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """Logarithm of the softmax over the last dimension, fast for few classes too."""
+    return _over_classes(torch.log_softmax, logits)
+
+
+def _over_classes(function: Callable[[Tensor, int], Tensor], logits: Tensor) -> Tensor:
+    # on a CPU torch vectorises over the last dimension from 16 entries on, and over the others always: with 10 classes
+    # that is six times faster
+    if logits.device.type == "cpu" and logits.ndim > 1 and logits.shape[-1] < 16:
+        return function(logits.transpose(-1, -2), -2).transpose(-1, -2)
+    return function(logits, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Node(abc.ABC):
+    """A vector of independent discrete random variables.
+
+    Args:
+        logits: parameters, ``(*batch, *event)``.
+        given: what the logits were computed from, ``(*batch, features)``: an input-dependent baseline
+            looks at it. By default the logits themselves.
+
+    Shapes below: values, noise and gradients are ``(*samples, *batch, *event)``, log-probabilities and
+    costs ``(*samples, *batch)``.
+    """
+
+    logits: Tensor
+    given: Tensor | None = None
+
+    event_ndim: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.logits, Tensor) or not self.logits.is_floating_point():
+            received = getattr(self.logits, "dtype", type(self.logits).__name__)
+            raise TypeError(f"{type(self).__name__} takes logits as a floating-point tensor; got {received}")
+        if self.logits.ndim < self.event_ndim:
+            raise ValueError(
+                f"{type(self).__name__} takes logits of shape {self.layout}; got {tuple(self.logits.shape)}"
+            )
+
+    @property
+    @abc.abstractmethod
+    def layout(self) -> str:
+        """The shape of the logits in words, for messages."""
+
+    @property
+    def batch_ndim(self) -> int:
+        """How many dimensions stand before the event's."""
+        return self.logits.ndim - self.event_ndim
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """``(units,)`` or ``(units, classes)``."""
+        return tuple(self.logits.shape[self.batch_ndim :])
+
+    @property
+    def context(self) -> Tensor:
+        """What a baseline may look at, ``(*batch, features)``, detached."""
+        source = self.logits.flatten(self.batch_ndim) if self.given is None else self.given
+        return source.detach()
+
+    def at(self, logits: Tensor) -> Self:
+        """The same kind of node with other logits."""
+        return replace(self, logits=logits)
+
+    def detach(self) -> Self:
+        """The same node, its logits constants."""
+        return self.at(self.logits.detach())
+
+    def lift(self, cost: Tensor) -> Tensor:
+        """Gives a cost ``(*samples, *batch)`` the dimensions of the event, of size one."""
+        return cost.reshape(*cost.shape, *(1,) * self.event_ndim)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sums over the event: ``(*samples, *batch, *event)`` to ``(*samples, *batch)``."""
+        return values.sum(tuple(range(-self.event_ndim, 0)))
+
+    def score(self, value: Tensor) -> Tensor:
+        r"""The derivative :math:`\partial \log q(b) / \partial \ell = b - \mathbb E\,b`."""
+        return value - self.mean
+
+    @property
+    @abc.abstractmethod
+    def cardinality(self) -> int:
+        """The number of joint values of one vector."""
+
+    @property
+    @abc.abstractmethod
+    def mean(self) -> Tensor:
+        """The probabilities, in the shape of the logits."""
+
+    @abc.abstractmethod
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability of a value, summed over the event; linear in the value, so defined between."""
+
+    @abc.abstractmethod
+    def sample(self) -> Tensor:
+        """A value drawn from the node, in the shape of the logits."""
+
+    @abc.abstractmethod
+    def noise(self) -> Tensor:
+        """Noise for which ``harden(noise)`` is distributed as ``sample()``."""
+
+    @abc.abstractmethod
+    def noise_given(self, value: Tensor) -> Tensor:
+        """Noise given that it hardens to ``value``, as a differentiable function of the logits."""
+
+    @abc.abstractmethod
+    def noise_score(self, noise: Tensor) -> Tensor:
+        """Minus the derivative of the noise's log-density: the score of logits plus noise at the logits."""
+
+    @abc.abstractmethod
+    def covariance(self, probs: Tensor, direction: Tensor) -> Tensor:
+        r"""The covariance matrix :math:`J(q) = \mathrm{diag}\,q - q q^\top` of a draw, times a direction.
+
+        At ``probs = mean`` it is the Jacobian of the mean with respect to the logits.
+        """
+
+    @abc.abstractmethod
+    def gap(self, noise: Tensor, direction: Tensor) -> Tensor:
+        r"""How reparametrisation given the value differs from the unconditional one, along a direction.
+
+        With :math:`z = \ell + \varepsilon` and :math:`\tilde z = \ell + \tilde\varepsilon(\ell, b, v)`, where
+        :math:`v` is the randomness that makes :math:`\tilde z = z` and :math:`b` the value they harden to:
+
+        .. math:: (\partial z / \partial \ell - \partial \tilde z / \partial \ell)^\top \, direction
+        """
+
+    @abc.abstractmethod
+    def harden(self, noise: Tensor) -> Tensor:
+        """The value that this noise gives."""
+
+    @abc.abstractmethod
+    def soften(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
+        """The relaxed value that this noise gives; tends to ``harden(noise)`` as the temperature goes to 0."""
+
+    @abc.abstractmethod
+    def support(self) -> Tensor:
+        """All joint values, ``(cardinality, *ones, *event)``."""
+
+    @abc.abstractmethod
+    def classes(self) -> "Categorical":
+        """The same distribution over one-hot vectors: a bit has two classes."""
+
+    @abc.abstractmethod
+    def to_hot(self, value: Tensor) -> Tensor:
+        """A value as one of ``classes()``."""
+
+    @abc.abstractmethod
+    def from_hot(self, hot: Tensor) -> Tensor:
+        """A value of ``classes()`` as one of this node."""
+
+
+class Bernoulli(Node):
+    """Independent bits: logits ``(*batch, units)``, values 0 and 1; its noise is logistic."""
+
+    event_ndim = 1
+    layout = "(*batch, units)"
+
+    @property
+    def cardinality(self) -> int:
+        """The number of joint values of one vector."""
+        return 2 ** self.logits.shape[-1]
+
+    @property
+    def mean(self) -> Tensor:
+        """The probabilities of 1."""
+        return self.logits.sigmoid()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability of bits, summed over the units."""
+        if value.shape != self.logits.shape[-value.ndim :]:
+            # a softplus for each logit, not for each value
+            return (value * self.logits).sum(-1) - softplus(self.logits).sum(-1)
+        if transformed():
+            return -torch.addcmul(softplus(self.logits), value, self.logits, value=-1).sum(-1)
+        # fused, and with a backward pass of a third of the time; but slow under transforms
+        value = value.expand_as(self.logits)
+        return -F.binary_cross_entropy_with_logits(self.logits, value, reduction="none").sum(-1)
+
+    def sample(self) -> Tensor:
+        """Bits, in the shape of the logits."""
+        return _positive(self.detach().mean - rand(self.logits.shape, self.logits))
+
+    def noise(self) -> Tensor:
+        """Logistic noise."""
+        return torch.logit(uniform(self.logits.shape, self.logits))
+
+    def noise_given(self, value: Tensor) -> Tensor:
+        """Logistic noise given the bits."""
+        w = torch.logit(uniform(value.shape, self.logits))
+        sign = 2 * value - 1
+        return sign * softplus(w + softplus(sign * self.logits)) - self.logits
+
+    def noise_score(self, noise: Tensor) -> Tensor:
+        """Minus the derivative of the logistic log-density."""
+        return (noise / 2).tanh()
+
+    def covariance(self, probs: Tensor, direction: Tensor) -> Tensor:
+        """The variance of a bit, times a direction."""
+        return probs * (1 - probs) * direction
+
+    def gap(self, noise: Tensor, direction: Tensor) -> Tensor:
+        """How conditional and unconditional reparametrisation differ, along a direction."""
+        z = self.logits + noise
+        return (1 + torch.expm1(-z.abs()) * torch.where(z > 0, self.logits, -self.logits).sigmoid()) * direction
+
+    def harden(self, noise: Tensor) -> Tensor:
+        """Bits: whether logits plus noise are positive."""
+        return _positive(self.logits + noise)
+
+    def soften(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
+        """Sigmoid of logits plus noise over the temperature (the binary Concrete distribution)."""
+        return ((self.logits + noise) / temperature).sigmoid()
+
+    def support(self) -> Tensor:
+        """All bit vectors, ``(2 ** units, *ones, units)``."""
+        units = self.logits.shape[-1]
+        index = torch.arange(2**units, device=self.logits.device)
+        bits = index[:, None] >> torch.arange(units, device=self.logits.device) & 1
+        return bits.to(self.logits.dtype).reshape(-1, *(1,) * self.batch_ndim, units)
+
+    def classes(self) -> "Categorical":
+        """Two classes, 0 and 1."""
+        return Categorical(torch.stack([torch.zeros_like(self.logits), self.logits], -1), self.given)
+
+    def to_hot(self, value: Tensor) -> Tensor:
+        """Bits as one-hot vectors."""
+        return torch.stack([1 - value, value], -1)
+
+    def from_hot(self, hot: Tensor) -> Tensor:
+        """One-hot vectors as bits."""
+        return hot[..., 1]
+
+
+def one_hot(index: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """One-hot vectors, ``(*index.shape, classes)``; unlike ``F.one_hot`` it runs under vmap."""
+    return (index[..., None] == torch.arange(classes, device=index.device)).to(dtype)
+
+
+class Categorical(Node):
+    """Independent categorical variables: logits ``(*batch, units, classes)``, one-hot values; Gumbel noise."""
+
+    event_ndim = 2
+    layout = "(*batch, units, classes)"
+
+    @property
+    def cardinality(self) -> int:
+        """The number of joint values of one vector."""
+        units, classes = self.logits.shape[-2:]
+        return int(classes**units)
+
+    @property
+    def mean(self) -> Tensor:
+        """The probabilities of the classes."""
+        return softmax(self.logits)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability of one-hot vectors, summed over the units."""
+        return (value * log_softmax(self.logits)).sum((-2, -1))
+
+    def sample(self) -> Tensor:
+        """One-hot vectors, in the shape of the logits."""
+        u = rand(self.logits.shape[:-1], self.logits)
+        index = (u[..., None] >= self.mean.cumsum(-1)[..., :-1]).sum(-1)
+        return one_hot(index, self.logits.shape[-1], self.logits.dtype)
+
+    def noise(self) -> Tensor:
+        """Gumbel noise."""
+        return -torch.log(-torch.log(uniform(self.logits.shape, self.logits)))
+
+    def noise_given(self, value: Tensor) -> Tensor:
+        """Gumbel noise given the classes."""
+        log_e = torch.log(-torch.log(uniform(value.shape, self.logits)))
+        top = (value * log_e).sum(-1, keepdim=True) - self.logits.logsumexp(-1, keepdim=True)
+        rest = torch.logaddexp(log_e - self.logits, top)
+        return -torch.where(value > 0.5, top, rest) - self.logits
+
+    def noise_score(self, noise: Tensor) -> Tensor:
+        """Minus the derivative of the Gumbel log-density."""
+        return 1 - (-noise).exp()
+
+    def covariance(self, probs: Tensor, direction: Tensor) -> Tensor:
+        """The covariance matrix of a one-hot draw, times a direction."""
+        return probs * (direction - (probs * direction).sum(-1, keepdim=True))
+
+    def gap(self, noise: Tensor, direction: Tensor) -> Tensor:
+        """How conditional and unconditional reparametrisation differ, along a direction."""
+        z = self.logits + noise
+        # z_j follows the log-normaliser by this share, and its own logit by the rest
+        shared = (z - z.amax(-1, keepdim=True)).exp() * direction
+        return shared - self.mean * shared.sum(-1, keepdim=True)
+
+    def harden(self, noise: Tensor) -> Tensor:
+        """One-hot vector of the largest of logits plus noise."""
+        return one_hot((self.logits + noise).argmax(-1), self.logits.shape[-1], self.logits.dtype)
+
+    def soften(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
+        """Softmax of logits plus noise over the temperature (the Gumbel-Softmax distribution)."""
+        return softmax((self.logits + noise) / temperature)
+
+    def support(self) -> Tensor:
+        """All tuples of classes, one-hot, ``(classes ** units, *ones, units, classes)``."""
+        units, classes = self.logits.shape[-2:]
+        index = torch.arange(classes**units, device=self.logits.device)
+        digits = index[:, None] // classes ** torch.arange(units, device=self.logits.device) % classes
+        hot = one_hot(digits, classes, self.logits.dtype)
+        return hot.reshape(-1, *(1,) * self.batch_ndim, units, classes)
+
+    def classes(self) -> "Categorical":
+        """The node itself."""
+        return self
+
+    def to_hot(self, value: Tensor) -> Tensor:
+        """The value itself."""
+        return value
+
+    def from_hot(self, hot: Tensor) -> Tensor:
+        """The value itself."""
+        return hot

@@ -1,0 +1,188 @@
+"""Where data sets come from: files in a local folder, a cache, or a download with checksums.
+
+A folder named by the environment variable ``ESTBENCH_DATA`` is looked at first, then the user's cache, which
+downloads fill.
+"""
+
+import gzip
+import hashlib
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from estbench.errors import UserError
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a data set.
+
+    Args:
+        name: its name; one that ends in ``.gz`` is unpacked when it is read.
+        packed: SHA-256 of the file that the mirrors serve; empty where nobody has published one.
+        content: SHA-256 of what is in a compressed file, by which a local copy may be compressed otherwise; empty
+            to go by ``packed``.
+    """
+
+    name: str
+    packed: str
+    content: str = ""
+
+    def open(self, path: Path) -> bytes:
+        """What is in the file at this path.
+
+        Raises:
+            UserError: it is not what it should be.
+        """
+        try:
+            raw = path.read_bytes()
+            content = gzip.decompress(raw) if self.name.endswith(".gz") else raw
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{path} is damaged ({error}); remove it and fetch again") from error
+        wanted, found = (self.content, content) if self.content else (self.packed, raw)
+        if wanted and hashlib.sha256(found).hexdigest() != wanted:
+            raise UserError(f"{path} is damaged: wrong checksum; remove it and fetch again")
+        return content
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the files of a data set come from.
+
+    Args:
+        name: the data set, and its folder.
+        mirrors: addresses that hold the files.
+        files: the files.
+        examples: images in the training, validation and test set; validation images that have no file of their own
+            are the last of the training file.
+        note: what it is, for ``estbench data list``.
+    """
+
+    name: str
+    mirrors: tuple[str, ...]
+    files: tuple[File, ...]
+    examples: tuple[int, int, int]
+    note: str
+
+    def folder(self) -> Path:
+        """The local folder named by ESTBENCH_DATA if it holds every file, else the cache."""
+        local = Path(os.environ.get("ESTBENCH_DATA", "")) / self.name
+        return local if all((local / file.name).is_file() for file in self.files) else cache() / self.name
+
+    def present(self) -> bool:
+        """Whether every file is there."""
+        return all((self.folder() / file.name).is_file() for file in self.files)
+
+    def fetch(self) -> None:
+        """Makes sure that every file is there and is what it should be; as ``read``."""
+        for file in self.files:
+            self.read(file.name)
+
+    def read(self, name: str) -> bytes:
+        """What is in one of its files; downloaded if it is not there.
+
+        Raises:
+            UserError: it cannot be had, or is not what it should be.
+        """
+        file = next(file for file in self.files if file.name == name)
+        path = self.folder() / name
+        if not path.is_file():
+            self._download(file)
+        return file.open(path)
+
+    def _download(self, file: File) -> None:
+        import pooch  # noqa: PLC0415  (slow, and needed only here)
+
+        failures = []
+        for mirror in self.mirrors:
+            try:
+                known = f"sha256:{file.packed}" if file.packed else None
+                pooch.retrieve(mirror + file.name, known, file.name, cache() / self.name)
+            except (OSError, ValueError) as error:
+                failures.append(f"{mirror}: {type(error).__name__}")
+            else:
+                return
+        raise UserError(
+            f"{self.name} is not on this machine and could not be downloaded ({'; '.join(failures)}); put "
+            f"{', '.join(each.name for each in self.files)} into a folder {self.name}/ and name its parent "
+            "in ESTBENCH_DATA"
+        )
+
+
+def cache() -> Path:
+    """The user's cache folder for data."""
+    import pooch  # noqa: PLC0415
+
+    return Path(pooch.os_cache("estbench"))
+
+
+MNIST = Source(
+    "mnist",
+    (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    (
+        File(
+            "train-images-idx3-ubyte.gz",
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        ),
+        File(
+            "t10k-images-idx3-ubyte.gz",
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        ),
+        File(
+            "train-labels-idx1-ubyte.gz",
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        ),
+        File(
+            "t10k-labels-idx1-ubyte.gz",
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+    ),
+    (50_000, 10_000, 10_000),
+    "handwritten digits, 28x28 grey; 50,000 / 10,000 / 10,000",
+)
+# checksums of these and of the binarised digits: those of TensorFlow Datasets (url_checksums/)
+FASHION_MNIST = Source(
+    "fashion_mnist",
+    (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    ),
+    (
+        File("train-images-idx3-ubyte.gz", "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+        File("t10k-images-idx3-ubyte.gz", "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+        File("train-labels-idx1-ubyte.gz", "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+        File("t10k-labels-idx1-ubyte.gz", "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+    ),
+    (50_000, 10_000, 10_000),
+    "clothes, 28x28 grey; 50,000 / 10,000 / 10,000",
+)
+BINARISED_MNIST = Source(
+    "binarised_mnist",
+    ("http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/",),
+    (
+        File("binarized_mnist_train.amat", "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d"),
+        File("binarized_mnist_valid.amat", "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2"),
+        File("binarized_mnist_test.amat", "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c"),
+    ),
+    (50_000, 10_000, 10_000),
+    "MNIST as binarised once by Salakhutdinov & Murray; 50,000 / 10,000 / 10,000",
+)
+# no checksum has been published; sizes and range are checked when it is read
+OMNIGLOT = Source(
+    "omniglot",
+    (
+        "https://raw.githubusercontent.com/yburda/iwae/master/datasets/OMNIGLOT/",
+        "https://github.com/yburda/iwae/raw/master/datasets/OMNIGLOT/",
+    ),
+    (File("chardata.mat", ""),),
+    (23_000, 1_345, 8_070),
+    "characters of 50 alphabets, 28x28 grey, split as by REBAR; 23,000 / 1,345 / 8,070",
+)

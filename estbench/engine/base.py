@@ -1,0 +1,202 @@
+"""What a measure implements, and what it is given."""
+
+import abc
+import contextlib
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+
+from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.task import Batch, Splits, Task
+from estbench.engine.journal import Journal, NoJournal
+
+T = TypeVar("T")
+Maker: TypeAlias = Callable[[], Estimator]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured quantity.
+
+    Args:
+        metric: its name, as in docs/results.md.
+        value: the figure; low and high its 95 % interval.
+        unit: ``nats``, ``s``, ``B`` or empty.
+        n: replicates, blocks or examples behind it.
+        step: training steps behind the parameters.
+        seconds: training time to that step; of replicas that were trained together their share, the time of all over
+            their number.
+        replicas: how many were trained together; seconds tell what a step takes only where it is 1.
+        status: ``ok``, ``not applicable`` or ``failed``.
+        error: the reason where it is not ``ok``.
+        picture: a PNG in base64, for a metric that is a picture.
+    """
+
+    metric: str = ""
+    value: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    unit: str = ""
+    n: int = 0
+    step: int = 0
+    seconds: float = float("nan")
+    status: str = "ok"
+    error: str = ""
+    picture: str = ""
+    replicas: int = 1
+
+
+class MeasurementError(RuntimeError):
+    """A measurement failed for a reason that its message says in full."""
+
+
+def verdict(error: BaseException) -> Row:
+    """The row of an estimator that could not be measured, with the reason in one line."""
+    if isinstance(error, NotApplicableError):
+        return Row(status="not applicable", error=" ".join(str(error).split()))
+    if isinstance(error, SystemExit):
+        return Row(status="failed", error=f"it tried to exit the interpreter, with {error.code!r}")
+    text = str(error) if isinstance(error, MeasurementError) else f"{type(error).__name__}: {error}"
+    return Row(status="failed", error=" ".join(text.split()))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a measurement takes place: a task, on a device, at a precision, with a seed.
+
+    Args:
+        task: the task.
+        seed: the run's seed.
+        device: torch device.
+        dtype: of parameters and data.
+        baseline: makes the task's baseline estimator.
+        oracle: makes the task's oracle for an m-sample bound; None where the task names none.
+        memory: what measurements of several estimators share.
+        cell: what sets this measurement apart from others of the seed, and with it its own streams.
+        journal: where a measurement leaves what it needs to be continued.
+        recipe: makes the bench anew in another process; None where the bench itself can be pickled.
+    """
+
+    task: Task
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
+    baseline: Maker
+    oracle: Callable[[int], Estimator] | None
+    memory: dict[Hashable, Any] = field(default_factory=dict)
+    cell: str = ""
+    journal: Journal = field(default_factory=NoJournal)
+    recipe: Callable[[], "Bench"] | None = None
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` returns, made at the first call with this key."""
+        if key not in self.memory:
+            self.memory[key] = make()
+        return self.memory[key]
+
+    def stream(self, *names: int | str) -> int:
+        """The seed of a stream of random numbers, named by numbers and words."""
+        words = [part if isinstance(part, int) else int.from_bytes(part.encode(), "little") for part in names]
+        return int(np.random.SeedSequence([self.seed, *words]).generate_state(1, np.uint64)[0] >> 1)
+
+    def sow(self, *names: int | str) -> None:
+        """Seeds torch for a stream."""
+        torch.manual_seed(self.stream(*names))
+
+    @contextlib.contextmanager
+    def aside(self, *names: int | str) -> Iterator[None]:
+        """Takes random numbers from a stream, and goes on afterwards as if nothing had happened."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            self.sow(*names)
+            yield
+
+    def generator(self, *names: int | str) -> torch.Generator:
+        """A generator of its own, on the device, for a stream."""
+        return torch.Generator(self.device).manual_seed(self.stream(*names))
+
+    def model(self) -> torch.nn.Module:
+        """The model as initialised by the seed: the same for every estimator."""
+        self.sow("model")
+        return self.task.model().to(self.device, self.dtype)
+
+    def splits(self) -> Splits:
+        """The data on the device; floating-point tensors in the bench's precision."""
+        return self.once("splits", lambda: Splits(*(self._move(split) for split in self.task.splits())))
+
+    def minibatches(self, train: Batch) -> Iterator[Batch]:
+        """Training minibatches in the order set by the seed: the same for every estimator."""
+        return self.task.minibatches(train, self.generator("minibatches"))
+
+    def _move(self, batch: Batch) -> Batch:
+        return tuple(x.to(self.device, self.dtype) if x.is_floating_point() else x.to(self.device) for x in batch)
+
+
+class Member(NamedTuple):
+    """One of several measurements of one kind.
+
+    Args:
+        bench: where it takes place.
+        key: the estimator's key.
+        maker: makes the estimator.
+        auto: whether it is among others only if that is faster.
+    """
+
+    bench: Bench
+    key: str
+    maker: Maker
+    auto: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of one of several measurements.
+
+    Args:
+        rows: what was measured.
+        error: why it failed, if it did.
+        note: why it was not measured together with the others, if it was not.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    error: BaseException | None = None
+    note: str = ""
+
+
+class Measure(abc.ABC):
+    """A measure of estimators on a task; its constructor's parameters are its options.
+
+    Attributes:
+        joint: whether all estimators of a task are measured together, interleaved in time, or each alone.
+        repeated: whether it is done for every seed; a measure that repeats within itself takes the first.
+        tuned: whether each estimator is measured with the task's options that suit it best, such as its own learning
+            rate; other measures take all on the same task.
+        budgets: options that say how much is measured and not what: with more of them it goes on from what the
+            bench's journal holds.
+        ensembles: whether ``together`` does more than one measurement after another.
+    """
+
+    joint: ClassVar[bool] = False
+    tuned: ClassVar[bool] = False
+    repeated: ClassVar[bool] = False
+    budgets: ClassVar[tuple[str, ...]] = ()
+    ensembles: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
+        """Measures the estimators that ``makers`` make; yields rows with the key of their estimator."""
+
+    def together(self, members: Sequence[Member]) -> list[Found]:
+        """Hook: measures several of one task and estimator, which differ in seeds and numbers; one after another."""
+        return [found_alone(self, member) for member in members]
+
+
+def found_alone(measure: Measure, member: Member) -> Found:
+    """What comes of one measurement."""
+    try:
+        return Found([row for _, row in measure.rows(member.bench, {member.key: member.maker})])
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+        return Found(error=error)

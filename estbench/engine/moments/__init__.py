@@ -1,0 +1,1 @@
+"""The moments of gradient estimates: bias and variance."""

@@ -1,0 +1,129 @@
+r"""The law of total variance: what sampling and what the choice of minibatch contribute.
+
+.. math:: \mathrm{tr\,Var}\, g = \mathbb E_B \,\mathrm{tr\,Var}(g \mid B) + \mathrm{tr\,Var}_B\, \mathbb E(g \mid B)
+
+With two independent estimates on each of many independent minibatches, let :math:`a` be half their sum and :math:`h`
+half their difference. Then :math:`\mathrm{Var}\,g = \mathrm{Var}\,a + \mathrm{Var}\,h`, the part of sampling is
+:math:`2\,\mathrm{Var}\,h`, and that of the minibatch :math:`\mathrm{Var}\,a - \mathrm{Var}\,h`.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from estbench.core.estimator import Estimator
+from estbench.core.task import Batch
+from estbench.engine.base import Bench, Row
+from estbench.engine.moments.figures_of_merit import per_coordinate
+from estbench.engine.moments.moments import BATCHES, Gradients, Moments, Running, Seeds, chunk_size, working_set
+from estbench.engine.moments.variables import Parameters
+from estbench.stats import log_mean, mean_interval
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Moments, over minibatches, of two estimates on each.
+
+    Args:
+        sum: of half their sum.
+        difference: of half their difference.
+    """
+
+    sum: Moments
+    difference: Moments
+
+    def rows(self, group: str) -> Iterator[Row]:
+        """The total variance and its parts."""
+        both, noise = (half.variances.cpu().numpy() for half in (self.sum, self.difference))
+        total, coordinates, n = mean_interval(both + noise), self.sum.means.shape[1], self.sum.n
+        yield Row(f"total_variance/{group}", *total, n=n)
+        yield Row(f"sampling_variance/{group}", *mean_interval(2 * noise), n=n)
+        yield Row(f"minibatch_variance/{group}", *mean_interval(both - noise), n=n)
+        yield Row(f"total_variance_per_coordinate/{group}", *per_coordinate(total, coordinates), n=n)
+        if total.value > 0:
+            yield Row(f"log_total_variance_per_coordinate/{group}", *log_mean((both + noise) / coordinates), n=n)
+
+
+def halves(
+    gradient: Callable[..., Gradients], minibatch: Callable[[int], Batch], minibatches: int, chunk: int, seeds: Seeds
+) -> dict[str, Halves]:
+    """Moments of two estimates on each of independent minibatches.
+
+    Args:
+        gradient: one estimate by part, for the tensors of a minibatch; runs under vmap.
+        minibatch: an independent minibatch for each number.
+        minibatches: how many, rounded up to a multiple of the number of batches.
+        chunk: how many are in memory at once.
+        seeds: the seed of the estimates of a batch from the minibatch at this index on.
+    """
+
+    def two(batch: Batch) -> tuple[Gradients, Gradients]:
+        one, other = gradient(*batch), gradient(*batch)
+        return {k: (one[k] + other[k]) / 2 for k in one}, {k: (one[k] - other[k]) / 2 for k in one}
+
+    per_batch = max(2, -(-minibatches // BATCHES))
+    running: tuple[dict[str, Running], ...] = ({}, {})
+    for batch in range(BATCHES):
+        for start in range(0, per_batch, chunk):
+            numbers = range(batch * per_batch + start, batch * per_batch + min(start + chunk, per_batch))
+            drawn = tuple(torch.stack(each) for each in zip(*map(minibatch, numbers), strict=True))
+            torch.manual_seed(seeds(batch, start))
+            for half, found in zip(running, vmap(two, randomness="different")(drawn), strict=True):
+                for part, values in found.items():
+                    half.setdefault(part, Running()).add(values.detach().unsqueeze(1), batch)
+    return {part: Halves(*(half[part].moments() for half in running)) for part in running[0]}
+
+
+@dataclass(frozen=True)
+class MinibatchVariance:
+    """The total variance of estimators and its parts.
+
+    Args:
+        minibatches: how many; 0 for none of this.
+        budget: bytes of memory for the estimates in flight; 0 finds it.
+    """
+
+    minibatches: int
+    budget: int
+
+    def rows(
+        self, bench: Bench, variables: Parameters, estimator: Estimator, stream: tuple[int | str, ...]
+    ) -> Iterator[Row]:
+        """By group of parameters.
+
+        Args:
+            bench: the bench.
+            variables: the parameters, at the point where it is measured.
+            estimator: measured as it is.
+            stream: of random numbers for the estimates; minibatches are the same for all estimators.
+        """
+        if not self.minibatches:
+            return
+        found = self._halves(bench, variables, estimator, stream)
+        sums = variables.grouped({part: both.sum for part, both in found.items()})
+        differences = variables.grouped({part: both.difference for part, both in found.items()})
+        for group in sums:
+            yield from Halves(sums[group], differences[group]).rows(group)
+
+    def _halves(
+        self, bench: Bench, variables: Parameters, estimator: Estimator, stream: tuple[int | str, ...]
+    ) -> dict[str, Halves]:
+        def gradient(*batch: Tensor) -> Gradients:
+            point = replace(variables.point, batch=batch)
+            return replace(variables, point=point).gradient(estimator, point.program)()
+
+        def minibatch(number: int) -> Batch:
+            return next(bench.task.minibatches(bench.splits().train, bench.generator("random minibatch", number)))
+
+        estimator.eval()
+        with torch.no_grad():
+            bench.sow(*stream)
+            needed = 2 * working_set(lambda: gradient(*variables.point.batch))
+            chunk = chunk_size(needed, self.budget, bench.device)
+            found = halves(gradient, minibatch, self.minibatches, chunk, functools.partial(bench.stream, *stream))
+        estimator.train()
+        return found

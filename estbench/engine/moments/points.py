@@ -1,0 +1,118 @@
+"""Points: parameters and a minibatch at which gradients are measured."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.func import grad
+
+from estbench.core.estimator import Estimator
+from estbench.core.networks import with_parameters
+from estbench.core.node import Node
+from estbench.core.program import Program, Sample, draw, run
+from estbench.core.task import Batch
+from estbench.engine.base import Row
+from estbench.engine.moments.moments import Gradients
+
+Objective: TypeAlias = Callable[[Program], Tensor]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Parameters and a minibatch.
+
+    Args:
+        step: training steps behind the parameters.
+        model: the model with these parameters.
+        batch: the minibatch.
+        own: whether they come from training with the estimator that is measured, or from the common run.
+    """
+
+    step: int
+    model: nn.Module
+    batch: Batch
+    own: bool = False
+
+    @property
+    def name(self) -> str:
+        """What tells it from the other points of a measurement."""
+        return self._named(str(self.step))
+
+    def row(self, row: Row) -> Row:
+        """A row, told to be of this point."""
+        return replace(row, metric=self._named(row.metric), step=self.step)
+
+    def _named(self, name: str) -> str:
+        return f"own/{name}" if self.own else name
+
+    def program(self) -> Program:
+        """The program of the minibatch."""
+        return self.model(*self.batch)
+
+    def nodes(self) -> dict[str, Node]:
+        """The nodes of one run of the program, by name."""
+        with torch.no_grad():
+            return {name: site.node for name, site in run(self.program(), draw)[1].items()}
+
+    def evaluations(self, estimator: Estimator) -> int:
+        """How often one estimate evaluates the cost of each example."""
+        return estimator.evaluations([*self.nodes().values()])
+
+    def finite(self) -> bool:
+        """Whether all parameters are finite."""
+        return all(bool(p.isfinite().all()) for p in self.model.parameters())
+
+    def logit_gradient(self, objective: Objective, program: Program) -> Callable[[], Gradients]:
+        """One gradient for a shift of the logits, shared by the samples.
+
+        Args:
+            objective: maps a program to a scalar, as an estimator does.
+            program: of the minibatch.
+
+        Returns:
+            A function that gives the gradient by node: ``logits/NAME``, or ``logits`` where there is one node.
+        """
+        shifts = {name: torch.zeros_like(node.logits) for name, node in self.nodes().items()}
+        names = {name: f"logits/{name}" if len(shifts) > 1 else "logits" for name in shifts}
+
+        def gradient() -> Gradients:
+            found = grad(lambda s: objective(shifted(program, s)))(shifts)
+            return {names[name]: found[name].flatten() for name in shifts}
+
+        return gradient
+
+    def parameter_gradient(
+        self, objective: Objective, program: Callable[[], Program], parts: Mapping[str, Iterable[str]]
+    ) -> Callable[[], Gradients]:
+        """One gradient for parameters of the model.
+
+        Args:
+            objective: maps a program to a scalar.
+            program: makes the program, and may read parameters as it runs.
+            parts: names of parameters, by part.
+
+        Returns:
+            A function that gives the gradient by part.
+        """
+        wanted = {name for names in parts.values() for name in names}
+        own = {name: p.detach() for name, p in self.model.named_parameters() if name in wanted}
+
+        def loss(parameters: dict[str, Tensor]) -> Tensor:
+            return with_parameters(self.model, parameters, lambda: objective(program()))
+
+        def gradient() -> Gradients:
+            found = grad(loss)(own)
+            return {part: torch.cat([found[name].flatten() for name in names]) for part, names in parts.items()}
+
+        return gradient
+
+
+def shifted(program: Program, shifts: Mapping[str, Tensor]) -> Program:
+    """A program whose logits are moved, by name of the node; all samples of a node alike."""
+
+    def moved(sample: Sample) -> Tensor:
+        return program(lambda name, node: sample(name, node.at(node.logits + shifts[name])))
+
+    return moved

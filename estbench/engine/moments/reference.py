@@ -1,0 +1,138 @@
+"""Moments of an estimator's gradient, and of the true one."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.program import Program, mean, run
+from estbench.engine.base import Bench
+from estbench.engine.moments.moments import BATCHES, Gradients, Moments, chunk_size, moments, working_set
+from estbench.engine.moments.stopping import Parts, Replication
+from estbench.engine.moments.variables import Variables
+
+NOTHING: Parts = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Moments by part, and how many replicates were in flight at once."""
+
+    parts: Parts
+    chunk: int
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How replicates are drawn.
+
+    Args:
+        replication: how many.
+        budget: bytes of memory for those in flight; 0 finds it.
+    """
+
+    replication: Replication
+    budget: int
+
+    def draw(
+        self,
+        bench: Bench,
+        variables: Variables,
+        estimator: Estimator,
+        stream: tuple[int | str, ...],
+        earlier: Parts = NOTHING,
+    ) -> Drawn:
+        """Moments of an estimator's gradient.
+
+        Args:
+            bench: the bench.
+            variables: what the gradient is taken with respect to.
+            estimator: measured as it is.
+            stream: of random numbers.
+            earlier: moments of fewer replicates, of the same stream.
+        """
+        stream = (*stream, variables.name)
+        known = {part: earlier[part] for part in variables.parts if part in earlier}
+        estimator.eval()
+        with torch.no_grad():
+            gradient = variables.gradient(estimator, variables.point.program)
+            bench.sow(*stream)
+            chunk = chunk_size(working_set(gradient), self.budget, bench.device)
+            seeds = functools.partial(bench.stream, *stream)
+            found = self.replication.draw(
+                lambda goal, have: moments(gradient, goal, chunk, seeds, have, variables.weights),
+                lambda have: variables.grouped(have).values(),
+                known if len(known) == len(variables.parts) else NOTHING,
+            )
+        estimator.train()
+        return Drawn(found, min(chunk, next(iter(found.values())).n // BATCHES))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The true gradient: exact where it can be had, else estimated by the baseline.
+
+    Args:
+        drawing: of the baseline.
+    """
+
+    drawing: Drawing
+
+    def parts(self, bench: Bench, variables: Variables, bound: int) -> Parts | None:
+        """Its moments by part; None where there is neither.
+
+        Args:
+            bench: the bench.
+            variables: what the gradient is taken with respect to.
+            bound: the objective, as of an estimator.
+        """
+        if variables.point.own:
+            return self._parts(bench, variables, bound)
+        memo = ("reference", variables.point.step, variables.parts, bound, self)
+        return bench.once(memo, lambda: self._parts(bench, variables, bound))
+
+    def _parts(self, bench: Bench, variables: Variables, bound: int) -> Parts | None:
+        exact = _exact(bench, variables, bound)
+        if exact is not None:
+            return {part: Moments.exact(value.detach()) for part, value in exact.items()}
+        if bound > 1:
+            return None
+        baseline = bench.baseline().to(bench.device).prepare(variables.point.program())
+        return self.drawing.draw(bench, variables, baseline, ("reference", variables.point.name)).parts
+
+
+def _exact(bench: Bench, variables: Variables, bound: int) -> Gradients | None:
+    point = variables.point
+
+    def closed_form() -> Program:
+        found = bench.task.closed_form(point.model, point.batch)
+        assert found is not None
+        return found
+
+    if bound == 1 and bench.task.closed_form(point.model, point.batch) is not None:
+        return variables.gradient(lambda program: run(program, mean)[0].mean(), closed_form)()
+    if bench.oracle is None:
+        return None
+    try:
+        return variables.gradient(bench.oracle(bound), point.program)()
+    except NotApplicableError:
+        return None
+
+
+def kept(parts: Parts) -> dict[str, dict[str, Any]]:
+    """Moments as a journal takes them."""
+    return {part: vars(moments) for part, moments in parts.items()}
+
+
+def loaded(parts: Mapping[str, Mapping[str, Any]], device: torch.device) -> Parts:
+    """Moments as a journal gives them back."""
+
+    def there(value: Any) -> Any:
+        return value.to(device) if isinstance(value, Tensor) else value
+
+    return {part: Moments(**{name: there(value) for name, value in own.items()}) for part, own in parts.items()}

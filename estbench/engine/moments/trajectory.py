@@ -1,0 +1,75 @@
+"""Trajectories: models along a training run."""
+
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+from estbench.core.estimator import Estimator
+from estbench.engine.base import Bench
+
+
+def stops(after: int, points: int) -> list[int]:
+    """Training steps at which gradients are measured: evenly spaced from 0 to ``after``, both included."""
+    return sorted({round(after * k / (points - 1)) for k in range(points)})
+
+
+def common(bench: Bench, at: Sequence[int], follower: Estimator | None) -> Iterator[nn.Module]:
+    """The models at these steps of training with the baseline; a follower learns on the same minibatches.
+
+    Args:
+        bench: the bench.
+        at: the steps, in order, the first of them 0.
+        follower: learns what it learns alongside; prepared.
+    """
+    model, leader = bench.model(), bench.baseline().to(bench.device)
+    yield _copy(bench, model)
+    if at[-1] == 0:
+        return
+    minibatches = bench.minibatches(bench.splits().train)
+    bench.sow("leader")
+    leader.prepare(model(*next(bench.minibatches(bench.splits().train))))
+    lead = bench.task.trainer(model, leader)
+    follow = bench.task.trainer(None, follower) if follower is not None else None
+    for step, batch in zip(range(at[-1]), minibatches, strict=False):
+        if follower is not None and follow is not None:
+            bench.sow("following", step, bench.cell)
+            follow.zero_grad()
+            follower(model(*batch)).backward()
+            follow.step()
+        # a follower uses up random numbers; the trajectory must not depend on it
+        bench.sow("trajectory", step)
+        lead.zero_grad()
+        model.zero_grad()
+        leader(model(*batch)).backward()
+        lead.step()
+        if step + 1 in at:
+            yield _copy(bench, model)
+
+
+def own(bench: Bench, at: Sequence[int], estimator: Estimator) -> Iterator[nn.Module]:
+    """The models at these steps of training with an estimator, on the minibatches of the common run.
+
+    Args:
+        bench: the bench.
+        at: the steps, in order, the first of them 0.
+        estimator: trains the model, and learns what it learns; prepared.
+    """
+    model = bench.model()
+    yield _copy(bench, model)
+    if at[-1] == 0:
+        return
+    minibatches, trainer = bench.minibatches(bench.splits().train), bench.task.trainer(model, estimator)
+    for step, batch in zip(range(at[-1]), minibatches, strict=False):
+        # measuring on the way uses up random numbers
+        bench.sow("own", step, bench.cell)
+        trainer.zero_grad()
+        estimator(model(*batch)).backward()
+        trainer.step()
+        if step + 1 in at:
+            yield _copy(bench, model)
+
+
+def _copy(bench: Bench, model: nn.Module) -> nn.Module:
+    copy = bench.model()
+    copy.load_state_dict(model.state_dict())
+    return copy

@@ -1,0 +1,183 @@
+"""Groups: what gradients are taken with respect to, and which of their entries are told together."""
+
+import abc
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from estbench.core.node import Node
+from estbench.core.program import Program, Sampler, Sites, draw, run
+from estbench.engine.base import Bench
+from estbench.engine.moments.moments import Gradients, Moments, Weights
+from estbench.engine.moments.points import Objective, Point
+
+LOGITS, PARAMETERS, ALL = "logits", "parameters", "all"
+DEFAULT = "logits encoder"
+
+
+class Variables(abc.ABC):
+    """What gradients are taken with respect to at a point, in one go.
+
+    A gradient comes in parts; a group is one part or several.
+
+    Attributes:
+        name: ``logits`` or ``parameters``.
+        point: where.
+        groups: the parts of each group.
+        weights: of the entries of a part in the trace of the covariance, where they are not 1.
+    """
+
+    name: ClassVar[str]
+    point: Point
+    groups: Mapping[str, Sequence[str]]
+    weights: Weights = MappingProxyType({})
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """All parts."""
+        return tuple(dict.fromkeys(part for parts in self.groups.values() for part in parts))
+
+    @abc.abstractmethod
+    def gradient(self, objective: Objective, program: Callable[[], Program]) -> Callable[[], Gradients]:
+        """A function that gives one gradient of an objective of a program, by part; it runs under vmap."""
+
+    def grouped(self, parts: Mapping[str, Moments]) -> dict[str, Moments]:
+        """Moments by group from those by part."""
+        return {group: together([parts[name] for name in names]) for group, names in self.groups.items()}
+
+
+class Logits(Variables):
+    """The logits of all nodes, and of each apart where there are several.
+
+    Args:
+        point: where.
+    """
+
+    name = LOGITS
+
+    def __init__(self, point: Point) -> None:
+        self.point = point
+        parts = [f"{LOGITS}/{node}" for node in point.nodes()]
+        self.groups = {LOGITS: parts, **{part: [part] for part in parts}} if len(parts) > 1 else {LOGITS: [LOGITS]}
+
+    def gradient(self, objective: Objective, program: Callable[[], Program]) -> Callable[[], Gradients]:
+        """One gradient with respect to a shift of the logits, shared by the samples."""
+        return self.point.logit_gradient(objective, program())
+
+
+@dataclass(frozen=True)
+class Parameters(Variables):
+    """Parameters of the model.
+
+    Args:
+        point: where.
+        names: of the parameters, by part.
+        groups: the parts of each group.
+    """
+
+    name = PARAMETERS
+    point: Point
+    names: Mapping[str, Sequence[str]]
+    groups: Mapping[str, Sequence[str]]
+
+    def gradient(self, objective: Objective, program: Callable[[], Program]) -> Callable[[], Gradients]:
+        """One gradient with respect to all of them."""
+        return self.point.parameter_gradient(objective, program, {part: self.names[part] for part in self.parts})
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups that are asked for.
+
+    Args:
+        names: ``logits``; ``parameters`` for all parameters together; or a child of the model.
+        everything: whether all that there are are asked for.
+    """
+
+    names: tuple[str, ...]
+    everything: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Groups from names separated by spaces, or ``all``.
+
+        Raises:
+            ValueError: there is no name in it.
+        """
+        names = tuple(dict.fromkeys(text.split()))
+        if not names:
+            raise ValueError(f"groups are names separated by spaces, such as {DEFAULT}, or all; got {text!r}")
+        return cls(names, ALL in names)
+
+    def variables(self, bench: Bench, point: Point) -> list[Variables]:
+        """What has to be differentiated for them at a point; nothing for those that the model does not have."""
+        found: list[Variables] = [Logits(point)] if self.everything or LOGITS in self.names else []
+        parameters = self.parameters(bench, point)
+        return [*found, parameters] if parameters else found
+
+    def parameters(self, bench: Bench, point: Point) -> Parameters | None:
+        """The parameters among them; None if there are none."""
+        parts = parts_of(point.model)
+        if not self.everything and not {PARAMETERS, *parts} & set(self.names):
+            return None
+        depending = bench.once("depending", lambda: _depending(bench, point, parts))
+        apart = [name for name in children(point.model) if name in depending]
+        groups = {name: [name] for name in apart if self.everything or name in self.names}
+        several = len(parts) > 1 or not apart
+        if parts and depending and (PARAMETERS in self.names or (self.everything and several)):
+            groups[PARAMETERS] = list(parts)
+        return Parameters(point, parts, groups) if groups else None
+
+    def missing(self, model: nn.Module) -> list[str]:
+        """Those that the model does not have; of the default ones, none is missed."""
+        known = {LOGITS, PARAMETERS, ALL, *DEFAULT.split(), *parts_of(model)}
+        return [name for name in self.names if name not in known]
+
+
+def parts_of(model: nn.Module) -> dict[str, list[str]]:
+    """Names of the parameters that are trained, by child of the model; under no name those of the model itself."""
+    parts: dict[str, list[str]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            # the name of the nodes' logits is taken
+            child, _, rest = name.partition(".")
+            parts.setdefault(child if rest and child != LOGITS else "", []).append(name)
+    return parts
+
+
+def children(model: nn.Module) -> list[str]:
+    """The children of a model that have parameters which are trained."""
+    return [child for child in parts_of(model) if child]
+
+
+def together(parts: Sequence[Moments]) -> Moments:
+    """Moments of several groups of entries as one, from the same replicates."""
+    if len(parts) == 1:
+        return parts[0]
+    means = torch.cat([part.means for part in parts], 1)
+    variances = torch.stack([part.variances for part in parts]).sum(0)
+    return Moments(parts[0].n, means, variances, max(part.eps for part in parts))
+
+
+def _soft(_name: str, node: Node, _sites: Sites) -> Tensor:
+    return node.soften(node.noise(), 1.0)
+
+
+def _depending(bench: Bench, point: Point, parts: Mapping[str, Iterable[str]]) -> set[str]:
+    """The parts whose gradient is not the same whatever is sampled."""
+
+    def gradient(sampler: Sampler, index: int) -> Gradients:
+        def objective(program: Program) -> Tensor:
+            cost, sites = run(program, sampler)
+            return cost.mean() + sum(site.node.log_prob(site.value.detach()).mean() for site in sites.values())
+
+        with bench.aside("depending", index):
+            return point.parameter_gradient(objective, point.program, parts)()
+
+    # a cost may be flat between hard samples, and few hard samples may come out alike
+    tries: list[Any] = [[gradient(sampler, index) for index in range(4)] for sampler in (draw, _soft)]
+    return {part for part in parts if any(not torch.equal(one[0][part], more[part]) for one in tries for more in one)}

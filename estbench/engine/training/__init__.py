@@ -1,0 +1,1 @@
+"""Training runs, alone or many in one batched program."""

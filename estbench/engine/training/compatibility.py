@@ -1,0 +1,138 @@
+"""Likeness: which trainees can be trained together, and in which numbers they differ."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from estbench.engine.training.stacked_optimizer import kind
+from estbench.engine.training.training_run import Trainee
+
+# what every module has; the hooks among it are of no concern here
+_OF_MODULES = frozenset(vars(nn.Module())) - {"training"}
+
+_PLAIN = (bool, int, float, str, list, tuple, dict, set, type(None))
+
+
+class Number(NamedTuple):
+    """An attribute in which replicas differ.
+
+    Args:
+        owner: the object of the first replica.
+        name: of the attribute.
+        values: of each replica.
+    """
+
+    owner: Any
+    name: str
+    values: tuple[float, ...]
+
+
+def alike(trainees: Sequence[Trainee]) -> list[list[Trainee]]:
+    """Those that can be trained together, in their order: alike but for seeds, learning rates and numbers."""
+    groups: list[list[Trainee]] = []
+    for trainee in trainees:
+        fitting = (group for group in groups if _fit(group[0], trainee))
+        if (group := next(fitting, None)) is None:
+            groups.append([trainee])
+        else:
+            group.append(trainee)
+    return groups
+
+
+def _fit(first: Trainee, other: Trainee) -> bool:
+    places = (first.step, first.evaluated) == (other.step, other.evaluated)
+    return places and kind(first.trainer) == kind(other.trainer) and _structure(first, other) and _data(first, other)
+
+
+def _structure(first: Trainee, other: Trainee) -> bool:
+    ours, theirs = _owners(first), _owners(other)
+    if [name for name, _ in ours] != [name for name, _ in theirs]:
+        return False
+    pairs = zip(ours, theirs, strict=True)
+    return all(_same_owner(one, another) for (_, one), (_, another) in pairs)
+
+
+def _same_owner(one: Any, other: Any) -> bool:
+    if type(one) is not type(other) or _attributes(one).keys() != _attributes(other).keys():
+        return False
+    if isinstance(one, nn.Module) and _shapes(one) != _shapes(other):
+        return False
+    pairs = ((value, _attributes(other)[name]) for name, value in _attributes(one).items())
+    return all(type(a) is type(b) and (isinstance(a, float) or _equal(a, b)) for a, b in pairs)
+
+
+def _shapes(module: nn.Module) -> list[tuple[Any, ...]]:
+    own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+    return [(name, tensor.shape, tensor.dtype, tensor.requires_grad) for name, tensor in own]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether values are equal; of those that do not tell, only one and the same is."""
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    with contextlib.suppress(Exception):
+        return bool(one is other or one == other)
+    return False
+
+
+def _data(first: Trainee, other: Trainee) -> bool:
+    """Whether they learn from the same tensors."""
+    pairs = zip(first.bench.splits(), other.bench.splits(), strict=True)
+    return all(
+        len(ours) == len(theirs)
+        and all(a is b or (a.shape == b.shape and torch.equal(a, b)) for a, b in zip(ours, theirs, strict=True))
+        for ours, theirs in pairs
+    )
+
+
+def _owners(trainee: Trainee) -> list[tuple[str, Any]]:
+    """What holds attributes: the task, and the modules of model and estimator."""
+    wholes = _wholes(trainee)
+    modules = [(f"{which}.{name}", module) for which, whole in wholes for name, module in whole.named_modules()]
+    return [("task", trainee.bench.task), *modules]
+
+
+def _wholes(trainee: Trainee) -> tuple[tuple[str, nn.Module], ...]:
+    return ("model", trainee.model), ("estimator", trainee.estimator)
+
+
+def _attributes(owner: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(owner).items() if name not in _OF_MODULES}
+
+
+def numbers(trainees: Sequence[Trainee]) -> list[Number]:
+    """The attributes in which trainees that are alike differ."""
+    found: list[Number] = []
+    for place, (_, owner) in enumerate(_owners(trainees[0])):
+        others = [_owners(trainee)[place][1] for trainee in trainees]
+        for name, value in _attributes(owner).items():
+            values = tuple(vars(other)[name] for other in others)
+            if isinstance(value, float) and len(set(values)) > 1:
+                found.append(Number(owner, name, values))
+    return found
+
+
+def plain(trainee: Trainee) -> dict[str, str]:
+    """What is no tensor of the attributes of task, model and estimator, by name, in words."""
+    return {
+        f"{place.rstrip('.')}.{name}": repr(value)
+        for place, owner in _owners(trainee)
+        for name, value in _attributes(owner).items()
+        if isinstance(value, _PLAIN)
+    }
+
+
+@contextlib.contextmanager
+def instead(attributes: Sequence[Number], values: Sequence[Tensor]) -> Iterator[None]:
+    """Has tensors in place of numbers."""
+    before = [vars(number.owner)[number.name] for number in attributes]
+    try:
+        for number, value in zip(attributes, values, strict=True):
+            vars(number.owner)[number.name] = value
+        yield
+    finally:
+        for number, value in zip(attributes, before, strict=True):
+            vars(number.owner)[number.name] = value

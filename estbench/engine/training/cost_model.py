@@ -1,0 +1,46 @@
+"""Worth: whether replicas of a training are faster together, on a processor."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from estbench.engine.training.training_run import Trainee
+
+# docs/gpu.md, measured with benchmarks/ensemble.py: a step that fills more than the caches hold, by operations that are
+# larger than their start is dear, takes longer for many at once than one after another
+LARGE_STEP, LARGE_OPERATION = 5 * 2**20, 2**15
+
+
+def together_pays(trainee: Trainee) -> bool:
+    """Whether training it together with others like it is no slower than one after another."""
+    if trainee.bench.device.type != "cpu":
+        return True
+    # a copy, for it counts steps
+    model, estimator = copy.deepcopy((trainee.model, trainee.estimator))
+    with trainee.bench.aside("worth"), _Made() as made:  # type: ignore[no-untyped-call]
+        estimator(model(*trainee.minibatches.at(trainee.step))).backward()
+    return made.bytes <= LARGE_STEP or made.bytes <= LARGE_OPERATION * made.operations
+
+
+class _Made(TorchDispatchMode):
+    """Counts operations that make tensors, and the bytes of those."""
+
+    operations = bytes = 0
+
+    def __torch_dispatch__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        known = {_place(x) for x in tree_leaves((args, kwargs or {})) if isinstance(x, Tensor)}
+        made = [x for x in tree_leaves(result) if isinstance(x, Tensor) and _place(x) not in known]
+        self.operations += bool(made)
+        self.bytes += sum(x.nbytes for x in made)
+        return result
+
+
+def _place(x: Tensor) -> int:
+    return x.untyped_storage().data_ptr()

@@ -1,0 +1,252 @@
+"""Ensembles: replicas of one task and estimator, trained in one batched program.
+
+Parameters, buffers and states of optimisers are stacked along a leading dimension, and model, estimator and
+derivative are mapped over it. Replicas may differ in seeds, learning rates and numbers that task, model and
+estimator have as attributes: such a number becomes a tensor with an entry per replica.
+"""
+
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from estbench.core.noise import drawn_from
+from estbench.core.task import Batch
+from estbench.engine.training.compatibility import instead, numbers, plain
+from estbench.engine.training.cuda_graph import Replayed
+from estbench.engine.training.minibatches import Minibatches
+from estbench.engine.training.random_routing import Routed
+from estbench.engine.training.random_tape import CannotTogetherError, Place, Tape
+from estbench.engine.training.run_group import Crew, Question, asked, chunks, gather, rows_at_once
+from estbench.engine.training.stacked_optimizer import StackedTrainer
+from estbench.engine.training.training_run import Trainee
+
+Tensors = dict[str, Tensor]
+# rows that pass through a model at once in evaluation, all replicas together
+ROWS_AT_ONCE = {"cpu": 2**14, "cuda": 2**17}
+
+
+class _Pair(nn.Module):
+    """A model and an estimator as one module, so that their parameters have names that differ."""
+
+    def __init__(self, model: nn.Module, estimator: nn.Module) -> None:
+        super().__init__()
+        self.model, self.estimator = model, estimator
+
+    def forward(self, function: Any) -> Any:
+        return function()
+
+
+class Ensemble(Crew):
+    """Trainees that are alike, as one.
+
+    Args:
+        trainees: as ``alike`` groups them.
+        graphs: whether to capture the step as a CUDA graph, on such a device.
+
+    Raises:
+        CannotTogetherError: they cannot be trained together.
+    """
+
+    def __init__(self, trainees: Sequence[Trainee], *, graphs: bool = True) -> None:
+        super().__init__(trainees)
+        first, benches = trainees[0], [trainee.bench for trainee in trainees]
+        self._task, self._device = first.bench.task, first.bench.device
+        self._pairs = [_Pair(trainee.model, trainee.estimator) for trainee in trainees]
+        names = [{id(parameter): name for name, parameter in pair.named_parameters()} for pair in self._pairs]
+        self._trainer = StackedTrainer([trainee.trainer for trainee in trainees], names)
+        self._fixed = self._stacked("named_parameters", without=self._trainer.leaves)
+        self._buffers = self._stacked("named_buffers")
+        self._numbers = numbers(trainees)
+        values = [torch.tensor(number.values, dtype=first.bench.dtype) for number in self._numbers]
+        self._values = [value.to(self._device) for value in values]
+        self._replicas = torch.arange(len(trainees), device=self._device)[:, None]
+        self._minibatches = Minibatches(benches)
+        self._tape = Tape([trainee.stream for trainee in trainees], self._device)
+        for trainee in trainees:
+            trainee.replicas = max(trainee.replicas, len(trainees))
+        self._look()
+        self._compare()
+        self._replayed = Replayed(self._device) if graphs and self._device.type == "cuda" else None
+        if self._replayed and self.strangers:
+            self._replayed.reason = f"{', '.join(sorted(self.strangers))} draws from torch's generator"
+
+    def _stacked(self, kind: str, without: Mapping[str, Tensor] | None = None) -> Tensors:
+        each = [dict(getattr(pair, kind)()) for pair in self._pairs]
+        names = [name for name in each[0] if name not in (without or {})]
+        return {name: torch.stack([own[name].detach() for own in each]) for name in names}
+
+    def _look(self) -> None:
+        """Sees from one replica what a step asks for at random."""
+        # a copy, for it counts steps
+        pair, step = copy.deepcopy(self._pairs[0]), self.step
+        rows = self._shown(self._laid_out(step))
+        self._minibatches.tape.begin(step)
+        batch = tuple(x[0] for x in rows)
+        batch = batch if self._minibatches.own else self._minibatches.dress(self._task, batch)
+        self._tape.begin(step)
+        routed = Routed(self._tape)
+        with drawn_from(self._tape), routed:
+            pair.estimator(pair.model(*batch))
+        self._routed = routed.used
+        self.strangers = self._tape.strangers | self._minibatches.tape.strangers
+
+    def _compare(self) -> None:
+        """Makes sure that the first and the last replica have the gradients that they have alone."""
+        before = plain(self.trainees[0])
+        found, _ = self._gradients(self._laid_out(self.step))
+        if changed := [name for name, value in plain(self.trainees[0]).items() if before.get(name) != value]:
+            # a graph would keep it as it was, and replicas have it in common
+            raise CannotTogetherError(f"{', '.join(changed)} changes from step to step and is no buffer")
+        for number in () if self.strangers else sorted({0, len(self.trainees) - 1}):
+            trainee, pair = self.trainees[number], copy.deepcopy(self._pairs[number])
+            tape, batch = Tape([trainee.stream], self._device), trainee.minibatches.at(self.step)
+            tape.begin(self.step)
+            with drawn_from(tape), Routed(tape):
+                loss = pair.estimator(pair.model(*batch))
+            loss.backward()
+            alone = {name: x.grad for name, x in pair.named_parameters() if name in found and x.grad is not None}
+            ours = torch.cat([found[name][number].flatten() for name in alone])
+            theirs = torch.cat([x.flatten() for x in alone.values()])
+            if not torch.allclose(ours, theirs, rtol=0, atol=1e-3 * float(theirs.norm()), equal_nan=True):
+                raise CannotTogetherError("its gradients are others when it is mapped over replicas")
+
+    def _laid_out(self, step: int) -> list[Tensor]:
+        """All that a step takes: which examples, or the examples of a task with an order of its own; random numbers."""
+        chosen = self._minibatches.taken(step) if self._minibatches.own else (self._minibatches.order(step),)
+        return [*chosen, *self._minibatches.tape.laid_out(step), *self._tape.laid_out(step)]
+
+    def _shown(self, inputs: Sequence[Tensor]) -> Batch:
+        """Has tapes show a step's random numbers; the minibatches before they are dressed, ``(replicas, ...)``."""
+        drawn, ahead = len(self._tape.places), len(self._minibatches.tape.places)
+        rows = inputs[: len(inputs) - drawn - ahead]
+        self._minibatches.tape.show(inputs[len(rows) : len(rows) + ahead])
+        self._tape.show(inputs[len(rows) + ahead :])
+        return tuple(rows) if self._minibatches.own else tuple(x[rows[0]] for x in self._minibatches.train)
+
+    def train(self) -> Tensor:
+        """One step of each."""
+        inputs = self._laid_out(self.step)
+        # it keeps no reference to the step: what a graph holds is free as soon as the ensemble is gone
+        losses = self._replayed(self._step, inputs) if self._replayed else self._step(inputs)
+        self._trainer.schedule()
+        for trainee in self.trainees:
+            trainee.step += 1
+        return losses
+
+    def _step(self, inputs: Sequence[Tensor]) -> Tensor:
+        gradients, (losses, buffers) = self._gradients(inputs)
+        self._trainer.step(gradients)
+        for name, buffer in buffers.items():
+            self._buffers[name].copy_(buffer)
+        return losses
+
+    @torch.no_grad()
+    def _gradients(self, inputs: Sequence[Tensor]) -> tuple[Tensors, tuple[Tensor, Tensors]]:
+        """Of each replica the gradient, what it minimises and its buffers afterwards."""
+        # in this order tensors tell estimators whether they need a gradient
+        mapped = vmap(grad_and_value(self._loss, has_aux=True), randomness="different")
+        gradients, found = mapped(*self._state, self._values, self._replicas, self._shown(inputs))
+        return gradients, found
+
+    def _loss(
+        self, leaves: Tensors, fixed: Tensors, buffers: Tensors, values: list[Tensor], replica: Tensor, rows: Batch
+    ) -> tuple[Tensor, Tensors]:
+        """What one replica minimises, and its buffers afterwards."""
+        pair = self._pairs[0]
+
+        def loss() -> tuple[Tensor, Tensors]:
+            batch = rows if self._minibatches.own else self._minibatches.dress(self._task, rows)
+            with drawn_from(self._tape), Routed(self._tape) if self._routed else contextlib.nullcontext():
+                value = pair.estimator(pair.model(*batch))
+            return value, dict(pair.named_buffers())
+
+        with self._as(replica, values, self._tape, self._minibatches.tape):
+            # estimators count in their buffers, in place
+            own = {name: buffer.clone() for name, buffer in buffers.items()}
+            return functional_call(pair, (leaves, fixed, own), (loss,))
+
+    @contextlib.contextmanager
+    def _as(self, replica: Tensor, values: Sequence[Tensor], *tapes: Tape) -> Iterator[None]:
+        """Inside the mapped function: as the replica that it is called for."""
+        for tape in tapes:
+            tape.replica = replica
+        try:
+            with instead(self._numbers, values):
+                yield
+        finally:
+            for tape in tapes:
+                tape.replica = None
+
+    @property
+    def note(self) -> str:
+        """Why its steps are no graph, where they might be."""
+        reason = self._replayed.reason if self._replayed else ""
+        return f"no CUDA graph: {reason}" if reason else ""
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Gives trainees their parameters, buffers, and states of optimisers and schedules."""
+        self._trainer.unstack()
+        for number, pair in enumerate(self._pairs):
+            for name, buffer in pair.named_buffers():
+                buffer.copy_(self._buffers[name][number])
+
+    @torch.no_grad()
+    def ask(self, question: Question, data: Sequence[Batch], size: int, *names: int | str) -> Tensors:
+        """Answers of each replica; as many replicas at once as memory has room for."""
+        streams = [trainee.bench.stream(*names) for trainee in self.trainees]
+        many = max(1, ROWS_AT_ONCE[self._device.type] // rows_at_once(self._device))
+        with self.trainees[0].bench.aside(*names):
+            parts = [
+                self._some(question, data, size, streams, slice(start, start + many))
+                for start in range(0, len(streams), many)
+            ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _some(
+        self, question: Question, data: Sequence[Batch], size: int, streams: Sequence[int], which: slice
+    ) -> Tensors:
+        """Answers of some of the replicas."""
+        tape = Tape(streams[which], self._device, ahead=False)
+        shared = len(data) == 1
+        batch = data[0] if shared else tuple(torch.stack(parts, 1) for parts in zip(*data[which], strict=True))
+        places: dict[int, list[Place]] = {}
+        found: Tensors = {}
+        for number, chunk in chunks(batch, size):
+            if len(chunk[0]) not in places:
+                first = chunk if shared else tuple(x[:, 0] for x in chunk)
+                places[len(chunk[0])] = self._places(question, first)
+            tape.places = places[len(chunk[0])]
+            tape.show(tape.laid_out(number))
+            state = [{name: x[which] for name, x in part.items()} for part in self._state]
+            values, replicas = [value[which] for value in self._values], self._replicas[: len(streams[which])]
+            mapped = vmap(self._answer, in_dims=(None, None, 0, 0, 0, None if shared else 1), randomness="different")
+            gather(found, mapped(question, tape, state, values, replicas, chunk), number * size, len(batch[0]))
+        return found
+
+    def _places(self, question: Question, chunk: Batch) -> list[Place]:
+        """What a question asks for at random."""
+        tape = Tape([0], self._device, ahead=False)
+        asked(question, self._pairs[0].model, chunk, tape, 0)
+        return tape.places
+
+    def _answer(
+        self, question: Question, tape: Tape, state: list[Tensors], values: list[Tensor], replica: Tensor, chunk: Batch
+    ) -> Tensors:
+        pair = self._pairs[0]
+
+        def answer() -> Tensors:
+            with drawn_from(tape), Routed(tape):
+                return question(pair.model, chunk)
+
+        with self._as(replica, values, tape):
+            return functional_call(pair, tuple(state), (answer,))
+
+    @property
+    def _state(self) -> tuple[Tensors, Tensors, Tensors]:
+        return self._trainer.leaves, self._fixed, self._buffers

@@ -1,0 +1,123 @@
+"""Tapes: random numbers of replicas that are trained together, each replica's as if it were alone.
+
+What a replica gets depends on its own seed, the step and the place in the step alone, not on its neighbours: a lone
+training reads the same tape with one track.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from estbench.core.noise import NORMAL, UNIFORM, Law, Source
+
+# numbers that a replica draws at once for a place in the step: fewer launches, and no more than a cache holds
+AT_ONCE = {"cpu": 2**14, "cuda": 2**18}
+STEPS_AT_ONCE = 256
+
+
+class CannotTogetherError(RuntimeError):
+    """These replicas cannot be trained together; the message says why."""
+
+
+class Place(NamedTuple):
+    """What is drawn at some place in a step."""
+
+    law: Law
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+class Tape(Source):
+    """Random numbers of replicas.
+
+    Args:
+        streams: a seed for each replica.
+        device: where the numbers are.
+        ahead: whether to draw for several steps at once.
+
+    Attributes:
+        places: what is drawn in a step, as far as it is known.
+        replica: inside a function mapped over replicas, which of them it is, ``(1,)``; None for a single one.
+        generator: what fills it.
+        strangers: functions that were asked for random numbers which no tape holds.
+    """
+
+    def __init__(self, streams: Sequence[int], device: torch.device, *, ahead: bool = True) -> None:
+        self._streams, self._device = streams, device
+        self._at_once = AT_ONCE[device.type] if ahead else 0
+        self.generator = torch.Generator(device)
+        self._blocks: dict[int, tuple[tuple[Place, int], Tensor]] = {}
+        self._values: list[Tensor] = []
+        self.places: list[Place] = []
+        self.replica: Tensor | None = None
+        self.strangers: set[str] = set()
+        self._step = self._position = 0
+
+    def begin(self, step: int) -> None:
+        """Goes to the beginning of a step."""
+        self._step, self._position = step, 0
+
+    def laid_out(self, step: int) -> list[Tensor]:
+        """What the known places of a step hold, ``(replicas, *shape)`` each."""
+        self._step = step
+        return [self._at(number, place) for number, place in enumerate(self.places)]
+
+    def show(self, values: Sequence[Tensor]) -> None:
+        """Goes to the beginning of a step that has these values at its places."""
+        self._values, self._position = list(values), 0
+
+    def draw(self, law: Law, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:  # noqa: ARG002
+        """What is next in the step, for the replica that asks.
+
+        Raises:
+            CannotTogetherError: replicas ask for what the first did not.
+        """
+        place, number = Place(law, shape, dtype), self._position
+        self._position += 1
+        if self.replica is None:
+            self.places[number:] = [place, *self.places[number + 1 :]]
+            return self._at(number, place)[0]
+        if number >= len(self._values) or self.places[number] != place:
+            raise CannotTogetherError("its random numbers differ in shape or number from step to step")
+        return self._values[number][self.replica].squeeze(0)
+
+    def _at(self, number: int, place: Place) -> Tensor:
+        ahead = max(1, min(STEPS_AT_ONCE, self._at_once // max(1, math.prod(place.shape))))
+        block, offset = divmod(self._step, ahead)
+        if ahead == 1:
+            return self._drawn(number, block, place, 1)[:, 0]
+        if number not in self._blocks or self._blocks[number][0] != (place, block):
+            self._blocks[number] = (place, block), self._drawn(number, block, place, ahead)
+        return self._blocks[number][1][:, offset]
+
+    def _drawn(self, number: int, block: int, place: Place, ahead: int) -> Tensor:
+        drawn = torch.empty((len(self._streams), ahead, *place.shape), dtype=place.dtype, device=self._device)
+        for stream, track in zip(self._streams, drawn, strict=True):
+            _fill(track, place.law, self.generator.manual_seed(mixed(stream, number, block)))
+        return drawn
+
+
+def _fill(values: Tensor, law: Law, generator: torch.Generator) -> None:
+    if law == UNIFORM:
+        values.uniform_(generator=generator)
+    elif law == NORMAL:
+        values.normal_(generator=generator)
+    else:
+        values.random_(law.low, law.high, generator=generator)
+
+
+def mixed(seed: int, *numbers: int) -> int:
+    """A seed for a seed and numbers: all bits of each matter to all bits of it (the mixer of SplitMix64).
+
+    Reference: Steele, Lea & Flood (2014), https://doi.org/10.1145/2660193.2660195
+    """
+    mask = 2**64 - 1
+    for number in (0, *numbers):
+        seed = (seed + (number + 1) * 0x9E3779B97F4A7C15) & mask
+        seed = (seed ^ seed >> 30) * 0xBF58476D1CE4E5B9 & mask
+        seed = (seed ^ seed >> 27) * 0x94D049BB133111EB & mask
+        seed ^= seed >> 31
+    return seed >> 1

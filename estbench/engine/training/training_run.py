@@ -1,0 +1,100 @@
+"""Trainees: a model in training, which can be kept and gone on with."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from estbench.core.estimator import Estimator
+from estbench.core.noise import drawn_from
+from estbench.engine.base import Bench, MeasurementError, Row
+from estbench.engine.training.minibatches import Minibatches
+from estbench.engine.training.random_routing import Routed
+from estbench.engine.training.random_tape import Tape
+
+
+class Trainee:
+    """A model and an estimator at some step of their training.
+
+    Args:
+        bench: where it takes place.
+        estimator: what trains; not yet prepared.
+        key: the estimator's name.
+
+    Attributes:
+        step: steps done.
+        seconds: time they took; in an ensemble its share, the time over the replicas.
+        replicas: how many were trained together at most, since the beginning; 1 if it was always alone.
+        rows: what was measured on the way.
+        error: why it failed, if it did.
+    """
+
+    def __init__(self, bench: Bench, estimator: Estimator, key: str) -> None:
+        self.bench, self.estimator = bench, estimator
+        self.model = bench.model()
+        self.minibatches = Minibatches([bench])
+        bench.sow("prepare")
+        estimator.prepare(self.model(*next(bench.minibatches(bench.splits().train))))
+        self.trainer = bench.task.trainer(self.model, estimator)
+        self.stream = bench.stream("training", key, bench.cell)
+        self.step, self.seconds, self.replicas = 0, 0.0, 1
+        self.rows: list[Row] = []
+        self.error: MeasurementError | None = None
+        self._tape = Tape([self.stream], bench.device)
+        self._routed: bool | None = None
+        torch.manual_seed(self.stream)
+
+    @property
+    def evaluated(self) -> frozenset[int]:
+        """The steps at which it was evaluated."""
+        return frozenset(row.step for row in self.rows)
+
+    def advance(self) -> Tensor:
+        """Trains one step; returns what was minimised."""
+        self.trainer.zero_grad()
+        batch = self.minibatches.at(self.step)
+        self._tape.begin(self.step)
+        # whether anything asks torch itself for random numbers shows at the first step
+        routed = Routed(self._tape) if self._routed is not False else None
+        with drawn_from(self._tape), routed or contextlib.nullcontext():
+            loss = self.estimator(self.model(*batch))
+        if routed is not None:
+            self._routed = routed.used
+        loss.backward()
+        self.trainer.step()
+        self.step += 1
+        return loss.detach()
+
+    def judge(self, loss: float) -> None:
+        """Has failed if the objective is no longer finite."""
+        if self.error is None and not -float("inf") < loss < float("inf"):
+            self.error = MeasurementError(f"the objective is {loss} after {self.step} training steps")
+
+    def state(self) -> dict[str, Any]:
+        """All that the numbers to come depend on, and those so far."""
+        on_cuda = self.bench.device.type == "cuda"
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "replicas": self.replicas,
+            "rows": [vars(row) for row in self.rows],
+            "model": self.model.state_dict(),
+            "estimator": self.estimator.state_dict(),
+            "trainer": self.trainer.state_dict(),
+            # of what takes random numbers from torch alone; tapes know their place by the step
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.bench.device) if on_cuda else None,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state."""
+        self.step, self.seconds, self.replicas = state["step"], state["seconds"], state["replicas"]
+        self.rows = [Row(**row) for row in state["rows"]]
+        self.model.load_state_dict(state["model"])
+        self.estimator.load_state_dict(state["estimator"])
+        self.trainer.load_state_dict(state["trainer"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"], self.bench.device)

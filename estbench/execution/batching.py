@@ -1,0 +1,101 @@
+"""Ensembles: which cells are measured together, in one batched program."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from estbench.errors import UserError
+from estbench.execution.executors.base import Job
+from estbench.plan.cell import Cell
+from estbench.plugins.options import options_of
+from estbench.plugins.registry import Catalogue, discover
+from estbench.plugins.spec import Spec
+
+# docs/gpu.md, measured with benchmarks/ensemble.py: a processor is busy with one replica of a larger model, and what
+# mapping over replicas costs beforehand is three of them
+CPU_PARAMETERS = 100_000
+CPU_REPLICAS = range(4, 33)
+CUDA_REPLICAS = range(2, 65)
+
+
+@dataclass(frozen=True)
+class Ensembles:
+    """How many cells are measured together.
+
+    Args:
+        most: at most; None for what suits the device and the size of the model, 1 for none.
+    """
+
+    most: int | None = 1
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """From ``auto``, ``off`` or a number.
+
+        Raises:
+            UserError: it is something else.
+        """
+        if text in ("auto", "off"):
+            return cls(None if text == "auto" else 1)
+        if not text.isdecimal() or int(text) < 1:
+            raise UserError(f"--ensemble takes auto, off, or how many replicas at most; got {text!r}")
+        return cls(int(text))
+
+    def group(self, jobs: Sequence[Job], workers: int, parameters: Callable[[Cell], int]) -> list[Job]:
+        """Jobs of several cells each where that is faster, in the order of their first cells.
+
+        Args:
+            jobs: of one cell each.
+            workers: how many jobs run at once; 0 if that is not known.
+            parameters: of the model of a cell.
+        """
+        if self.most == 1:
+            return list(jobs)
+        kinds: dict[Any, list[Job]] = {}
+        for number, job in enumerate(jobs):
+            kinds.setdefault(_kind(job.cell) or number, []).append(job)
+        return [each for alike in kinds.values() for each in self._split(alike, workers, parameters)]
+
+    def _split(self, jobs: Sequence[Job], workers: int, parameters: Callable[[Cell], int]) -> Iterator[Job]:
+        size = self._size(jobs, workers, parameters)
+        for start in range(0, len(jobs), size):
+            first, *others = jobs[start : start + size]
+            yield replace(first, along=tuple(others), auto=self.most is None)
+
+    def _size(self, jobs: Sequence[Job], workers: int, parameters: Callable[[Cell], int]) -> int:
+        cell, count = jobs[0].cell, len(jobs)
+        if self.most is not None:
+            return _evenly(count, self.most)
+        fitting = CPU_REPLICAS if cell.device == "cpu" else CUDA_REPLICAS
+        # all workers have something to do
+        size = _evenly(count, min(fitting[-1], -(-count // (workers or count))))
+        if size < fitting[0] or (cell.device == "cpu" and parameters(cell) > CPU_PARAMETERS):
+            return 1
+        return size
+
+
+def _evenly(count: int, most: int) -> int:
+    """The size of parts that are as few as can be, and alike."""
+    return -(-count // -(-count // most))
+
+
+def _kind(cell: Cell) -> tuple[Any, ...] | None:
+    """What cells of an ensemble share: all but seeds and numbers; None for what is always measured alone."""
+    if cell.joint or not _catalogue("measure", cell.files)[cell.measure.name].load().ensembles:
+        return None
+    (estimator,) = cell.estimators
+    parts = (_fixed("task", cell.files, cell.task), _fixed("estimator", cell.files, estimator))
+    return (*parts, str(cell.measure), cell.device, cell.dtype, cell.files, cell.tuned)
+
+
+def _fixed(kind: str, files: tuple[str, ...], spec: Spec) -> tuple[Any, ...]:
+    """A specification without options that are numbers with a fraction."""
+    defaults = {name: each.default for name, each in options_of(_catalogue(kind, files)[spec.name].load()).items()}
+    options = {**defaults, **spec.options}
+    return spec.name, tuple((name, value) for name, value in options.items() if not isinstance(value, float))
+
+
+@functools.lru_cache(maxsize=8)
+def _catalogue(kind: str, files: tuple[str, ...]) -> Catalogue:
+    return discover(kind, files)

@@ -1,0 +1,55 @@
+"""Executors: where cells are measured."""
+
+import importlib
+from typing import Any
+
+import joblib
+
+from estbench.errors import UserError, nearest
+from estbench.execution.executors.base import Executor
+from estbench.plugins.options import make as make_checked
+from estbench.plugins.spec import Spec
+
+# imported only when asked for: some need packages that not everybody has
+_HOMES = {"inline": "inline:Inline", "local": "local:Local", "ray": "on_ray:Ray", "slurm": "on_slurm:Slurm"}
+NAMES = ("auto", *_HOMES)
+
+
+def make(text: str, workers: int | None, device: str) -> Executor:
+    """An executor by its name and options, ``ray[address=auto,gpus=0.25]``.
+
+    Args:
+        text: ``inline``, ``local``, ``ray``, ``slurm``, or ``auto``: local where there are several cores or GPUs to
+            share out, else inline.
+        workers: how many cells at once; None for what the executor makes of the machine.
+        device: where the cells run.
+
+    Raises:
+        UserError: there is no such executor, or it is not installed, or an option is not what it must be.
+    """
+    spec = Spec.one(text)
+    if spec.name not in NAMES:
+        raise UserError(f"unknown executor {spec.name!r}; {nearest(spec.name, NAMES)}")
+    if spec.name == "auto":
+        spec = _automatic(workers, device)
+    if spec.name == "ray" and device.startswith("cuda") and not spec.options.get("gpus"):
+        raise UserError(f"ray shows cells no GPU that they do not ask for: --executor 'ray[gpus=1]'; got {text!r}")
+    if workers and spec.name != "inline":
+        spec = Spec(spec.name, {**spec.options, "workers": workers})
+    return make_checked(_load(spec.name), spec)
+
+
+def _load(name: str) -> type[Any]:
+    module, _, cls = _HOMES[name].partition(":")
+    try:
+        return getattr(importlib.import_module(f"estbench.execution.executors.{module}"), cls)
+    except ModuleNotFoundError as error:
+        raise UserError(f"the {name} executor needs {error.name}: pip install 'estbench[{name}]'") from error
+
+
+def _automatic(workers: int | None, device: str) -> Spec:
+    import torch  # noqa: PLC0415  (slow)
+
+    if device == "cuda" and torch.cuda.device_count() > 1:
+        return Spec("local", {"gpus": torch.cuda.device_count()})
+    return Spec("local" if device == "cpu" and (workers or joblib.cpu_count()) > 1 else "inline")

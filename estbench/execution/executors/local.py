@@ -1,0 +1,168 @@
+"""Local: cells in worker processes of this machine, timing cells alone afterwards."""
+
+import importlib
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+
+import joblib
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from estbench.execution.executors.base import Failure, Job, Outcome, Work, alone_last
+from estbench.runtime.guard import out_of_time
+
+
+class Local:
+    """Measures cells in processes.
+
+    Every worker is a pool of its own, so that it is known which cell killed it, and only that one fails.
+
+    Args:
+        workers: how many processes; 0 for one a core, or one a GPU.
+        gpus: GPUs to share out: each worker sees one of them as its only one. 0 leaves them alone.
+    """
+
+    def __init__(self, workers: int = 0, gpus: int = 0) -> None:
+        if workers < 0 or gpus < 0:
+            raise ValueError(f"workers and GPUs cannot be negative; got {workers=}, {gpus=}")
+        self.workers = workers or gpus or joblib.cpu_count()
+        self.gpus = gpus
+
+    def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
+        """Yields each job with what came of it as it is done."""
+        shared, alone = alone_last(jobs)
+        slots = [_Slot(self._environment(index)) for index in range(min(self.workers, max(len(shared), 1)))]
+        try:
+            yield from _spread(slots, shared, work)
+            for slot in slots[1:]:
+                slot.stop()
+            yield from _spread(slots[:1], alone, work)
+        finally:
+            for slot in slots:
+                slot.stop()
+
+    def _environment(self, index: int) -> dict[str, str]:
+        if not self.gpus:
+            return {}
+        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        names = visible or [str(number) for number in range(self.gpus)]
+        return {"CUDA_VISIBLE_DEVICES": names[index % min(self.gpus, len(names))]}
+
+
+class _Slot:
+    """A place for one worker process, which is replaced when it dies."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self._pool: ProcessPoolExecutor | None = None
+        self._ready: Future[None] | None = None
+        self._since = 0.0
+        self.job: Job | None = None
+        self.future: Future[Outcome] | None = None
+
+    def start(self, job: Job, work: Work) -> None:
+        if self._pool is None:
+            # a worker that has grown is replaced once its job is done, and nothing is lost
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
+            self._pool = ProcessPoolExecutor(1, initializer=_prepare, initargs=(os.getpid(),), env=self._environment)
+            self._ready = self._pool.submit(_warm)
+        self.job, self.future = job, self._pool.submit(work, job)
+        self._since = time.monotonic() if self._ready is not None and self._ready.done() else 0.0
+
+    def deadline(self, timeout: float) -> float:
+        """When its job is out of time; a worker that is still starting has all of it before it."""
+        if not self._since and self._ready is not None and self._ready.done():
+            self._since = time.monotonic()
+        return (self._since or time.monotonic()) + timeout
+
+    def outcome(self) -> Outcome:
+        """What came of its job, which is done."""
+        assert self.future is not None
+        try:
+            return self.future.result()
+        except BrokenProcessPool as error:
+            self.stop()
+            return Failure(_death(str(error)), self._seconds)
+        except Exception as error:  # noqa: BLE001  (what cannot be pickled or unpickled raises anything)
+            self.stop()
+            return Failure(" ".join(f"{type(error).__name__}: {error}".split()), self._seconds)
+
+    def give_up(self, timeout: float) -> Outcome:
+        """Ends its job, which is out of time."""
+        self.stop()
+        return Failure(out_of_time(timeout), self._seconds)
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._since if self._since else 0.0
+
+    def stop(self) -> None:
+        """Ends the worker, with what it has started."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, kill_workers=True)
+        self._pool = self._ready = None
+
+
+def _spread(slots: Sequence[_Slot], jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
+    """Keeps the slots busy until all jobs are done."""
+    waiting, idle = list(reversed(jobs)), list(slots)
+    busy: list[_Slot] = []
+    while waiting or busy:
+        while waiting and idle:
+            slot = idle.pop()
+            slot.start(waiting.pop(), work)
+            busy.append(slot)
+        for slot, outcome in _finished(busy, work.timeout):
+            busy.remove(slot)
+            idle.append(slot)
+            assert slot.job is not None
+            yield slot.job, outcome
+
+
+def _finished(busy: Sequence[_Slot], timeout: float | None) -> list[tuple[_Slot, Outcome]]:
+    """The slots whose jobs are done or out of time, once there are any, or none after a while."""
+    patience = None
+    if timeout is not None:
+        patience = max(0.0, min(1.0, min(slot.deadline(timeout) for slot in busy) - time.monotonic()))
+    wait([slot.future for slot in busy if slot.future], timeout=patience, return_when=FIRST_COMPLETED)
+    found = [(slot, slot.outcome()) for slot in busy if slot.future and slot.future.done()]
+    done = {id(slot) for slot, _ in found}
+    if timeout is not None:
+        late = [slot for slot in busy if id(slot) not in done and slot.deadline(timeout) <= time.monotonic()]
+        found += [(slot, slot.give_up(timeout)) for slot in late]
+    return found
+
+
+def _death(message: str) -> str:
+    """Why a worker died, from what its pool says."""
+    codes = message.partition("exit codes of the workers are ")[2].strip("{}. \n")
+    hint = " (out of memory?)" if "SIGKILL" in codes else ""
+    return f"its worker process died{hint}: {codes or message.splitlines()[0]}"
+
+
+def _warm() -> None:
+    """Imports what every cell needs, before any cell's time runs."""
+    import torch  # noqa: PLC0415  (in a worker)
+
+    importlib.import_module("estbench.execution.cell_runner")
+    # torch imports much of itself only when something is trained
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.sum().backward()
+    torch.optim.Adam([parameter]).step()
+
+
+def _prepare(driver: int) -> None:
+    """In a worker: leaves Ctrl-C to the driver, and ends with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, args=(driver,), daemon=True).start()
+
+
+def _follow(driver: int) -> None:
+    while os.getppid() == driver:
+        time.sleep(1)
+    os._exit(1)

@@ -1,0 +1,114 @@
+"""Ray: cells on a cluster, or on this machine as on one."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError, TaskCancelledError, WorkerCrashedError
+
+from estbench.errors import UserError
+from estbench.execution.executors.base import Failure, Job, Outcome, Work, alone_last
+from estbench.runtime.guard import last_resort, out_of_time
+
+# a worker may have to be started first, which imports torch
+_START = 30.0
+
+
+class Ray:
+    """Measures cells as Ray tasks.
+
+    Every machine of a cluster needs the same installation, and plugin files and the store at the same paths.
+
+    Args:
+        address: of a cluster that runs; ``auto`` for the one this machine belongs to, empty to start one here.
+        workers: cells at once; 0 for as many as the cluster has room for.
+        cpus: processors that a cell takes, in parts of one if need be.
+        gpus: GPUs that a cell takes, in parts of one if need be: with 0.25 four cells share one.
+    """
+
+    def __init__(self, address: str = "", workers: int = 0, cpus: float = 1.0, gpus: float = 0.0) -> None:
+        if workers < 0 or cpus < 0 or gpus < 0 or cpus + gpus == 0:
+            raise ValueError(f"a cell on ray takes some processor or GPU; got {workers=}, {cpus=}, {gpus=}")
+        self.address, self.workers, self.cpus, self.gpus = address, workers, cpus, gpus
+
+    def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
+        """Yields each job with what came of it as it is done.
+
+        Raises:
+            UserError: the cluster cannot be reached, or has no room for a single cell.
+        """
+        with self._cluster():
+            # a worker that dies has failed its cell: it is not tried again behind the user's back
+            task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0)(_measure)
+            shared, alone = alone_last(jobs)
+            for some, places in ((shared, self._places()), (alone, 1)):
+                yield from _spread(task, some, work, places)
+
+    @contextlib.contextmanager
+    def _cluster(self) -> Iterator[None]:
+        ours = not ray.is_initialized()
+        if ours:
+            places: dict[str, Any] = (
+                {} if self.address else {"num_cpus": self.workers or None, "include_dashboard": False}
+            )
+            try:
+                ray.init(self.address or "local", log_to_driver=False, logging_level=logging.ERROR, **places)
+            except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+                reason = str(error).splitlines()[0]
+                raise UserError(f"no ray cluster at address {self.address or 'local'!r}: {reason}") from error
+        try:
+            yield
+        finally:
+            if ours:
+                ray.shutdown()
+
+    def _places(self) -> int:
+        """How many cells run at once."""
+        room: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        wanted = {"CPU": self.cpus, "GPU": self.gpus}
+        fits = [int(room.get(name, 0) / amount + 1e-9) for name, amount in wanted.items() if amount]
+        if min(fits) < 1:
+            raise UserError(f"the ray cluster has no room for a cell of {self.cpus} CPUs and {self.gpus} GPUs")
+        return min(self.workers or min(fits), *fits)
+
+
+def _measure(work: Work, job: Job) -> Outcome:
+    """In a worker."""
+    with last_resort(work.timeout, lambda: None):
+        return work(job)
+
+
+def _spread(task: Any, jobs: Sequence[Job], work: Work, places: int) -> Iterator[tuple[Job, Outcome]]:
+    """Keeps the places busy until all jobs are done."""
+    waiting = list(reversed(jobs))
+    busy: dict[Any, tuple[Job, float]] = {}
+    while waiting or busy:
+        while waiting and len(busy) < places:
+            job = waiting.pop()
+            busy[task.remote(work, job)] = job, time.monotonic()
+        done, _ = ray.wait(list(busy), timeout=None if work.timeout is None else 1.0)
+        for reference in done:
+            job, since = busy.pop(reference)
+            yield job, _outcome(reference, since, work.timeout)
+        for reference, (job, since) in list(busy.items()):
+            # workers end by themselves in time, unless what they run never lets go
+            if work.timeout is not None and time.monotonic() - since > work.timeout + _START:
+                ray.cancel(reference, force=True)
+                del busy[reference]
+                yield job, Failure(out_of_time(work.timeout), time.monotonic() - since)
+
+
+def _outcome(reference: Any, since: float, timeout: float | None) -> Outcome:
+    try:
+        return ray.get(reference)
+    except (WorkerCrashedError, TaskCancelledError):
+        late = timeout is not None and time.monotonic() - since >= timeout
+        reason = out_of_time(timeout) if late and timeout else "its worker process died (out of memory?)"
+    except RayTaskError as error:
+        reason = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
+    except RayError as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return Failure(reason, time.monotonic() - since)

@@ -1,0 +1,170 @@
+"""Running: jobs become results in a store."""
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from estbench.engine.base import Row
+from estbench.execution import cell_runner
+from estbench.execution.batching import Ensembles
+from estbench.execution.executors.base import Done, Executor, Failure, Job, Outcome
+from estbench.plan.cell import Cell
+from estbench.plan.plan import Plan
+from estbench.runtime.environment import commit, machine
+from estbench.runtime.guard import muted
+from estbench.runtime.precision import arithmetic
+from estbench.store.checkpoints import Checkpoints
+from estbench.store.records import Result
+from estbench.store.store import Store
+
+
+@dataclass(frozen=True)
+class Work:
+    """What makes a result of a job, in whatever process.
+
+    Args:
+        store: folder of the store, for checkpoints.
+        checkpoint: seconds from one checkpoint to the next.
+        timeout: seconds after which a cell is given up; None for no limit.
+        threads: of torch; None for one, and for torch's own choice where a cell has the machine to itself.
+    """
+
+    store: Path
+    checkpoint: float = 60.0
+    timeout: float | None = None
+    threads: int | None = None
+
+    def __call__(self, job: Job) -> Done:
+        """The result of a job, or those of its cells; what goes wrong in it is a row.
+
+        Nothing that a plugin prints is let through, and no process that it forks gets any further.
+        """
+        jobs, process, started = job.singles, os.getpid(), time.perf_counter()
+        cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in jobs}
+        where = job.cell.device, job.cell.dtype
+        # on a GPU there may be something to say of a single one, too
+        together = job.along or (job.cell.device != "cpu" and not job.cell.joint)
+        with muted(), _threads(self.threads or (None if job.cell.joint else 1)), arithmetic(*where):
+            found = (
+                cell_runner.together(cells, auto=job.auto)
+                if together
+                else [(cell_runner.alone(job.cell, cells[job.cell]), "")]
+            )
+            if os.getpid() != process:
+                os._exit(0)
+            about = {
+                # of cells that are measured together each has its share
+                "seconds": round((time.perf_counter() - started) / len(jobs), 3),
+                "finished": time.time(),
+                "machine": machine(),
+            }
+        results = tuple(
+            Result.of(rows, {"cell": cell.about, **about, "note": note})
+            for cell, (rows, note) in zip(cells, found, strict=True)
+        )
+        return results if job.along else results[0]
+
+    def keep(self, job: Job, outcome: Outcome) -> None:
+        """Keeps what came of a job from where it was measured; elsewhere the driver does."""
+        for single, own in _singly(job, outcome):
+            _keep(Store(self.store), single, own, commit())
+
+    def kept(self, job: Job, since: float) -> Done | None:
+        """What was kept of a job since a time (``time.time``)."""
+        found = [Store(self.store).get(single.entry) for single in job.singles]
+        results = tuple(result for result in found if result is not None and result.about["finished"] >= since)
+        if len(results) < len(found):
+            return None
+        return results if job.along else results[0]
+
+
+def _singly(job: Job, outcome: Outcome) -> Iterator[tuple[Job, Result | Failure]]:
+    """What came of each cell of a job."""
+    for number, single in enumerate(job.singles):
+        yield single, outcome[number] if isinstance(outcome, tuple) else outcome
+
+
+def _keep(store: Store, job: Job, outcome: Result | Failure, version: Mapping[str, Any]) -> Result:
+    """Keeps what came of a job, with the version of the code that it came from."""
+    result = failed(job.cell, outcome) if isinstance(outcome, Failure) else outcome
+    result = dataclasses.replace(result, about={**result.about, **version})
+    store.put(job.entry, result)
+    return result
+
+
+def run(
+    plan: Plan,
+    store: Store,
+    executor: Executor,
+    work: Work,
+    *,
+    retry_failed: bool = False,
+    ensembles: Ensembles = Ensembles(),  # noqa: B008  (immutable)
+) -> Iterator[tuple[Cell, Result, bool]]:
+    """Measures the cells that the store does not hold.
+
+    Args:
+        plan: the cells.
+        store: keeps their results.
+        executor: where they are measured.
+        work: how.
+        retry_failed: whether to measure failed ones again.
+        ensembles: which are measured together; none by default.
+
+    Yields:
+        Each cell with its result as it is done, and whether it was in the store.
+
+    Raises:
+        UserError: a result cannot be kept.
+    """
+    known = store.find(plan.entries.values())
+    missing = []
+    for cell, entry in plan.entries.items():
+        result = known.get(entry.name)
+        if result is None or (retry_failed and result.failures):
+            missing.append(Job(cell, entry))
+        else:
+            yield cell, result, True
+    if not missing:
+        return
+    store.check_writable()
+    version = commit()
+    jobs = ensembles.group(missing, executor.workers, cell_runner.parameters)
+    for job, outcome in _singles(executor, jobs, work):
+        yield job.cell, _keep(store, job, outcome, version), False
+
+
+def _singles(executor: Executor, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Result | Failure]]:
+    """What came of each cell; those of a job whose process did not return are measured once more, each by itself."""
+    again: list[Job] = []
+    for job, outcome in executor.run(jobs, work):
+        if job.along and isinstance(outcome, Failure):
+            again += job.singles
+        else:
+            yield from _singly(job, outcome)
+    if again:
+        yield from _singles(executor, again, work)
+
+
+def failed(cell: Cell, failure: Failure) -> Result:
+    """The result of a cell whose process did not return."""
+    row = Row(status="failed", error=failure.reason)
+    about = {"cell": cell.about, "seconds": round(failure.seconds, 3), "finished": time.time(), "machine": None}
+    return Result.of([cell_runner.record(cell, spec, row) for spec in cell.estimators], about)
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

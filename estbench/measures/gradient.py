@@ -1,0 +1,199 @@
+"""Gradient: bias, variance, signal-to-noise ratio and evaluations of the cost.
+
+All estimators are measured at the same points of one common run: the initial parameters, and those after training
+with the task's baseline estimator, on one fixed minibatch. What an estimator learns (baselines, temperatures) it
+learns alongside that training. They can also be measured along training runs of their own.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from torch import nn
+
+from estbench.core.estimator import Estimator
+from estbench.core.task import Batch
+from estbench.engine.base import Bench, Maker, Measure, Row
+from estbench.engine.moments import trajectory
+from estbench.engine.moments.figures_of_merit import compared, relative_half_width
+from estbench.engine.moments.linear_layers import by_layers
+from estbench.engine.moments.minibatch_variance import MinibatchVariance
+from estbench.engine.moments.moments import Moments
+from estbench.engine.moments.points import Point
+from estbench.engine.moments.reference import Drawing, Reference, kept, loaded
+from estbench.engine.moments.stopping import Replication
+from estbench.engine.moments.variables import DEFAULT, Groups, Parameters, children
+from estbench.stats import Interval
+
+# bytes of moments that are kept for more replicates to be added to; beyond that, more replicates start anew
+KEPT = 2**24
+
+
+class Gradient(Measure):
+    """Moments of the gradient estimate, with respect to logits and to parameters of the model.
+
+    Args:
+        replicates: independent estimates per point; more of them are added to those that are there.
+        reference_replicates: estimates of the baseline behind a reference that is not exact.
+        after: training steps of the baseline estimator after which the gradient is measured last; 0 measures at the
+            initial parameters only.
+        points: how many points of that training are measured, evenly spaced from 0 to ``after``.
+        along: which training: ``common``, with the baseline; ``own``, with the estimator itself; or ``both``.
+        groups: what the gradient is taken with respect to, separated by spaces: ``logits``, of all nodes and of each
+            apart; a child of the model, such as ``encoder``, ``decoder`` or ``prior``; ``parameters``, all of them
+            together; or ``all``. Where the samples make no difference to a group, it is left out.
+        minibatches: random minibatches over which the total variance is taken, and split into the part of sampling
+            and that of the minibatch; for parameters only. 0 leaves it out.
+        precision: half the width of the variance's interval, over the variance, at which replicates are enough in
+            every group; they double until then. 0 takes ``replicates`` as they are.
+        max_replicates: how many there are at most, where a precision is asked for.
+        budget: bytes of memory for the replicates in flight; 0 finds it from what is free.
+    """
+
+    budgets = ("replicates", "max_replicates")
+
+    def __init__(
+        self,
+        replicates: int = 1024,
+        reference_replicates: int = 4096,
+        after: int = 300,
+        points: int = 2,
+        along: Literal["common", "own", "both"] = "common",
+        groups: str = DEFAULT,
+        minibatches: int = 0,
+        precision: float = 0.0,
+        max_replicates: int = 2**16,
+        budget: int = 0,
+    ) -> None:
+        _check(replicates, reference_replicates, after, points, minibatches, precision)
+        self._drawing = Drawing(Replication(replicates, precision, max_replicates), budget)
+        self._reference = Reference(Drawing(Replication(reference_replicates), budget))
+        self._stops = trajectory.stops(after, points)
+        self._along, self._groups = along, Groups.of(groups)
+        self._minibatches = MinibatchVariance(minibatches, budget)
+
+    def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
+        for key, maker in makers.items():
+            points = self._earlier(bench)
+            for point, estimator in self._points(bench, maker):
+                if not point.finite():
+                    error = f"training diverged: parameters are not finite after {point.step} steps"
+                    yield key, point.row(Row("variance", status="failed", error=error))
+                    break
+                found = dict(loaded(points.get(point.name, {}), bench.device))
+                for row in self._at(bench, point, estimator, key, found):
+                    yield key, point.row(row)
+                points[point.name] = kept(found)
+                if bench.journal.due():
+                    self._keep(bench, points)
+            self._keep(bench, points, done=True)
+
+    def _at(
+        self, bench: Bench, point: Point, estimator: Estimator, key: str, found: dict[str, Moments]
+    ) -> Iterator[Row]:
+        """The rows of a point; ``found`` holds earlier moments and takes the new ones."""
+        place = (point.name, key, bench.cell)
+        wanted = self._groups.variables(bench, point)
+        for variables in by_layers(bench, wanted, estimator):
+            drawn = self._drawing.draw(bench, variables, estimator, ("estimate", *place), found)
+            found |= drawn.parts
+            reference = self._reference.parts(bench, variables, estimator.bound)
+            truth = variables.grouped(reference) if reference is not None else {}
+            for group, own in variables.grouped(drawn.parts).items():
+                yield from _figures(group, own, truth.get(group))
+                yield from self._narrow(group, own)
+            yield Row(f"chunk/{variables.name}", *_exactly(drawn.chunk))
+        for variables in wanted:
+            if isinstance(variables, Parameters):
+                yield from self._minibatches.rows(bench, variables, estimator, ("minibatches", *place))
+        yield Row("evaluations", *_exactly(point.evaluations(estimator)))
+        for name in self._groups.missing(point.model):
+            there = ", ".join(children(point.model)) or "none"
+            error = f"the model has no parameters called {name!r}; its own are {there}"
+            yield Row(f"variance/{name}", status="not applicable", error=error)
+
+    def _narrow(self, group: str, own: Moments) -> Iterator[Row]:
+        """Whether the precision that is asked for was reached."""
+        replication = self._drawing.replication
+        if replication.precision:
+            yield Row(f"precision/{group}", *_exactly(relative_half_width(own)), n=own.n)
+            yield Row(f"precision_reached/{group}", *_exactly(replication.reached([own])), n=own.n)
+
+    def _points(self, bench: Bench, maker: Maker) -> Iterator[tuple[Point, Estimator]]:
+        """The points of measurement, each with the estimator as it is there."""
+        batch = next(bench.minibatches(bench.splits().train))
+        if self._along != "own":
+            estimator = _prepared(bench, maker, batch)
+            for step, model in zip(self._stops, self._common(bench, estimator), strict=True):
+                yield Point(step, model, batch), estimator
+        if self._along != "common":
+            estimator = _prepared(bench, maker, batch)
+            for step, model in zip(self._stops, trajectory.own(bench, self._stops, estimator), strict=True):
+                yield Point(step, model, batch, own=True), estimator
+
+    def _common(self, bench: Bench, estimator: Estimator) -> Iterable[nn.Module]:
+        if [*estimator.parameters(), *estimator.buffers()]:
+            return trajectory.common(bench, self._stops, estimator)
+        memo = ("trajectory", tuple(self._stops))
+        return bench.once(memo, lambda: list(trajectory.common(bench, self._stops, None)))
+
+    def _earlier(self, bench: Bench) -> dict[str, Any]:
+        """The moments that are kept of the same replicates, fewer or as many, by point."""
+        replication = self._drawing.replication
+        state = bench.journal.furthest("limit", replication.limit) or {}
+        same = state.get("replicates") == replication.replicates or not replication.precision
+        return dict(state.get("points", {})) if same else {}
+
+    def _keep(self, bench: Bench, points: Mapping[str, Any], *, done: bool = False) -> None:
+        replication = self._drawing.replication
+        if sum(own["means"].nbytes for parts in points.values() for own in parts.values()) <= KEPT:
+            state = {"replicates": replication.replicates, "limit": replication.limit, "points": points}
+            bench.journal.keep(state, done=done)
+
+
+def _check(
+    replicates: int, reference_replicates: int, after: int, points: int, minibatches: int, precision: float
+) -> None:
+    if replicates < 64 or reference_replicates < 64:
+        raise ValueError(f"an interval needs at least 64 replicates; got {replicates=}, {reference_replicates=}")
+    if after < 0:
+        raise ValueError(f"steps of training cannot be negative; got {after=}")
+    if points < 2:
+        raise ValueError(f"a training has at least 2 points, its start and its end; got {points=}")
+    if minibatches and minibatches < 64:
+        raise ValueError(f"an interval needs at least 64 minibatches, or 0 for none; got {minibatches=}")
+    if not 0 <= precision < 1:
+        raise ValueError(f"a precision is a relative width below 1, such as 0.05; got {precision=}")
+
+
+def _prepared(bench: Bench, maker: Maker, batch: Batch) -> Estimator:
+    estimator, start = maker().to(bench.device), bench.model()
+    bench.sow("prepare")
+    return estimator.prepare(start(*batch))
+
+
+def _exactly(value: float) -> Interval:
+    return Interval(*[float(value)] * 3)
+
+
+def _figures(group: str, own: Moments, reference: Moments | None) -> Iterator[Row]:
+    known = compared(own, reference)
+    figures = [known.variance, known.variance_per_coordinate, known.snr]
+    if known.variance().value > 0:
+        figures.append(known.log_variance_per_coordinate)
+    if reference is not None:
+        figures += [
+            known.bias,
+            known.squared_bias,
+            known.relative_bias,
+            known.mse,
+            known.cosine,
+        ]
+        yield Row(f"unbiased_p/{group}", known.unbiased_p(), n=own.n)
+    for figure in figures:
+        yield Row(f"{figure.__name__}/{group}", *figure(), n=own.n)
+    if reference is None:
+        yield Row(
+            f"bias/{group}",
+            status="not applicable",
+            error="no reference: the multi-sample bound is too large to enumerate",
+        )

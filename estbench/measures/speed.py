@@ -1,0 +1,163 @@
+"""Speed: time of a gradient and of a training step and its parts, memory, and what is computed.
+
+Estimators are timed in blocks, one after another in random order, so that whatever else the machine does
+meets all of them alike; ratios to the baseline are taken block by block.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from estbench.core.estimator import Estimator
+from estbench.engine.base import Bench, Maker, Measure, Row, verdict
+from estbench.engine.journal import NoJournal
+from estbench.engine.profiling.counting import Evaluations, flops
+from estbench.engine.profiling.resident_memory import resident_peak
+from estbench.engine.profiling.timing import Parts, clock, seconds
+from estbench.stats import Floats, Interval, median_interval
+
+BASELINE = "the task's baseline"
+PARTS = ("forward_time", "backward_time", "optimizer_time")
+
+
+class Speed(Measure):
+    """Seconds per gradient and per training step, memory, and what one gradient computes.
+
+    Args:
+        blocks: rounds over all estimators.
+        seconds: shortest time for which each estimator runs in a block, and for which it is warmed up before.
+        resident: whether to measure resident memory too, each estimator in a fresh process; it takes seconds to start.
+    """
+
+    joint = True
+
+    def __init__(self, blocks: int = 20, seconds: float = 0.02, *, resident: bool = False) -> None:
+        if blocks < 6:
+            raise ValueError(f"an interval for a median needs at least 6 blocks; got {blocks}")
+        self.blocks, self.seconds, self.resident = blocks, seconds, resident
+
+    def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
+        runners: dict[str, _Runner] = {}
+        for key, maker in {**makers, BASELINE: bench.baseline}.items():
+            try:
+                runners[key] = _Runner(bench, maker())
+            except Exception as error:  # noqa: BLE001  (one estimator's failure must not cost the others)
+                yield key, verdict(error)
+        clocks: list[float] = []
+        gradients = self._times(bench, {key: runner.gradient for key, runner in runners.items()}, clocks)
+        steps = self._times(bench, {key: runner.step for key, runner in runners.items()}, clocks)
+        rate = Interval(float(np.median(clocks)), min(clocks), max(clocks))
+        for key in runners.keys() - {BASELINE}:
+            times = [*_split(gradients[key], "gradient_time", ()), *_split(steps[key], "step_time", PARTS)]
+            units = [*_split(gradients[BASELINE], "gradient_time", ()), *_split(steps[BASELINE], "step_time", PARTS)]
+            for (metric, measured), (_, baseline) in zip(times, units, strict=True):
+                for row in _rows(metric, measured, baseline):
+                    yield key, row
+            yield key, Row("clock", *rate, unit="Hz", n=len(clocks))
+            for row in runners[key].counts():
+                yield key, row
+            if self.resident:
+                yield key, _resident(bench, makers[key])
+
+    def _times(self, bench: Bench, actions: Mapping[str, Parts], clocks: list[float]) -> dict[str, Floats]:
+        """Seconds per call of each part, ``(blocks, parts)`` for each action; notes the clock once a block."""
+        calls = {key: max(1, round(self.seconds / self._warm(bench, action))) for key, action in actions.items()}
+        order = np.random.default_rng(bench.seed)
+        found: dict[str, list[Floats]] = {key: [] for key in actions}
+        for _ in range(self.blocks):
+            for key in order.permutation(list(actions)):
+                found[key].append(seconds(actions[key], calls[key], bench.device))
+            clocks.append(clock(bench.device))
+        return {key: np.stack(values) for key, values in found.items()}
+
+    def _warm(self, bench: Bench, action: Parts) -> float:
+        """Calls it at least three times, and for as long as a block; returns the seconds of the shortest call."""
+        found: list[float] = []
+        while len(found) < 3 or sum(found) < self.seconds:
+            found.append(float(seconds(action, 1, bench.device).sum()))
+        return min(found)
+
+
+class _Runner:
+    """An estimator ready to be timed on one minibatch."""
+
+    def __init__(self, bench: Bench, estimator: Estimator) -> None:
+        self._model, self._estimator, self._device = bench.model(), estimator.to(bench.device), bench.device
+        self._batch = next(bench.minibatches(bench.splits().train))
+        estimator.prepare(self._model(*self._batch))
+        self._trainer = bench.task.trainer(self._model, estimator)
+        self.gradient: Parts = (self._forward, self._backward, self._trainer.zero_grad)
+        self.step: Parts = (self._forward, self._backward, self._update)
+        for part in self.step:
+            part()
+
+    def _forward(self) -> None:
+        self._loss = self._estimator(self._model(*self._batch))
+
+    def _backward(self) -> None:
+        self._loss.backward()
+
+    def _update(self) -> None:
+        self._trainer.step()
+        self._trainer.zero_grad()
+
+    def _once(self) -> None:
+        self._forward()
+        self._backward()
+
+    def counts(self) -> Iterator[Row]:
+        """What one gradient takes, by counting: memory, operations, evaluations of the cost; and the threads."""
+        evaluations = Evaluations()
+        self._estimator(evaluations.of(self._model(*self._batch)))
+        yield _count("evaluations", evaluations.made)
+        self._trainer.zero_grad()
+        yield _count("flops", flops(self._once))
+        self._trainer.zero_grad()
+        yield _count("peak_memory", self._peak_memory(), "B")
+        yield _count("threads", torch.get_num_threads())
+
+    def _peak_memory(self) -> int:
+        """Bytes that one gradient has allocated at its peak, above what was there before."""
+        if self._device.type == "cuda":
+            before = torch.cuda.memory_allocated(self._device)
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._once()
+            return torch.cuda.max_memory_allocated(self._device) - before
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+            self._once()
+        events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+        held = np.cumsum([e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())])
+        return int(max(held.max(initial=0), 0))
+
+
+def _split(times: Floats, total: str, parts: tuple[str, ...]) -> list[tuple[str, Floats]]:
+    """The seconds of all parts together, and of those that have a name."""
+    return [(total, times.sum(1)), *zip(parts, times.T, strict=False)]
+
+
+def _rows(metric: str, measured: Floats, baseline: Floats) -> Iterator[Row]:
+    blocks = len(measured)
+    yield Row(metric, *median_interval(measured), unit="s", n=blocks)
+    for name, q in (("q25", 0.25), ("q75", 0.75)):
+        yield Row(f"{metric}_{name}", float(np.quantile(measured, q)), unit="s", n=blocks)
+    yield Row(f"{metric}_ratio", *median_interval(measured / baseline), n=blocks)
+
+
+def _count(metric: str, count: float, unit: str = "") -> Row:
+    return Row(metric, *Interval(*[float(count)] * 3), unit=unit, n=1)
+
+
+def _resident(bench: Bench, maker: Maker) -> Row:
+    make_bench = bench.recipe or functools.partial(_itself, dataclasses.replace(bench, memory={}, journal=NoJournal()))
+    try:
+        return _count("peak_resident", resident_peak(make_bench, maker), "B")
+    except Exception as error:  # noqa: BLE001  (one estimator's failure must not cost the others)
+        return verdict(error)
+
+
+def _itself(bench: Bench) -> Bench:
+    return bench

@@ -1,0 +1,224 @@
+"""Training: the objective against steps and seconds.
+
+Evaluation always takes hard samples, whatever an estimator trains with.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from estbench.core.program import draw, mean, repeat, run
+from estbench.core.task import Batch, Task
+from estbench.engine.base import Bench, Found, Maker, Measure, MeasurementError, Member, Row
+from estbench.engine.profiling.png import png
+from estbench.engine.training.compatibility import alike
+from estbench.engine.training.cost_model import together_pays
+from estbench.engine.training.ensemble import Ensemble
+from estbench.engine.training.run_group import Alone, Crew, rows_at_once
+from estbench.engine.training.training_run import Trainee
+from estbench.stats import Interval, normal_margin
+
+VALIDATION_SAMPLES = 100
+
+
+class Training(Measure):
+    """Trains a model from the same start on the same minibatches with each estimator.
+
+    Args:
+        steps: training steps; more of them go on from where fewer ended.
+        evaluations: how often the objective is evaluated along the way, evenly spaced.
+        samples: size of the multi-sample bound of an ELBO or NLL on the test images at the end; 0 leaves it out. On
+            the validation images, where it only serves to choose, it is at most 100.
+        examples: evaluate the training objective on that many examples.
+        pictures: test examples in the pictures that a task makes at the end, if it makes any; 0 for none.
+    """
+
+    repeated = True
+    tuned = True
+    budgets = ("steps",)
+    ensembles = True
+
+    def __init__(
+        self, steps: int = 1000, evaluations: int = 10, samples: int = 100, examples: int = 1000, pictures: int = 8
+    ) -> None:
+        if steps < 1 or evaluations < 1 or samples < 0 or examples < 1 or pictures < 0:
+            raise ValueError(
+                f"training needs at least 1 step, evaluation and example; got {steps=}, {evaluations=}, "
+                f"{samples=}, {examples=}, {pictures=}"
+            )
+        self.steps, self.evaluations = steps, min(evaluations, steps)
+        self.samples, self.examples, self.pictures = samples, examples, pictures
+
+    def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
+        for key, maker in makers.items():
+            (found,) = self.together([Member(bench, key, maker)])
+            if found.error is not None:
+                raise found.error
+            yield from ((key, row) for row in found.rows)
+
+    def together(self, members: Sequence[Member]) -> list[Found]:
+        """Trains those that are alike as one, and each alone where that cannot be."""
+        found: dict[int, Found] = {}
+        trainees: dict[int, Trainee] = {}
+        for number, member in enumerate(members):
+            try:
+                trainees[number] = self._trainee(member)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+                found[number] = Found(error=error)
+        for group in alike(list(trainees.values())):
+            numbers = [number for number, trainee in trainees.items() if trainee in group]
+            found |= zip(numbers, self._found([members[number] for number in numbers], group), strict=True)
+        return [found[number] for number in range(len(members))]
+
+    def _found(self, members: Sequence[Member], group: Sequence[Trainee]) -> list[Found]:
+        # on a GPU a single one is an ensemble too, for its graph
+        if len(group) == 1 and group[0].bench.device.type != "cuda":
+            return [self._alone(lambda: group[0], "")]
+        if members[0].auto and not together_pays(group[0]):
+            return [self._alone(functools.partial(self._trainee, member), "") for member in members]
+        try:
+            return self._as_one(group)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, each may do better alone)
+            note = f"not in an ensemble: {' '.join(f'{type(error).__name__}: {error}'.split())}"[:300]
+        # out here the error is gone, and with it what its frames held: memory may have been what was short
+        return [self._alone(functools.partial(self._trainee, member), note) for member in members]
+
+    def _as_one(self, group: Sequence[Trainee]) -> list[Found]:
+        crew = Ensemble(group)
+        self._train(crew)
+        return [Found(self._shown(trainee), trainee.error, crew.note) for trainee in group]
+
+    def _alone(self, make: Callable[[], Trainee], note: str) -> Found:
+        try:
+            trainee = make()
+            self._train(Alone([trainee]))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+            return Found(error=error, note=note)
+        return Found(self._shown(trainee), trainee.error, note)
+
+    def _trainee(self, member: Member) -> Trainee:
+        trainee = Trainee(member.bench, member.maker().to(member.bench.device), member.key)
+        if earlier := member.bench.journal.furthest("step", self.steps):
+            trainee.load(earlier)
+        return trainee
+
+    def _train(self, crew: Crew) -> None:
+        evaluated = crew.trainees[0].evaluated
+        for stop in self._grid:
+            if stop >= crew.step and stop not in evaluated and crew.alive:
+                crew.advance(stop)
+                self._evaluate(crew)
+        crew.keep(done=True)
+        self._bounds(crew)
+        for _, trainee in crew.alive:
+            trainee.rows += [_of(trainee, self.steps, row) for row in self._pictures(trainee)]
+
+    @property
+    def _grid(self) -> list[int]:
+        return [round(self.steps * k / self.evaluations) for k in range(self.evaluations + 1)]
+
+    def _shown(self, trainee: Trainee) -> list[Row]:
+        # a shorter run evaluated more densely: what a single long run would not have is left out, unless it is
+        # all there is
+        fits = trainee.evaluated.issuperset(self._grid)
+        return [row for row in trainee.rows if row.step in self._grid or not fits]
+
+    def _pictures(self, trainee: Trainee) -> Iterator[Row]:
+        bench = trainee.bench
+        if not self.pictures:
+            return
+        batch = tuple(x[: self.pictures] for x in bench.splits().test)
+        with bench.aside("pictures"), torch.no_grad():
+            pictures = bench.task.pictures(trainee.model, batch)
+        for title, images in pictures.items():
+            yield Row(f"picture/{title}", n=len(batch[0]), picture=png(images))
+
+    def _evaluate(self, crew: Crew) -> None:
+        """The objective, and what the task tells beside it, on each split."""
+        task, splits = crew.trainees[0].bench.task, crew.trainees[0].bench.splits()
+        question = functools.partial(_answers, task)
+        named = {"train": self._few(crew), "valid": [splits.valid], "test": [splits.test]}
+        for split, data in named.items():
+            size = rows_at_once(crew.trainees[0].bench.device)
+            answers = crew.ask(question, data, size, "evaluation", crew.step, split)
+            for number, trainee in crew.alive:
+                costs, *metrics = ((name, values[number]) for name, values in answers.items())
+                # parameters may be lost while the sampled cost that is trained on still looks like one
+                if not costs[1].isfinite().all():
+                    what = f"{task.objective}_{split} is {costs[1].mean().item()}"
+                    trainee.error = MeasurementError(f"{what} after {crew.step} training steps")
+                    continue
+                rows = [_objective(task, f"{task.objective}_{split}", costs[1])]
+                rows += [_row(f"{name}_{split}", values, "") for name, values in metrics]
+                trainee.rows += [_of(trainee, crew.step, row) for row in rows]
+
+    def _few(self, crew: Crew) -> list[Batch]:
+        """The training examples on which each replica is evaluated, as training sees them."""
+        benches = [trainee.bench for trainee in crew.trainees]
+        some = tuple(x[: self.examples] for x in benches[0].splits().train)
+        if type(benches[0].task).view is Task.view:
+            return [some]
+        return [bench.task.view(some, bench.generator("view")) for bench in benches]
+
+    def _bounds(self, crew: Crew) -> None:
+        """The multi-sample bound at the end of training."""
+        task, splits = crew.trainees[0].bench.task, crew.trainees[0].bench.splits()
+        if not self.samples or task.objective == "loss" or not crew.alive:
+            return
+        sizes = {"valid": min(self.samples, VALIDATION_SAMPLES), "test": self.samples}
+        for split, samples in sizes.items():
+            question = functools.partial(_evaluated_bound, samples)
+            size = max(1, rows_at_once(crew.trainees[0].bench.device) // samples)
+            answers = crew.ask(question, [getattr(splits, split)], size, "bound", self.steps, split)
+            for number, trainee in crew.alive:
+                row = _objective(task, f"{bound_name(task.objective)}{samples}_{split}", answers["bound"][number])
+                trainee.rows.append(_of(trainee, self.steps, row))
+
+
+def bound_name(objective: str) -> str:
+    """What the multi-sample bound of an objective is called in results, before its number of samples."""
+    return "bound" if objective == "elbo" else objective
+
+
+def _bound(samples: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """The negative multi-sample bound of each example; with one sample, its cost."""
+    cost, _ = run(model(*batch), repeat(draw, samples))
+    return {"bound": math.log(samples) - (-cost).logsumexp(0)}
+
+
+def _evaluated_bound(samples: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """The same of a model in evaluation: with an analytic divergence, as in training, it would be no bound."""
+    model.eval()
+    try:
+        return _bound(samples, model, batch)
+    finally:
+        model.train()
+
+
+def _answers(task: Task, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """The cost of each example, exact where the task knows it, else at one hard sample; then the task's metrics."""
+    exact = task.closed_form(model, batch)
+    cost = run(exact, mean)[0] if exact else _bound(1, model, batch)["bound"]
+    return {"": cost, **task.metrics(model, batch)}
+
+
+def _objective(task: Task, metric: str, costs: Tensor) -> Row:
+    values = -costs if task.objective == "elbo" else costs
+    return _row(metric, values, "" if task.objective == "loss" else "nats")
+
+
+def _row(metric: str, values: Tensor, unit: str) -> Row:
+    values = values.double()
+    error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else math.nan
+    value, margin = values.mean().item(), normal_margin(error)
+    interval = Interval(value, value - margin, value + margin)
+    return Row(metric, *interval, unit=unit, n=len(values))
+
+
+def _of(trainee: Trainee, step: int, row: Row) -> Row:
+    """A row with the training behind it."""
+    return dataclasses.replace(row, step=step, seconds=trainee.seconds, replicas=trainee.replicas)

@@ -1,0 +1,32 @@
+"""What the options of a run's tasks and estimators were, those left at their defaults included."""
+
+import inspect
+from typing import Any
+
+from estbench.plan.plan import Plan
+from estbench.plugins.options import options_of
+from estbench.plugins.registry import Catalogue, discover
+from estbench.plugins.spec import Spec
+
+
+def resolved(plan: Plan, files: tuple[str, ...]) -> dict[str, dict[str, dict[str, Any]]]:
+    """All options by ``task`` or ``estimator``, its specification in the results, and the option's name.
+
+    Of an option that was tuned the results say, row by row, what was chosen.
+    """
+    specs: dict[str, dict[str, Spec]] = {"task": {}, "estimator": {}}
+    for cell in plan.cells:
+        specs["task"].setdefault(str(cell.task.without(cell.tuned)), cell.task)
+        for spec in cell.estimators:
+            specs["estimator"].setdefault(str(spec.without(cell.tuned)), spec)
+    return {
+        kind: {label: _options(discover(kind, files), spec) for label, spec in found.items()}
+        for kind, found in specs.items()
+    }
+
+
+def _options(catalogue: Catalogue, spec: Spec) -> dict[str, Any]:
+    parameters = options_of(catalogue[spec.name].load())
+    defaults = {key: p.default for key, p in parameters.items() if p.default is not inspect.Parameter.empty}
+    effective = catalogue.make(spec).effective() if catalogue.kind == "task" else {}
+    return defaults | dict(spec.options) | effective

@@ -1,0 +1,152 @@
+"""Suites: what to compare, as a TOML file or by command-line options."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from estbench.errors import UserError, nearest
+
+FOLDER = Path(__file__).parent / "suites"
+
+
+class Tune(BaseModel):
+    """Which options are chosen on validation, each estimator's by itself, before the comparison.
+
+    Attributes:
+        options: names of options of tasks or estimators; their grids in the suite's patterns are the candidates.
+        fraction: of the training steps that each candidate gets.
+        samples: size of the multi-sample bound on the validation images that decides; 0 for the ELBO or NLL of one
+            sample. Without effect at ``fraction = 1``, where candidates are trained and judged as in the comparison.
+        metric: what decides in its place, such as ``accuracy``; higher is better.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    options: Annotated[list[str], Field(min_length=1)]
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    samples: Annotated[int, Field(ge=0)] = 10
+    metric: str = ""
+
+
+class Part(BaseModel):
+    """One comparison of a suite that has several; what it leaves out is the suite's.
+
+    Attributes:
+        tasks: patterns of tasks.
+        estimators: patterns of estimators.
+        measures: patterns of measures.
+        tune: what is chosen on validation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    tasks: Annotated[list[str], Field(min_length=1)] | None = None
+    estimators: Annotated[list[str], Field(min_length=1)] | None = None
+    measures: Annotated[list[str], Field(min_length=1)] | None = None
+    tune: Tune | None = None
+
+
+class Suite(BaseModel):
+    """What to compare.
+
+    Attributes:
+        tasks: patterns of tasks, ``vae[dataset=mnist]``; globs and grids allowed.
+        estimators: patterns of estimators.
+        measures: patterns of measures.
+        seeds: how many, counted from 0, or which.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        dtype: of parameters and data; ``tf32`` and ``bf16`` are float32 with matrix products of such operands.
+        scale: fraction of the training steps that measures ask for.
+        precision: in place of that of measures that have such an option; theirs by default.
+        tune: what is chosen on validation; nothing by default.
+        parts: comparisons, where one product of tasks, estimators and measures does not say it all.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    tasks: Annotated[list[str], Field(min_length=1)] = ["*"]
+    estimators: Annotated[list[str], Field(min_length=1)] = ["*"]
+    measures: Annotated[list[str], Field(min_length=1)] = ["gradient", "speed", "training"]
+    seeds: list[int] = [0]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    dtype: Literal["float32", "float64", "tf32", "bf16"] = "float32"
+    scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    precision: Annotated[float, Field(ge=0, lt=1)] | None = None
+    tune: Tune | None = None
+    parts: list[Part] = []
+
+    @property
+    def comparisons(self) -> list["Suite"]:
+        """The parts, each as a suite of its own; the suite itself where it has none."""
+        whole = self.model_copy(update={"parts": []})
+        own = [{key: getattr(part, key) for key in part.model_fields_set} for part in self.parts]
+        return [whole.model_copy(update=values) for values in own] or [whole]
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _counted(cls, seeds: object) -> object:
+        if isinstance(seeds, int) and not isinstance(seeds, bool):
+            seeds = list(range(seeds))
+        if isinstance(seeds, list) and (not seeds or any(isinstance(s, int) and s < 0 for s in seeds)):
+            raise ValueError("at least one seed, none of them negative")
+        return seeds
+
+
+def load(name: str, overrides: dict[str, Any], only: Sequence[int] = ()) -> Suite:
+    """A suite by the path of its file, or the name of one that is shipped, with some values replaced.
+
+    Args:
+        name: path or name.
+        overrides: values that replace the suite's, and those of its parts.
+        only: which of its parts to take, counted from 1; all by default.
+
+    Raises:
+        UserError: there is no such suite or part, or it is not valid.
+    """
+    path = Path(name)
+    if not path.suffix:
+        shipped = {file.stem: file for file in FOLDER.glob("*.toml")}
+        if name not in shipped:
+            raise UserError(f"unknown suite {name!r}; {nearest(name, shipped)}, or the path of a .toml file")
+        path = shipped[name]
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"suite {name}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"suite {name} is not valid TOML: {error}") from error
+    found = validate(_replaced(values, overrides), f"suite {name}")
+    wrong = [number for number in only if not 1 <= number <= len(found.parts)]
+    if wrong:
+        raise UserError(f"suite {name} has {len(found.parts)} parts; got --parts {','.join(map(str, only))}")
+    return found.model_copy(update={"parts": [found.parts[number - 1] for number in only]}) if only else found
+
+
+def _replaced(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """What the command line says holds for every part."""
+    parts = values.get("parts", [])
+    if isinstance(parts, list) and all(isinstance(part, dict) for part in parts):
+        values = {**values, "parts": [{k: v for k, v in part.items() if k not in overrides} for part in parts]}
+    return {**values, **overrides}
+
+
+def validate(values: dict[str, Any], source: str) -> Suite:
+    """A suite from values.
+
+    Raises:
+        UserError: a key is unknown or a value is not what it must be; one line for each.
+    """
+    try:
+        return Suite.model_validate(values)
+    except ValidationError as error:
+        raise UserError("\n".join(f"{source}: {_line(e)}" for e in error.errors())) from error
+
+
+def _line(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {where!r}; {nearest(where, Suite.model_fields)}"
+    return f"{where}: {error['msg'].lower()}; got {error['input']!r}"

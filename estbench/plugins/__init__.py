@@ -1,0 +1,1 @@
+"""Plugins: from the text of a specification to a class and its options."""

@@ -1,0 +1,106 @@
+"""Imports: from a file or an entry point to the class of a plugin in it."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from estbench.errors import UserError
+
+# where each kind's abstract class lives, and the package that holds the built-in ones
+KINDS = {
+    "estimator": ("estbench.core.estimator:Estimator", "estbench.estimators"),
+    "task": ("estbench.core.task:Task", "estbench.tasks"),
+    "measure": ("estbench.engine.base:Measure", "estbench.measures"),
+}
+
+
+def base(kind: str) -> type[Any]:
+    """The abstract class of a kind of plugins."""
+    module, _, name = KINDS[kind][0].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def kind_of(path: Path | str) -> str:
+    """The kind of plugin that a file holds.
+
+    Raises:
+        UserError: it cannot be read or imported, or holds no plugin or several.
+    """
+    module = import_file(Path(path))
+    kinds = [kind for kind in KINDS if concrete(module, kind)]
+    if len(kinds) != 1:
+        got = f"classes of {len(kinds)} kinds" if kinds else "none"
+        raise UserError(f"{path} must define one class that extends Estimator, Task or Measure; got {got}")
+    return kinds[0]
+
+
+def locate(point: EntryPoint) -> Path | None:
+    """The source of an entry point's module, found without importing its package."""
+    top, *rest = point.module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if not spec or not rest:
+        return Path(spec.origin) if spec and spec.origin else None
+    places = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]
+    sources = [source for p in places for source in (p.with_suffix(".py"), p / "__init__.py")]
+    return next((source for source in sources if source.exists()), None)
+
+
+def import_file(path: Path | None) -> ModuleType:
+    """Imports a file by its path, once.
+
+    Raises:
+        UserError: there is none, or it fails to import.
+    """
+    if path is None or not path.is_file():
+        raise UserError(f"no such plugin file: {path}")
+    name = f"estbench_file_{path.stem}"
+    known = sys.modules.get(name)
+    if known and known.__file__ == str(path.resolve()):
+        return known
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise UserError(f"a plugin file must be Python source; got {path}")
+    # what lies beside a plugin may be imported by it, as beside a script; last, so that it hides nothing
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"plugin file {path} fails to import: {reason}") from error
+    return module
+
+
+def concrete(module: ModuleType, kind: str) -> list[type[Any]]:
+    """The concrete classes of a kind that a module defines."""
+    abstract = base(kind)
+    classes = [value for value in vars(module).values() if isinstance(value, type)]
+    own = [cls for cls in classes if cls.__module__ == module.__name__ and issubclass(cls, abstract)]
+    return [cls for cls in own if not inspect.isabstract(cls)]
+
+
+def only_class(module: ModuleType, kind: str, origin: str) -> type[Any]:
+    """The one concrete class of a kind that a module defines.
+
+    Raises:
+        UserError: there is none, or several.
+    """
+    classes = concrete(module, kind)
+    if len(classes) != 1:
+        names = ", ".join(cls.__name__ for cls in classes) or "none"
+        raise UserError(
+            f"a plugin must define exactly one concrete {base(kind).__name__}; "
+            f"{module.__name__} ({origin}) defines {names}"
+        )
+    return classes[0]

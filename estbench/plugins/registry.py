@@ -1,0 +1,206 @@
+"""Plugins: how estimators, tasks and measures are found, described and made.
+
+All come through the same door: files in the built-in folders, entry points of installed packages, and files
+named by the user. Finding and describing them reads their source and imports nothing.
+"""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from estbench.errors import UserError, nearest
+from estbench.plugins import options
+from estbench.plugins.loading import KINDS, base, import_file, kind_of, locate, only_class
+from estbench.plugins.spec import Spec
+
+if TYPE_CHECKING:
+    from estbench.core.estimator import Estimator
+    from estbench.core.task import Task
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that was found, not yet imported.
+
+    Args:
+        name: the plugin's name.
+        kind: estimator, task or measure.
+        module: name to import it by; empty for a file named by the user.
+        attribute: the class in the module; empty where it is the module's only concrete one.
+        path: its source.
+        origin: where it was found, for people.
+    """
+
+    name: str
+    kind: str
+    module: str
+    attribute: str
+    path: Path | None
+    origin: str
+
+    @cached_property
+    def _source(self) -> ast.Module | None:
+        try:
+            return ast.parse(self.path.read_text(encoding="utf-8")) if self.path else None
+        except (OSError, SyntaxError, UnicodeDecodeError):
+            return None
+
+    @property
+    def doc(self) -> str:
+        """The module's docstring."""
+        return (self._source and ast.get_docstring(self._source)) or ""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring, without the name that it begins with."""
+        first, _, _ = self.doc.partition("\n")
+        return first.partition(": ")[2] or first
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """The literal class attributes of the file's last class."""
+        classes = [node for node in self._source.body if isinstance(node, ast.ClassDef)] if self._source else []
+        found = {}
+        for node in classes[-1].body if classes else []:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                with_value = node.value
+                if isinstance(with_value, ast.Constant):
+                    found[node.targets[0].id] = with_value.value
+        return found
+
+    def load(self) -> type[Any]:
+        """Imports the plugin's class.
+
+        Raises:
+            UserError: it fails to import, or does not hold exactly one concrete class of its kind.
+        """
+        try:
+            module = importlib.import_module(self.module) if self.module else import_file(self.path)
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise UserError(f"{self.kind} {self.name!r} ({self.origin}) fails to import: {reason}") from error
+        if self.attribute:
+            return self._named(module)
+        return only_class(module, self.kind, self.origin)
+
+    def _named(self, module: ModuleType) -> type[Any]:
+        """The class that an entry point names.
+
+        Raises:
+            UserError: it does not exist, or is no concrete class of its kind.
+        """
+        cls: Any = module
+        for part in self.attribute.split("."):
+            cls = getattr(cls, part, None)
+        wanted = base(self.kind)
+        if not (isinstance(cls, type) and issubclass(cls, wanted)) or inspect.isabstract(cls):
+            raise UserError(
+                f"{self.kind} {self.name!r} ({self.origin}) must be a concrete {wanted.__name__}; "
+                f"{self.module}:{self.attribute} is {'nothing' if cls is None else repr(cls)}"
+            )
+        return cls
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The plugins of one kind by name, and what was wrong with others."""
+
+    kind: str
+    plugins: Mapping[str, Plugin]
+    problems: list[str] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> Plugin:
+        if name not in self.plugins:
+            raise UserError(f"unknown {self.kind} {name!r}; {nearest(name, self.plugins)}")
+        return self.plugins[name]
+
+    def make(self, spec: Spec) -> Any:
+        """An instance of a plugin with these options.
+
+        Raises:
+            UserError: there is no such plugin, or an option is unknown or has a value it cannot have.
+        """
+        return options.make(self[spec.name].load(), spec)
+
+
+def discover(kind: str, files: Iterable[Path | str] = ()) -> Catalogue:
+    """All plugins of a kind; of two with one name the first found is kept, and the other is a problem."""
+    found: dict[str, Plugin] = {}
+    problems: list[str] = []
+    for plugin in [*_built_in(kind), *_installed(kind), *_files(kind, files)]:
+        if plugin.name in found:
+            problems.append(
+                f"two {kind}s are named {plugin.name!r}: {found[plugin.name].origin} is used, "
+                f"{plugin.origin} is ignored"
+            )
+        else:
+            found[plugin.name] = plugin
+    return Catalogue(kind, dict(sorted(found.items())), problems)
+
+
+def load_estimator(name: str, **options: Any) -> "Estimator":
+    """An estimator by its name, for anybody's own training loop.
+
+    Args:
+        name: a built-in or installed plugin, ``"rloo"``, or with options ``"rloo[samples=4]"``.
+        options: its options.
+
+    Raises:
+        UserError: there is no such plugin, or an option is unknown or has a value it cannot have.
+
+    Example:
+        >>> load_estimator("rloo", samples=4).samples
+        4
+    """
+    return _load("estimator", name, options)
+
+
+def load_task(name: str, **options: Any) -> "Task":
+    """A task by its name; as ``load_estimator``.
+
+    Example:
+        >>> load_task("toy", units=3).units
+        3
+    """
+    return _load("task", name, options)
+
+
+def _load(kind: str, name: str, options: Mapping[str, Any]) -> Any:
+    spec = Spec.one(name)
+    return discover(kind).make(Spec(spec.name, {**spec.options, **options}))
+
+
+def _built_in(kind: str) -> list[Plugin]:
+    package = KINDS[kind][1]
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    paths = sorted(path for folder in folders for path in Path(folder).glob("[a-z]*.py"))
+    return [
+        Plugin(path.stem, kind, f"{package}.{path.stem}", "", path, "built-in") for path in paths if path.stem != "base"
+    ]
+
+
+def _installed(kind: str) -> list[Plugin]:
+    return [
+        Plugin(point.name, kind, point.module, point.attr, locate(point), _origin(point))
+        for point in entry_points(group=f"estbench.{kind}s")
+    ]
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"package {point.dist.name}" if point.dist else "an installed package"
+
+
+def _files(kind: str, files: Iterable[Path | str]) -> list[Plugin]:
+    paths = [Path(file).resolve() for file in files]
+    return [Plugin(p.stem, kind, "", "", p, f"file {p}") for p in paths if kind_of(p) == kind]

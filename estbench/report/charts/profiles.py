@@ -1,0 +1,66 @@
+"""Performance profiles over tasks."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import PercentFormatter
+
+from estbench.report.charts.base import Chart
+from estbench.report.drawing.curves import curves, leaders
+from estbench.report.drawing.legend import legend, legend_height
+from estbench.report.drawing.style import logarithmic
+from estbench.report.model.quantities import RELATIVE_BIAS, WORK
+from estbench.report.model.study import Study
+
+
+class Profiles(Chart):
+    """How often an estimator is within a factor of the best."""
+
+    title = "Performance profiles"
+    caption = (
+        "Share of the tasks on which an estimator's variance × time is within a factor of the least "
+        "(Dolan & Moré 2002). Left out: estimators without variance, and those with a bias that was found, as less "
+        "variance at any price is not what is asked for. The best eight are in colour."
+    )
+    across_tasks = True
+
+    def rows(self, study: Study, task: str) -> pd.DataFrame:  # noqa: ARG002
+        """Shares by estimator and factor, over two tasks or more."""
+        table = study.estimates[study.estimates["quantity"] == WORK.key]
+        biases = study.estimates[study.estimates["quantity"] == RELATIVE_BIAS.key]
+        out = set(biases.loc[biases["low"] > 0, "label"])
+        table = table[(table["value"] > 0) & ~table["label"].isin(out)]
+        if table["task"].nunique() < 2:
+            return table.iloc[:0]
+        ratios = table.pivot_table(index="label", columns="task", values="value")
+        ratios = ratios / ratios.min()
+        factors = np.unique(np.append(np.asarray(ratios)[np.isfinite(ratios)], 1.0))
+        shares = [(str(label), factor, (own <= factor).mean()) for label, own in ratios.iterrows()
+                  for factor in factors]  # fmt: skip
+        found = pd.DataFrame(shares, columns=["label", "factor", "value"])
+        return found.assign(text=found["label"], low=np.nan, high=np.nan)
+
+    def height(self, rows: pd.DataFrame, width: float) -> float:
+        """A panel and a legend."""
+        return 2.8 + legend_height(_best(rows), width, lines=True)
+
+    def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
+        """One panel."""
+        axes = figure.subplots()
+        curves(axes, _stairs(rows), "factor", _best(rows), study.looks)
+        logarithmic(axes, "x")
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set(xlabel="factor of the best", ylabel="share of tasks", ylim=(-0.03, 1.03))
+        legend(figure, _best(rows), study.looks, lines=True)
+
+
+def _best(rows: pd.DataFrame) -> list[str]:
+    """The estimators with the largest mean share, the area under the profile."""
+    means = rows.groupby(["label"], as_index=False).agg(value=("value", "mean"), factor=("factor", "max"))
+    return leaders(means, "factor", ascending=False)
+
+
+def _stairs(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same curves as stairs: a share holds until the next factor."""
+    before = rows.assign(value=rows.groupby("label")["value"].shift()).dropna(subset="value")
+    return pd.concat([before, rows]).sort_values(["label", "factor", "value"], kind="stable")

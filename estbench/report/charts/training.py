@@ -1,0 +1,75 @@
+"""The objective against training steps and against seconds."""
+
+import pandas as pd
+from matplotlib.figure import Figure, SubFigure
+
+from estbench.report.charts.base import Chart, titled
+from estbench.report.drawing.curves import curves, leaders
+from estbench.report.drawing.legend import legend, legend_height
+from estbench.report.model.intervals import student
+from estbench.report.model.quantities import better, objective
+from estbench.report.model.rows import measured, shares
+from estbench.report.model.study import Study
+from estbench.report.text.formatting import number
+
+
+class Training(Chart):
+    """Curves of the objective with bands over seeds."""
+
+    title = "Training"
+    caption = (
+        "The objective against training steps and against seconds of training, evaluation left out: mean "
+        "over seeds, with Student's 95 % band where there are several. Of many estimators the best eight are "
+        "in colour. The axis shows the range after the first tenth of training; curves outside it are cut off."
+    )
+
+    def rows(self, study: Study, task: str) -> pd.DataFrame:
+        """Means and bands by estimator and step of one objective: on validation data if there is one."""
+        rows = measured(study.rows, "training")
+        rows = rows[rows["task"] == task]
+        for split in ("_valid", "_train", "_test"):
+            metrics = sorted(metric for metric in rows["metric"].unique() if metric.endswith(split))
+            if metrics:
+                # a multi-sample bound is evaluated at the end only
+                steps = rows.groupby("metric")["step"].nunique()
+                return _curves(rows[rows["metric"] == steps[metrics].idxmax()])
+        return rows.iloc[:0]
+
+    def height(self, rows: pd.DataFrame, width: float) -> float:
+        """Two panels and a legend."""
+        return 4.6 + legend_height(_leaders(rows), width, lines=True)
+
+    def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
+        """Two panels, one above the other."""
+        above, below = figure.subplots(2, 1)
+        front = _leaders(rows)
+        for axes, x in ((above, "step"), (below, "seconds")):
+            curves(axes, rows, x, front, study.looks)
+            axes.set_ylim(*_range(rows))
+            axes.set_ylabel(objective(rows["metric"].iloc[0]).title)
+        above.set_xlabel("training steps")
+        told = shares(study.rows[study.rows["task"] == rows["task"].iloc[0]])
+        below.set_xlabel(f"seconds of training{told and ': '}{told}")
+        titled(figure, rows["task"].iloc[0])
+        legend(figure, front, study.looks, lines=True)
+
+
+def _curves(rows: pd.DataFrame) -> pd.DataFrame:
+    found = student(rows, ["task", "label", "metric", "step"])
+    ends = found.groupby("label")["step"].transform("max") == found["step"]
+    last = found[ends].set_index("label")
+    texts = {label: f"{label}: {number(end['value'], 5)} after {end['step']:.0f} steps"
+             for label, end in last.iterrows()}  # fmt: skip
+    return found.assign(text=found["label"].map(texts))
+
+
+def _leaders(rows: pd.DataFrame) -> list[str]:
+    return leaders(rows, "step", ascending=better(rows["metric"].iloc[0]) == "lower")
+
+
+def _range(rows: pd.DataFrame) -> tuple[float, float]:
+    """The range after the first tenth without the worst few: one that diverges must not flatten all."""
+    later = rows[rows["step"] >= rows["step"].max() / 10]["value"]
+    low, high = float(later.quantile(0.02)), float(later.quantile(0.98))
+    margin = (high - low) / 10 or max(abs(high), 1.0) / 100
+    return low - margin, high + margin

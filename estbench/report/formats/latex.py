@@ -1,0 +1,95 @@
+"""Tables for papers, and the estimators' references as BibTeX."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from estbench.report.model.study import Study
+from estbench.report.text.formatting import latex, plain, slug
+from estbench.report.text.tables import Cell, Table, table
+
+_PAPER = re.compile(r"(?P<authors>[^;()]+) \((?P<year>\d{4})\), (?P<address>https?://[^\s;]+)")
+
+
+def render(study: Study) -> str:
+    """A ``table`` for each task, for the package booktabs."""
+    return "\n".join(_table(table(study, task), i) for i, task in enumerate(study.tasks, 1))
+
+
+def _table(found: Table, number: int) -> str:
+    shown = [i for i, heading in enumerate(found.headings) if heading.quantity.shown]
+    titles = ["", *[latex(found.headings[i].title) for i in shown]]
+    lines = [_line([latex(row.label), *[_cell(row.cells[i]) for i in shown]]) for row in found.rows]
+    notes = [rf"\item {latex(row.label)}: {latex(note)}" for row in found.rows for note in row.notes]
+    remarks = "".join(f" {latex(remark)}" for remark in found.remarks)
+    reasons = [r"\begin{itemize}\footnotesize", *notes, r"\end{itemize}"] if notes else []
+    return "\n".join([
+        r"% \usepackage{booktabs,graphicx}",
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{latex(found.task)}. Bold: best; italic: not told apart from the best.{remarks}}}",
+        rf"  \label{{tab:{number}-{slug(found.task)}}}",
+        r"  \resizebox{\linewidth}{!}{%",
+        rf"  \begin{{tabular}}{{l{'r' * len(shown)}}}",
+        r"    \toprule",
+        f"    {_line(titles)}",
+        r"    \midrule",
+        *[f"    {line}" for line in lines],
+        r"    \bottomrule",
+        r"  \end{tabular}}",
+        *reasons,
+        r"\end{table}",
+        "",
+    ])  # fmt: skip
+
+
+def _line(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _cell(cell: Cell) -> str:
+    text = _figure(cell.text)
+    command = {"best": r"\textbf", "tied": r"\textit"}.get(cell.mark)
+    text = f"{command}{{{text}}}" if command else text
+    return rf"{text} {{\scriptsize ({_figure(cell.interval)})}}" if cell.interval else text
+
+
+def _figure(text: str) -> str:
+    """A figure of ours with its power of ten, as papers write it."""
+    return re.sub(r"(?<=\d)e(?:(\$-)\$)?(\d+)", _power, latex(text))
+
+
+def _power(found: re.Match[str]) -> str:
+    return rf"$\times10^{{{'-' if found[1] else ''}{found[2]}}}$"
+
+
+def citations(study: Study, environment: Mapping[str, Any]) -> str:
+    """BibTeX of the papers of the estimators in the results, as far as the environment's ``papers`` say.
+
+    Papers are written "Authors (year), address; ..."; what is written otherwise becomes a note.
+    """
+    papers = {plain(name): plain(paper) for name, paper in dict(environment.get("papers") or {}).items()}
+    used = dict.fromkeys(study.rows["estimator"])
+    entries: dict[str, str] = {}
+    for name in used:
+        for part in filter(None, papers.get(name, "").split("; ")):
+            entries.setdefault(part, _entry(f"{slug(name)}-{len(entries) + 1}", part))
+    return "\n".join(entries.values())
+
+
+def _entry(key: str, paper: str) -> str:
+    found = _PAPER.fullmatch(paper)
+    if not found:
+        return f"@misc{{{key},\n  note = {{{latex(paper)}}},\n}}\n"
+    authors = re.sub(r",? & |, ", " and ", found["authors"])
+    lines = {
+        "author": latex(authors),
+        "year": found["year"],
+        "howpublished": rf"\url{{{_address(found['address'])}}}",
+    }
+    return f"@misc{{{key},\n" + "".join(f"  {field} = {{{value}}},\n" for field, value in lines.items()) + "}\n"
+
+
+def _address(address: str) -> str:
+    """An address that cannot leave the braces of its command."""
+    return re.sub(r"[\\{}^\"<>|`]", lambda sign: f"%{ord(sign[0]):02X}", address)

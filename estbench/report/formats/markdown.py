@@ -1,0 +1,98 @@
+"""The report as Markdown, for a repository or a paper's supplement."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from estbench.report.charts.gallery import CHARTS
+from estbench.report.formats import latex
+from estbench.report.model import comparison
+from estbench.report.model.comparison import Comparison
+from estbench.report.model.study import Study
+from estbench.report.text import provenance, published
+from estbench.report.text.findings import answers
+from estbench.report.text.formatting import markdown
+from estbench.report.text.tables import Cell, Table, table
+
+_MARKS = {"best": " **best**", "tied": " *tied*"}
+
+
+def render(study: Study, environment: Mapping[str, Any], stems: Mapping[str, Mapping[str, str]]) -> str:
+    """The whole report: tables, reasons, figures and provenance."""
+    parts = ["# estbench report", ""]
+    for task in study.tasks:
+        parts += [f"## {markdown(task)}", ""]
+        parts += [*[f"- {markdown(sentence)}" for sentence in answers(study, task)], ""]
+        parts += [*_table(table(study, task)), "", *_comparison(comparison.of_task(study, task))]
+        parts += [*_published(study, task), *_figures(task, stems)]
+    parts += [*_comparison(comparison.of_all(study)), *_figures("", stems)]
+    parts += ["## Provenance", "", *_provenance(environment)]
+    bibtex = latex.citations(study, environment)
+    # four spaces make a block of code that nothing inside can end
+    block = ["", "## Papers", "", *[f"    {line}" for line in bibtex.splitlines()]] if bibtex else []
+    return "\n".join([*parts, *block]) + "\n"
+
+
+def _published(study: Study, task: str) -> list[str]:
+    """Published figures beside measured ones, a table for each published one."""
+    found = published.published(study, task)
+    parts = ["### Beside published figures", ""] if found.blocks or found.lines else []
+    for block in found.blocks:
+        parts += [f"{markdown(block.title)} ({block.link}): {markdown(block.metric)}.", ""]
+        rows = [_line(list(map(markdown, row))) for row in block.rows]
+        parts += [_line(list(published.COLUMNS)), _line(["---"] * len(published.COLUMNS)), *rows, ""]
+        parts += [*[f"- {markdown(line)}" for line in block.lines], ""]
+    return [*parts, *[f"{markdown(line)}\n" for line in found.lines]]
+
+
+def _comparison(found: Comparison | None) -> list[str]:
+    """Estimators against the best."""
+    if found is None:
+        return []
+    head, *rows = [_line(list(map(markdown, row))) for row in (found.columns, *found.rows)]
+    rows = [head, _line(["---"] * len(found.columns)), *rows]
+    return [f"### {markdown(found.title)}", "", *rows, "", *[f"{markdown(line)}\n" for line in found.lines]]
+
+
+def _figures(task: str, stems: Mapping[str, Mapping[str, str]]) -> list[str]:
+    parts = []
+    for kind, files in stems.items():
+        if task in files:
+            title = CHARTS[kind].title
+            parts += [
+                f"### {title}",
+                "",
+                f"![{title}](figures/{files[task]}.png)",
+                "",
+                CHARTS[kind].caption,
+                "",
+            ]
+    return parts
+
+
+def _table(found: Table) -> list[str]:
+    titles = ["estimator", *[heading.title for heading in found.headings]]
+    lines = [_line([markdown(title) for title in titles]), _line(["---", *["---:"] * len(found.headings)])]
+    lines += [_line([markdown(row.label), *map(_cell, row.cells)]) for row in found.rows]
+    notes = [f"- {markdown(row.label)}: {markdown(note)}" for row in found.rows for note in row.notes]
+    legend = " ".join([_LEGEND, *map(markdown, found.remarks)])
+    return [*lines, "", legend, *([""] if notes else []), *notes]
+
+
+_LEGEND = (
+    "In parentheses: 95 % intervals. Best: the best figure of its column; tied: not told apart from it "
+    "(5 %, Holm-corrected over all pairs of the column)."
+)
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(cell: Cell) -> str:
+    interval = f" ({cell.interval})" if cell.interval else ""
+    return markdown(cell.text + interval) + _MARKS.get(cell.mark, "")
+
+
+def _provenance(environment: Mapping[str, Any]) -> list[str]:
+    pairs = provenance.entries(environment)
+    return [_line(["", ""]), _line(["---", "---"]), *[_line([markdown(k), markdown(v)]) for k, v in pairs]]

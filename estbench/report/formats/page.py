@@ -1,0 +1,109 @@
+"""The report as one page that needs nothing but itself."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from estbench.report.charts.base import Chart
+from estbench.report.charts.gallery import CHARTS
+from estbench.report.charts.illustrations import ILLUSTRATIONS
+from estbench.report.drawing import svg
+from estbench.report.formats import latex
+from estbench.report.model import comparison
+from estbench.report.model.quantities import quantities
+from estbench.report.model.study import Study
+from estbench.report.text import provenance, published
+from estbench.report.text.findings import answers
+from estbench.report.text.tables import table
+
+_SCRIPTS = ("page.js", "explorer.js", "explorer_page.js")
+Stems = Mapping[str, Mapping[str, str]]
+
+
+def render(study: Study, environment: Mapping[str, Any], stems: Stems, figures: Path) -> str:
+    """The whole page.
+
+    Its security policy lets only our own scripts run, known by their hashes, and nothing be loaded: what a
+    plugin calls itself cannot do anything even if an escape were forgotten.
+    """
+    scripts = [_own(name) for name in _SCRIPTS]
+    return _template().render(
+        headline=_headline(study),
+        started=provenance.entry(environment, "started"),
+        command=provenance.entry(environment, "command"),
+        parts=[_part(study, task, stems, figures) for task in study.tasks],
+        common=_figures("", stems, figures),
+        across=comparison.of_all(study),
+        columns=quantities(study.estimates),
+        gumbel=_illustration("gumbel_softmax", figures),
+        published_columns=published.COLUMNS,
+        families=sorted(set(study.families.values())),
+        looks=study.looks,
+        provenance=provenance.entries(environment),
+        bibtex=latex.citations(study, environment),
+        style=_own("page.css"),
+        scripts=scripts,
+        hashes=Markup(" ".join(map(_hash, scripts))),  # noqa: S704
+    )
+
+
+def _template() -> jinja2.Template:
+    loader = jinja2.FunctionLoader(_own)
+    rules = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    rules.filters["breakable"] = _breakable
+    return rules.get_template("page.html")
+
+
+def _own(name: str) -> Markup:
+    """A file of this package, which is markup as it stands."""
+    return Markup(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))  # noqa: S704
+
+
+def _breakable(name: str) -> Markup:
+    """A name, escaped, with places where a narrow column may break it."""
+    # none of these signs is part of an escape
+    return Markup(re.sub(r"(?=\[)|(?<=[,_])", "<wbr>", str(escape(name))))  # noqa: S704
+
+
+def _hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _headline(study: Study) -> str:
+    counts = ((len(study.labels), "estimator"), (len(study.tasks), "task"))
+    return " on ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
+
+
+def _part(study: Study, task: str, stems: Stems, folder: Path) -> dict[str, Any]:
+    found = table(study, task)
+    return {
+        "table": found,
+        "answers": answers(study, task),
+        "notes": [(row.label, note) for row in found.rows for note in row.notes],
+        "figures": _figures(task, stems, folder),
+        "comparison": comparison.of_task(study, task),
+        "published": published.published(study, task),
+    }
+
+
+def _illustration(kind: str, folder: Path) -> dict[str, Any]:
+    drawing = (folder / f"{kind}.svg").read_text(encoding="utf-8")
+    about = ILLUSTRATIONS[kind]
+    return {"chart": about, "drawing": Markup(svg.inline(drawing, about.title))}  # noqa: S704
+
+
+def _figures(task: str, stems: Stems, folder: Path) -> list[dict[str, Chart | Markup]]:
+    found: list[dict[str, Chart | Markup]] = []
+    for kind, files in stems.items():
+        if task in files:
+            drawing = (folder / f"{files[task]}.svg").read_text(encoding="utf-8")
+            about = f"{CHARTS[kind].title} {task}"
+            found.append({"chart": CHARTS[kind], "drawing": Markup(svg.inline(drawing, about))})  # noqa: S704
+    return found

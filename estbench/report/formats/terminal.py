@@ -1,0 +1,48 @@
+"""Tables for the end of ``estbench compare``."""
+
+import pandas as pd
+from rich.console import Group
+from rich.table import Table as Grid
+from rich.text import Text
+
+from estbench.report.model.study import Study
+from estbench.report.text import tables
+
+_STYLES = {"best": "bold green", "tied": "green", "failed": "red", "not applicable": "dim", "missing": "dim"}
+_KEYS = ("relative_bias", "variance", "step_time", "step_time_ratio", "peak_memory")
+
+
+def terminal_table(results: pd.DataFrame) -> list[Group]:
+    """One table a task: the main columns, best and its ties in green, reasons below."""
+    found = Study.of(results)
+    shown = [tables.table(found, task) for task in found.tasks]
+    # notes stand below a table rather than in its caption, which would fold them to its width
+    return [Group(_grid(table), _notes(table)) for table in shown]
+
+
+def _grid(table: tables.Table) -> Grid:
+    wanted = [i for i, heading in enumerate(table.headings) if _wanted(heading)]
+    # names are made Text, as markup in a string would be obeyed
+    grid = Grid(title=Text(table.task), title_justify="left")
+    grid.add_column("estimator", overflow="fold")
+    for i in wanted:
+        grid.add_column(Text(table.headings[i].title), justify="right")
+    for row in table.rows:
+        grid.add_row(Text(row.label), *[_text(row.cells[i]) for i in wanted])
+    return grid
+
+
+def _wanted(heading: tables.Heading) -> bool:
+    return heading.quantity.key in _KEYS or heading.quantity.key.endswith("_test")
+
+
+def _text(cell: tables.Cell) -> Text:
+    star = {"best": " *", "tied": " ="}.get(cell.mark, "")
+    return Text(cell.text + star, style=_STYLES.get(cell.mark or cell.status, ""))
+
+
+def _notes(table: tables.Table) -> Text:
+    notes = [f"{row.label}: {note}" for row in table.rows for note in row.notes]
+    marks = {cell.mark for row in table.rows for cell in row.cells}
+    legend = ["* best, = not told apart from it"] if "best" in marks else []
+    return Text("\n".join([*legend, *table.remarks, *notes, ""]))

@@ -1,0 +1,133 @@
+"""Estimators by where their trainings end: differences, and what they come to over all tasks."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from estbench.report.model.quantities import better, objective
+from estbench.report.model.significance import Paired
+from estbench.report.model.study import Study
+from estbench.report.text.findings import method
+from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number
+from estbench.stats import Floats, Interval, improvement, interquartile_mean, mean_interval, normalised
+
+_FEW = "With fewer than 5 seeds no interval of it was found to keep its level, and none is given."
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table of comparisons, as text.
+
+    Args:
+        title: its heading.
+        columns: headings.
+        rows: an estimator each.
+        lines: how it was made.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    lines: list[str]
+
+
+def of_task(study: Study, task: str) -> Comparison | None:
+    """The main objective of a task against the best; None where there are no two seeds."""
+    key = study.objective(task)
+    if not key:
+        return None
+    paired, sign = study.paired(task, key), 1 if better(key) == "higher" else -1
+    if not paired.tests.tests:
+        return None
+    means = sign * np.nanmean(paired.runs, 0)
+    order = [paired.labels[place] for place in np.argsort(-means, kind="stable")]
+    rows = [_against(paired, sign, label, order[0]) for label in order]
+    columns = ["estimator", objective(key).title, f"less {order[0]}", "p", f"probability to beat {order[0]}"]
+    about = (
+        "Seeds are paired: with one seed all estimators start from the same parameters and see the same minibatches. "
+        "In parentheses: 95 % intervals, Student's over seeds. The last column is the probability that a run ends "
+        f"better than one of {order[0]}, ties counted half."
+    )
+    lines = [method(paired.tests), about, *_few(paired.runs)]
+    return Comparison("Differences to the best", columns, rows, lines)
+
+
+def _against(paired: Paired, sign: int, label: str, best: str) -> list[str]:
+    """A row: an estimator's mean, and how it differs from the best."""
+    own, rival = (sign * paired.found(name) for name in (label, best))
+    mean = _figure(mean_interval(sign * own))
+    if label == best:
+        return [label, mean, *[MISSING] * 3]
+    gap, p = mean_interval(paired.differences(label, best)), paired.p(label, best)
+    return [
+        label,
+        mean,
+        _figure(gap),
+        MISSING if math.isnan(p) else f"{p:.2g}",
+        _share(improvement(own[None], rival[None])),
+    ]
+
+
+def of_all(study: Study) -> Comparison | None:
+    """Scores over all tasks; None where there are no two tasks and seeds."""
+    found = scores(study)
+    if len(found) < 2 or next(iter(found.values())).shape[0] < 2:
+        return None
+    middles = {label: interquartile_mean(own) for label, own in found.items()}
+    best, *others = sorted(middles, key=lambda label: -middles[label].value)
+    rows = [[best, _figure(middles[best]), MISSING]]
+    rows += [[label, _figure(middles[label]), _share(improvement(found[label], found[best]))] for label in others]
+    tasks, runs = found[best].shape
+    about = (
+        f"Final objectives on test data of {tasks} tasks, {runs} seeds each, scaled so that on each task the worst of "
+        "the estimators' means is 0 and the best is 1. The interquartile mean is that of the middle half of all runs "
+        "over all tasks; the probability is averaged over tasks (Agarwal et al. 2021)."
+    )
+    left = [label for label in study.labels if label not in found]
+    note = [f"Left out, as some task or seed is missing: {listing(left)}."] if left else []
+    columns = ["estimator", "interquartile mean score", f"probability to beat {best}"]
+    return Comparison("Over all tasks", columns, rows, [about, *_few(found[best].T), *note])
+
+
+def scores(study: Study) -> Mapping[str, Floats]:
+    """Scores ``(tasks, seeds)`` of the estimators that have as many seeds on each task as any; 0 worst, 1 best."""
+    tables = []
+    for task in study.tasks:
+        key = study.objective(task)
+        own = study.runs[(study.runs["task"] == task) & (study.runs["quantity"] == key)]
+        if key and len(own):
+            sign = 1 if better(key) == "higher" else -1
+            tables.append(sign * own.pivot_table(index="label", columns="seed", values="value", sort=False))
+    if not tables:
+        return {}
+    runs = min(table.shape[1] for table in tables)
+    tables = [table.iloc[:, :runs].dropna() for table in tables]
+    common = [label for label in tables[0].index if all(label in table.index for table in tables)]
+    if runs < 2 or not common:
+        return {}
+    scaled = [_scaled(table.loc[common]) for table in tables]
+    return {str(label): np.stack([values[i] for values in scaled]) for i, label in enumerate(common)}
+
+
+def _scaled(table: pd.DataFrame) -> Floats:
+    values = table.to_numpy(dtype=float)
+    return normalised(values.mean(1), values)
+
+
+def _few(runs: Floats) -> list[str]:
+    return [_FEW] if len(runs) < 5 else []
+
+
+def _figure(found: Interval) -> str:
+    if math.isnan(found.low):
+        return number(found.value, 3)
+    decimals = decimals_for(found.low, found.high)
+    return f"{fixed(found.value, decimals)} ({fixed(found.low, decimals)} to {fixed(found.high, decimals)})"
+
+
+def _share(found: Interval) -> str:
+    share = f"{found.value * 100:.0f} %"
+    return share if math.isnan(found.low) else f"{share} ({found.low * 100:.0f} to {found.high * 100:.0f})"

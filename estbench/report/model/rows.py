@@ -1,0 +1,108 @@
+"""Results as the report sees them: checked, in one line each, labelled."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from estbench.plugins.spec import Spec
+from estbench.report.text.formatting import plain
+from estbench.store.records import COLUMNS
+
+_TEXT = ("task", "estimator", "params", "chosen", "device", "dtype", "measure", "metric", "unit", "status", "error")
+# what results of earlier versions do not have, and what stands for it
+_LATER: dict[str, Any] = {"picture": "", "chosen": "{}", "replicas": 1}
+_NUMBERS = ("step", "seconds", "value", "low", "high", "n")
+
+
+def prepare(results: pd.DataFrame) -> pd.DataFrame:
+    """Checks the columns and adds ``label``, the estimator with its options, and ``spec``, the task as it was run.
+
+    Where results come from several devices or precisions, the task says from which: figures from different
+    machines are no comparison.
+
+    Raises:
+        ValueError: columns are missing.
+    """
+    results = results.assign(**{column: value for column, value in _LATER.items() if column not in results})
+    missing = [column for column in COLUMNS if column not in results.columns]
+    if missing:
+        raise ValueError(f"results need the columns of docs/results.md; missing: {', '.join(missing)}")
+    rows = _typed(results.loc[:, list(COLUMNS)].reset_index(drop=True))
+    rows["spec"] = rows["task"]
+    infinite = np.isinf(rows["value"])
+    rows.loc[infinite, ["status", "error"]] = "failed", "a figure is infinite"
+    known = rows["device"] != ""
+    if len(rows.loc[known, ["device", "dtype"]].drop_duplicates()) > 1:
+        rows.loc[known, "task"] += " on " + rows["device"] + ", " + rows["dtype"]
+    pairs = {pair: label(*pair) for pair in set(zip(rows["estimator"], rows["params"], strict=True))}
+    rows["label"] = [pairs[pair] for pair in zip(rows["estimator"], rows["params"], strict=True)]
+    return rows
+
+
+def _typed(rows: pd.DataFrame) -> pd.DataFrame:
+    for column in _TEXT:
+        known = {value: "" if _absent(value) else plain(value) for value in rows[column].unique()}
+        rows[column] = rows[column].map(lambda value, known=known: known.get(value, "")).astype(object)
+    for column in _NUMBERS:
+        rows[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
+    pictures = rows["picture"].astype(object).where(rows["picture"].notna(), "").astype(str)
+    return rows.assign(step=rows["step"].fillna(0.0), seed=rows["seed"].astype(str), picture=pictures)
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def label(estimator: str, params: str) -> str:
+    """An estimator with its options: ``rloo[samples=4]``."""
+    try:
+        options = json.loads(params or "{}")
+    except json.JSONDecodeError:
+        options = {"params": params}
+    return plain(Spec(estimator, options if isinstance(options, dict) else {"params": options}))
+
+
+def tuned(chosen: str) -> str:
+    """Options chosen on validation, in words: ``learning_rate 0.003``."""
+    try:
+        options = json.loads(chosen or "{}")
+    except json.JSONDecodeError:
+        return plain(chosen)
+    pairs = options.items() if isinstance(options, dict) else ()
+    return plain(", ".join(f"{name} {value}" for name, value in pairs))
+
+
+def measured(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """The rows of a measure that hold a figure."""
+    return rows[(rows["measure"] == measure) & (rows["status"] == "ok") & rows["value"].notna()]
+
+
+def troubles(rows: pd.DataFrame) -> pd.DataFrame:
+    """What is not applicable or failed: a row a task, estimator, measure and reason, with its seeds."""
+    cells = rows[rows["status"] != "ok"]
+    keys = ["task", "label", "measure", "status", "error"]
+    found = cells.groupby(keys, sort=False)["seed"].nunique().rename("seeds").reset_index()
+    run = rows.groupby(keys[:3])["seed"].nunique().rename("of")
+    return found.join(run, on=keys[:3])
+
+
+def together(rows: pd.DataFrame) -> list[int]:
+    """The numbers of replicas that were trained together, where there was training."""
+    return sorted(int(count) for count in measured(rows, "training")["replicas"].fillna(1).unique())
+
+
+def lengths(rows: pd.DataFrame) -> str:
+    """From how many to how many steps estimators were trained; empty where all had as many."""
+    ends = measured(rows, "training").groupby("label")["step"].max()
+    return f"{ends.min():,.0f} to {ends.max():,.0f} steps" if ends.min() < ends.max() else ""
+
+
+def shares(rows: pd.DataFrame) -> str:
+    """What to know of seconds of training: empty where every training was alone."""
+    counts = together(rows)
+    if len(counts) > 1:
+        return f"shares of ensembles of {counts[0]} to {counts[-1]}, not to be compared"
+    return f"shares of ensembles of {counts[0]}" if counts and counts[0] > 1 else ""

@@ -1,0 +1,99 @@
+"""Which differences are real: tests between all estimators, corrected over the table's column."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from estbench.report.model.quantities import BIASES, Quantity, quantities
+from estbench.stats import SIGNIFICANCE, Floats, PairedTests, compare_all, paired_all
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Tests between the trainings of all estimators of a task.
+
+    Args:
+        labels: the estimators, in the order of the tests' rows and columns.
+        runs: what each seed found, ``(seeds, estimators)``, NaN where there is nothing.
+        tests: the tests.
+    """
+
+    labels: Sequence[str]
+    runs: Floats
+    tests: PairedTests
+
+    @classmethod
+    def of(cls, runs: pd.DataFrame) -> "Paired":
+        """From a row a seed and estimator."""
+        table = runs.pivot_table(index="seed", columns="label", values="value", sort=False)
+        values = table.to_numpy(dtype=float)
+        return cls([str(label) for label in table.columns], values, paired_all(values))
+
+    def p(self, one: str, other: str) -> float:
+        """The p-value between two estimators; NaN where they were not tested."""
+        if one not in self.labels or other not in self.labels:
+            return math.nan
+        return float(self.tests.p[self.labels.index(one), self.labels.index(other)])
+
+    def found(self, label: str) -> Floats:
+        """What the seeds of an estimator found."""
+        values = self.runs[:, self.labels.index(label)]
+        return np.asarray(values[~np.isnan(values)])
+
+    def differences(self, one: str, other: str) -> Floats:
+        """What one found less what the other found, with the seeds that both have."""
+        gaps = self.runs[:, self.labels.index(one)] - self.runs[:, self.labels.index(other)]
+        return np.asarray(gaps[~np.isnan(gaps)])
+
+
+def mark(estimates: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Adds ``p`` (against the best, Holm over all pairs), ``best`` and ``tied`` (the best among them).
+
+    All pairs are corrected for, as which estimator is best shows only in the data. Where nothing could be tested,
+    nothing is marked: one seed, or figures without intervals.
+
+    Args:
+        estimates: a row a task, estimator and quantity.
+        runs: what each seed's training found, by ``task``, ``quantity``, ``label`` and ``seed``.
+    """
+    known = {quantity.key: quantity for quantity in quantities(estimates)}
+    marked = estimates.assign(p=math.nan, best=False, tied=False)
+    for (task, key), column in marked.groupby(["task", "quantity"], sort=False):
+        quantity = known[str(key)]
+        usable = column[column["value"].notna()]
+        if not quantity.better or len(usable) < 2:
+            continue
+        own = runs[(runs["task"] == task) & (runs["quantity"] == key)]
+        judged = _judge(usable, quantity, own)
+        marked.loc[judged.index, ["p", "best", "tied"]] = judged
+    return marked.astype({"best": bool, "tied": bool})
+
+
+def against(column: pd.DataFrame, place: int) -> Floats:
+    """p-values of independent figures against the one at a place, from their intervals, Holm over all pairs."""
+    figures = tuple(column[key].to_numpy(dtype=float) for key in ("value", "low", "high"))
+    return np.asarray(compare_all(figures)[place])  # type: ignore[arg-type]
+
+
+def _judge(column: pd.DataFrame, quantity: Quantity, runs: pd.DataFrame) -> pd.DataFrame:
+    values = column["value"] if quantity.better == "lower" else -column["value"]
+    best = int(np.argmin(values))
+    if quantity.measure == "training":
+        paired = Paired.of(runs)
+        p = np.array([paired.p(str(label), str(column["label"].iloc[best])) for label in column["label"]])
+    elif quantity.key in BIASES and (column["low"] <= 0).any():
+        # where no bias was found, the least that could be there is what was ruled out best
+        none = column["low"] <= 0
+        first = column["high"] == column["high"][none].min()
+        return pd.DataFrame({"p": math.nan, "best": none & first, "tied": none})
+    else:
+        p = against(column, best)
+    others = np.arange(len(column)) != best
+    # the best against itself is no test
+    adjusted = pd.Series(np.where(others, p, math.nan), column.index)
+    tied = (adjusted >= SIGNIFICANCE) | ~others
+    tested = bool(adjusted.notna().any())
+    return pd.DataFrame({"p": adjusted, "best": ~others & tested, "tied": tied & tested})

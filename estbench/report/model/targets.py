@@ -1,0 +1,109 @@
+"""How long training takes until the objective first reaches a target."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from estbench.report.model.intervals import KEYS, student
+from estbench.report.model.quantities import SECONDS_TO_TARGET, STEPS_TO_TARGET, better
+from estbench.report.model.rows import measured, together
+from estbench.stats import Floats
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be reached.
+
+    Args:
+        metric: an objective.
+        value: how good it has to become.
+    """
+
+    metric: str
+    value: float
+
+
+def targets(rows: pd.DataFrame, wanted: Mapping[str, float]) -> dict[str, Target]:
+    """The target of each task that was evaluated along training, on validation data if there are any.
+
+    Where none is asked for it is the worst figure that any of the task's trainings ended with: all reach it.
+
+    Args:
+        rows: the results.
+        wanted: targets by metric.
+    """
+    found = {}
+    for task, own in measured(rows, "training").groupby("task", sort=False):
+        metric = _metric(own, wanted)
+        if metric:
+            ends = own[own["metric"] == metric].sort_values("step", kind="stable").groupby(["label", "seed"])["value"]
+            last = ends.last()
+            worst = float(last.max() if better(metric) == "lower" else last.min())
+            found[str(task)] = Target(metric, wanted.get(metric, worst))
+    return found
+
+
+def _metric(rows: pd.DataFrame, wanted: Mapping[str, float]) -> str:
+    """The metric that is asked for, or else the objective on validation or else on test data, evaluated often."""
+    steps = rows.groupby("metric")["step"].nunique()
+    often = [str(metric) for metric in steps.index[steps > 1]]
+    asked = [metric for metric in often if metric in wanted]
+    objectives = [metric for split in ("_valid", "_test") for metric in often if metric.endswith(split)]
+    objectives.sort(key=lambda metric: not metric.startswith(("elbo", "nll", "loss")))
+    return next(iter([*asked, *objectives]), "")
+
+
+def reached(rows: pd.DataFrame, goals: Mapping[str, Target]) -> pd.DataFrame:
+    """Steps and seconds until each seed's training reached its task's target; ``value`` is NaN where it did not.
+
+    Between two evaluations the objective is taken as linear. Seconds are left out where a task was trained now alone,
+    now in ensembles of one size or another: those of an ensemble are shares.
+    """
+    found, axes = [], ((STEPS_TO_TARGET, "step"), (SECONDS_TO_TARGET, "seconds"))
+    curves = measured(rows, "training").sort_values("step", kind="stable")
+    wanted = curves["task"].map({task: goal.metric for task, goal in goals.items()})
+    for (task, label, seed), curve in curves[curves["metric"] == wanted].groupby(["task", "label", "seed"], sort=False):
+        goal = goals[str(task)]
+        sign = -1.0 if better(goal.metric) == "lower" else 1.0
+        values, end = sign * curve["value"].to_numpy(dtype=float), curve.iloc[-1]
+        alike = len(together(rows[rows["task"] == task])) == 1
+        for quantity, axis in axes if alike else axes[:1]:
+            value = crossing(curve[axis].to_numpy(dtype=float), values, sign * goal.value)
+            row = {"task": task, "label": label, "quantity": quantity.key, "seed": seed, "value": value}
+            found.append({**row, "until": end[axis], "step": end["step"], "seconds": end["seconds"], "n": math.nan})
+    columns = [*KEYS, "seed", "value", "until", "step", "seconds", "n"]
+    return pd.DataFrame(found, columns=columns)
+
+
+def crossing(x: Floats, y: Floats, target: float) -> float:
+    """Where a curve through these points first is as high as the target; NaN if it never is."""
+    above = np.flatnonzero(y >= target)
+    if not len(above):
+        return math.nan
+    i = int(above[0])
+    if i == 0:
+        return float(x[0])
+    return float(x[i - 1] + (target - y[i - 1]) / (y[i] - y[i - 1]) * (x[i] - x[i - 1]))
+
+
+def times(runs: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds with Student's intervals, where all seeds reached the target.
+
+    Else there is no figure: a training that ended before has no time, only a least one. The interval then goes from
+    the shortest training that did not reach it to infinity; ``reached`` counts those that did.
+    """
+    if runs.empty:
+        return pd.DataFrame(columns=[*KEYS, "value", "low", "high", "n", "seeds", "step", "reached"])
+    found = student(runs).merge(
+        runs.groupby(list(KEYS), sort=False)["value"].count().rename("reached").reset_index(), on=list(KEYS)
+    )
+    missed = runs[runs["value"].isna()].groupby(list(KEYS), sort=False)["until"].min().rename("until").reset_index()
+    found = found.merge(missed, on=list(KEYS), how="left")
+    short = found["reached"] < found["seeds"]
+    found.loc[short, "value"] = math.nan
+    found["low"] = found["low"].clip(lower=0).mask(short, found["until"])
+    found["high"] = found["high"].mask(short, math.inf)
+    return found.drop(columns="until")

@@ -1,0 +1,37 @@
+"""Where results come from, as pairs of words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from estbench.report.model.study import Options
+from estbench.report.text.formatting import plain
+
+_ASIDE = ("families", "papers", "options")
+
+
+def entries(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Everything the environment says, in its order; what ``_ASIDE`` names is used elsewhere."""
+    return [(plain(key), _words(value)) for key, value in environment.items() if key not in _ASIDE]
+
+
+def entry(environment: Mapping[str, Any], key: str) -> str:
+    """What the environment says of one thing, empty if nothing."""
+    return _words(environment[key]) if environment.get(key) is not None else ""
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{plain(key)} {_words(part)}" for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value))
+    return plain("none" if value is None else value)
+
+
+def options(environment: Mapping[str, Any]) -> Options:
+    """All options by ``task`` or ``estimator``, specification and name, where the environment holds them."""
+    return dict(environment.get("options") or {})
+
+
+def families(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Family by estimator's name, where the environment holds it."""
+    return {plain(name): plain(family) for name, family in dict(environment.get("families") or {}).items()}

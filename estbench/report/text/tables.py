@@ -1,0 +1,222 @@
+"""The main table of a task, as text with marks; page, Markdown, LaTeX and terminal only set it."""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from estbench.report.model.quantities import BIASES, STEPS_TO_TARGET, Quantity, objective
+from estbench.report.model.rows import lengths, shares, tuned
+from estbench.report.model.study import Study
+from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number, shorten
+
+_SCALES = {
+    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
+    "B": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
+    "Hz": ((1e9, "GHz"), (1e6, "MHz")),
+    "FLOP": ((1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1.0, "FLOP")),
+    "%": ((1e-2, "%"),),
+    "": ((1.0, ""),),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of a table.
+
+    Args:
+        text: the figure, readable.
+        interval: its interval, readable, or empty.
+        hover: figure, interval and n exactly, or the reason where there is no figure.
+        order: what to sort by; NaN where there is no figure.
+        mark: ``best``, ``tied`` with the best, or empty.
+        status: ``ok``, ``missing``, ``failed`` or ``not applicable``.
+    """
+
+    text: str = MISSING
+    interval: str = ""
+    hover: str = "not measured"
+    order: float = math.nan
+    mark: str = ""
+    status: str = "missing"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One estimator of a table, with notes on what went wrong."""
+
+    label: str
+    family: str
+    cells: list[Cell]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """One column of a table."""
+
+    quantity: Quantity
+    title: str
+    scale: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """A task's estimators, best first, with what to know of its figures."""
+
+    task: str
+    headings: list[Heading]
+    rows: list[Row]
+    remarks: list[str]
+
+
+def table(study: Study, task: str) -> Table:
+    """The main table of a task: by its test objective or else its variance, what has neither last."""
+    headings = [_heading(study, task, quantity) for quantity in study.quantities_of(task)]
+    labels = study.labels_of(task)
+    columns = [_by_label(study.column(task, heading.quantity.key)) for heading in headings]
+    rows = [_row(study, task, label, headings, columns) for label in labels]
+    leading = _leading(headings)
+    if leading is not None:
+        sign = -1 if headings[leading].quantity.better == "higher" else 1
+        rows.sort(key=lambda row: _last_if_nan(sign * row.cells[leading].order))
+    return Table(task, headings, rows, _remarks(study, task, headings))
+
+
+def _remarks(study: Study, task: str, headings: list[Heading]) -> list[str]:
+    """What bounds and targets in the table mean."""
+    shown = {heading.quantity.key for heading in headings}
+    own = study.estimates[(study.estimates["task"] == task) & study.estimates["quantity"].isin(BIASES)]
+    hidden = own[(own["low"] <= 0) & (own["high"] > 0)]
+    remarks = []
+    if len(hidden):
+        remarks.append(
+            f"A bias given as a bound (<) was not found: it is below the resolution of {samples(hidden['n'])}."
+        )
+    if STEPS_TO_TARGET.key in shown:
+        target = study.targets[task]
+        remarks.append(f"Target: {objective(target.metric).title} {number(target.value, 5)}.")
+    rows = study.rows[study.rows["task"] == task]
+    if told := lengths(rows):
+        remarks.append(f"Trained for {told}, and compared at the end of each training.")
+    if told := shares(rows):
+        remarks.append(f"Seconds of training are {told}.")
+    return remarks
+
+
+def samples(counts: pd.Series) -> str:
+    """So many samples, or from so many to so many."""
+    low, high = f"{counts.min():,.0f}", f"{counts.max():,.0f}"
+    return f"{low} samples" if low == high else f"{low} to {high} samples"
+
+
+def _by_label(column: pd.DataFrame) -> dict[str, pd.Series]:
+    known = column[column["value"].notna() | (column["reached"] < column["seeds"])]
+    return {str(label): row for label, row in known.iterrows()}
+
+
+def _leading(headings: list[Heading]) -> int | None:
+    keys = [heading.quantity.key for heading in headings]
+    tests = [i for i, key in enumerate(keys) if key.endswith("_test")]
+    return tests[-1] if tests else keys.index("variance") if "variance" in keys else None
+
+
+def _last_if_nan(value: float) -> tuple[bool, float]:
+    return math.isnan(value), 0.0 if math.isnan(value) else value
+
+
+def _heading(study: Study, task: str, quantity: Quantity) -> Heading:
+    scale, unit = scale_for(study.column(task, quantity.key)["value"], quantity)
+    return Heading(quantity, f"{quantity.title}, {unit}" if unit else quantity.title, scale)
+
+
+def scale_for(values: pd.Series, quantity: Quantity) -> tuple[float, str]:
+    """The unit in which these figures are short, and how much of the quantity's own unit it is."""
+    scales = _SCALES[quantity.unit]
+    middle = float(values[values > 0].median())
+    return next((pair for pair in scales if middle >= pair[0]), scales[-1])
+
+
+def _row(study: Study, task: str, label: str, headings: list[Heading], columns: list[dict[str, pd.Series]]) -> Row:
+    own = study.troubles[(study.troubles["task"] == task) & (study.troubles["label"] == label)]
+    cells = []
+    for heading, column in zip(headings, columns, strict=True):
+        if label in column:
+            cells.append(_cell(heading, column[label]))
+        else:
+            cells.append(_blank(own[own["measure"] == heading.quantity.measure]))
+    return Row(label, study.families.get(label, ""), cells, [*_tuned(study, task, label), *_notes(own)])
+
+
+def _tuned(study: Study, task: str, label: str) -> list[str]:
+    """What was chosen on validation for this estimator."""
+    rows = study.rows
+    found = rows.loc[(rows["task"] == task) & (rows["label"] == label) & (rows["measure"] == "training"), "chosen"]
+    chosen = dict.fromkeys(found.map(tuned))
+    return [f"chosen on validation: {text}" for text in chosen if text]
+
+
+def _blank(reasons: pd.DataFrame) -> Cell:
+    """A cell without a figure, and why it has none."""
+    if reasons.empty:
+        return Cell()
+    status = str(reasons["status"].iloc[0])
+    text = "n/a" if status == "not applicable" else status
+    return Cell(text, hover=". ".join(_notes(reasons)), status=status)
+
+
+def _notes(reasons: pd.DataFrame) -> list[str]:
+    """What went wrong, once for all measures that it stopped."""
+    notes = []
+    for (status, error), own in reasons.groupby(["status", "error"], sort=False):
+        seeds = f" ({own['seeds'].max()} of {own['of'].max()} seeds)" if own["of"].max() > 1 else ""
+        measures = listing(list(own["measure"]))
+        notes.append(f"{measures} {status}{seeds}: {shorten(str(error), 300) or 'no reason given'}")
+    return notes
+
+
+def _cell(heading: Heading, row: pd.Series) -> Cell:
+    if row["reached"] < row["seeds"]:
+        reason = f"the target was reached by {row['reached']:.0f} of {row['seeds']:.0f} seeds"
+        return Cell("not reached", hover=f"{heading.title}: {reason}", order=math.inf)
+    value, low, high = (float(row[key]) / heading.scale for key in ("value", "low", "high"))
+    mark = "best" if row["best"] else "tied" if row["tied"] else ""
+    if unresolved(heading.quantity, row):
+        bound = f"< {number(high, 2)}"
+        return Cell(bound, "below resolution", exact(heading.quantity, row), float(row["high"]), mark, "ok")
+    text, interval = _readable(heading.quantity, value, low, high)
+    return Cell(text, interval, exact(heading.quantity, row), float(row["value"]), mark, "ok")
+
+
+def unresolved(quantity: Quantity, row: pd.Series) -> bool:
+    """Whether a figure is a bias that was not found."""
+    return quantity.key in BIASES and bool(row["low"] <= 0 < row["high"])
+
+
+def _readable(quantity: Quantity, value: float, low: float, high: float) -> tuple[str, str]:
+    if low == high:
+        return number(value, 1 if value == round(value) and abs(value) < 10 else 3), ""
+    if math.isnan(low):
+        return number(value, 5 if quantity.measure == "training" else 3), ""
+    if quantity.measure == "training":
+        decimals = decimals_for(low, high)
+        return fixed(value, decimals), f"{fixed(low, decimals)} to {fixed(high, decimals)}"
+    digits = next((digits for digits in (3, 4) if number(low, digits) != number(high, digits)), 5)
+    return number(value, digits), f"{number(low, digits)} to {number(high, digits)}"
+
+
+def exact(quantity: Quantity, row: pd.Series) -> str:
+    """A figure with its interval and what is behind it, unrounded enough to copy."""
+    if unresolved(quantity, row):
+        bound = f"below the resolution of {row['n']:,.0f} samples (< {row['high']:.6g}, 95 % interval from 0)"
+        return f"{quantity.title}: none found, {bound}"
+    unit = "" if quantity.unit == "%" else f" {quantity.unit}".rstrip()
+    parts = [f"{quantity.title}: {row['value']:.6g}{unit}"]
+    if not math.isnan(row["low"]):
+        parts.append(f"95 % interval {row['low']:.6g} to {row['high']:.6g}")
+    if row["n"] > 0:
+        parts.append(f"n = {row['n']:.0f}")
+    parts.append(f"{row['seeds']:.0f} seed{'s' if row['seeds'] > 1 else ''}")
+    if not math.isnan(row["p"]):
+        parts.append(f"against the best p = {row['p']:.2g}")
+    return ", ".join(parts)

@@ -1,0 +1,214 @@
+"""The store: results, kept cell by cell."""
+
+import contextlib
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from estbench.errors import UserError
+from estbench.store.files import UNFINISHED, digest, make_folder, write_atomically
+from estbench.store.records import COLUMNS, SCHEMA, Result
+
+# the version of what is in the files; part of every key
+FORMAT = 3
+_ABOUT = b"estbench"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a cell's results are kept under.
+
+    Args:
+        key: hash of everything that they depend on but for how much was measured.
+        budget: how much, by option.
+    """
+
+    key: str
+    budget: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def amount(self) -> str:
+        """The budget in a file's name."""
+        return ",".join(f"{name}={value}" for name, value in sorted(self.budget.items())) or "all"
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return f"{self.key}-{self.amount}"
+
+
+class DamagedError(ValueError):
+    """A file is not what was written; the message says in what way."""
+
+
+def complain(message: str) -> None:
+    """Says on stderr what was wrong."""
+    print(f"estbench: {message}", file=sys.stderr)  # noqa: T201
+
+
+class Store:
+    """A folder with one Parquet file per cell, written atomically.
+
+    Any number of processes may read and write it at once: a file is there whole or not at all, and whoever writes
+    a cell writes the same numbers.
+
+    Args:
+        folder: where the files are; made when something is written.
+        say: told of damaged files.
+
+    Raises:
+        UserError: it is there and is no folder.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None] = complain) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"cannot keep results in {folder}: it is a file, not a folder")
+        self.folder, self._say = folder, say
+
+    @property
+    def cells(self) -> Path:
+        """Where the results are."""
+        return self.folder / "cells"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the states of unfinished and continuable measurements are."""
+        return self.folder / "checkpoints"
+
+    def path(self, entry: Entry) -> Path:
+        """The file of a cell."""
+        return self.cells / f"{entry.name}.parquet"
+
+    def get(self, entry: Entry) -> Result | None:
+        """The result of a cell; None if there is none, or its file is damaged and then set aside."""
+        return self.load(self.path(entry))
+
+    def load(self, path: Path) -> Result | None:
+        """The result in a file; None if there is none, it is damaged, or of another version."""
+        try:
+            return read(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except DamagedError as error:
+            self.set_aside(path, str(error))
+            return None
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+    def find(self, entries: Iterable[Entry]) -> dict[str, Result]:
+        """The results that are there, by the names of their entries."""
+        entries = list(entries)
+        # in parts: a file system elsewhere answers late, but one here sooner than a thread starts
+        size = max(64, -(-len(entries) // 8))
+        parts = [entries[start : start + size] for start in range(0, len(entries), size)]
+        with ThreadPoolExecutor(8) as pool:
+            found = [pair for part in pool.map(self._some, parts) for pair in part]
+        return {entry.name: result for entry, result in found if result is not None}
+
+    def _some(self, entries: Iterable[Entry]) -> list[tuple[Entry, Result | None]]:
+        return [(entry, self.get(entry)) for entry in entries]
+
+    def put(self, entry: Entry, result: Result) -> None:
+        """Keeps the result of a cell."""
+        about = {**result.about, "format": FORMAT, "key": entry.key, "budget": dict(entry.budget)}
+        written = result.table.cast(SCHEMA).replace_schema_metadata({_ABOUT: json.dumps(about)})
+        buffer = io.BytesIO()
+        pq.write_table(written, buffer, write_page_checksum=True)
+        make_folder(self.cells)
+        write_atomically(self.path(entry), buffer.getvalue())
+
+    def check_writable(self) -> None:
+        """Makes sure that results can be kept before anything is measured.
+
+        Raises:
+            UserError: they cannot.
+        """
+        for folder in (self.cells, self.checkpoints):
+            make_folder(folder)
+            probe = folder / f"{UNFINISHED}{os.getpid()}"
+            write_atomically(probe, b"?")
+            probe.unlink(missing_ok=True)
+
+    def note(self, label: str, entries: Iterable[Entry]) -> None:
+        """Notes which cells a run had, under its commit; where nothing can be written, it is not noted."""
+        names = [{"key": entry.key, "budget": dict(entry.budget)} for entry in entries]
+        content = json.dumps(names).encode()
+        with contextlib.suppress(UserError):
+            make_folder(self._runs / label)
+            write_atomically(self._runs / label / f"{digest(content)[:16]}.json", content)
+
+    def noted(self, label: str) -> list[Entry]:
+        """The cells of all runs under a label."""
+        found: dict[str, Entry] = {}
+        for path in sorted((self._runs / label).glob("*.json")):
+            with contextlib.suppress(OSError, ValueError):
+                found |= {(entry := Entry(**each)).name: entry for each in json.loads(path.read_bytes())}
+        return list(found.values())
+
+    def labels(self) -> list[str]:
+        """The labels of noted runs."""
+        return sorted(path.name for path in self._runs.glob("*"))
+
+    @property
+    def _runs(self) -> Path:
+        return self.folder / "runs"
+
+    def files(self) -> Iterator[Path]:
+        """The files of cells that are there."""
+        return iter(sorted(self.cells.glob("*.parquet")))
+
+    def states(self) -> Iterator[Path]:
+        """The files of states that are there."""
+        return iter(sorted(self.checkpoints.glob("*/*.pt")))
+
+    def unfinished(self) -> Iterator[Path]:
+        """What killed writers have left."""
+        return iter(sorted(self.folder.glob(f"**/{UNFINISHED}*")))
+
+    def older(self) -> Iterator[Path]:
+        """Files of the first version, which kept cells in the folder itself."""
+        return iter(sorted(self.folder.glob("*.parquet")))
+
+    def set_aside(self, path: Path, reason: str) -> None:
+        """Moves a damaged file out of the way and says so."""
+        aside = self.folder / "damaged"
+        try:
+            aside.mkdir(exist_ok=True)
+            path.replace(aside / f"{path.parent.name}-{path.name}")
+            done = f"it is now in {aside}, and what it held is measured again"
+        except OSError:
+            done = "what it held is measured again"
+        self._say(f"{path} is damaged ({reason}); {done}")
+
+
+def read(path: Path) -> Result | None:
+    """The result in a file; None if it is of another version.
+
+    Raises:
+        OSError: it cannot be read.
+        DamagedError: it is not what was written.
+    """
+    content = path.read_bytes()
+    try:
+        file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
+        about = json.loads((file.metadata.metadata or {}).get(_ABOUT, b"{}"))
+        if about.get("format") != FORMAT or file.schema_arrow.names != list(COLUMNS):
+            return None
+        table = file.read(use_threads=False).replace_schema_metadata(None)
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise DamagedError(_short(error)) from error
+    entry = Entry(about["key"], about["budget"])
+    if path.stem != entry.name:
+        raise DamagedError(f"it holds {entry.name}")
+    return Result(table, about)
+
+
+def _short(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

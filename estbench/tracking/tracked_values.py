@@ -1,0 +1,185 @@
+"""Tracked figures: what of a comparison's results is positive and the better the lower, as asv takes every figure."""
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import pandas as pd
+
+from estbench.errors import UserError
+from estbench.plugins.spec import Spec
+
+# below is rounding, of an exact gradient for instance; asv has no ratio to 0
+FLOOR = 1e-12
+
+_NEEDED = {"task", "estimator", "params", "seed", "measure", "metric", "step", "value", "low", "high", "n", "status"}
+_SPEED = {"gradient_time", "step_time", "gradient_time_ratio", "step_time_ratio", "peak_memory"}
+_UNITS = {"s": "seconds", "B": "bytes"}
+
+
+class Key(NamedTuple):
+    """What a figure is of.
+
+    Attributes:
+        benchmark: its name, as asv writes it: ``gradient.variance_logits_after_0``.
+        parameters: estimator and task, or the parameters of any asv benchmark.
+        place: machine and environment, where they are told apart.
+    """
+
+    benchmark: str
+    parameters: tuple[str, ...] = ()
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One tracked figure.
+
+    Args:
+        value: the figure.
+        low: lower end of its 95 % interval, NaN where there is none.
+        high: upper end.
+        samples: independent values behind it, by seed for instance.
+        status: ``ok``, ``not applicable`` or ``failed``.
+        error: the reason where it is not ``ok``.
+        version: figures of different versions are not comparable.
+        unit: as asv names it.
+        n: replicates, blocks or examples behind it.
+    """
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    samples: tuple[float, ...] = ()
+    status: str = "ok"
+    error: str = ""
+    version: str = "1"
+    unit: str = "unit"
+    n: int = 1
+
+
+Figures: TypeAlias = dict[Key, Figure]
+
+
+def of_run(source: Path) -> Figures:
+    """The figures of a run, by its folder or its ``results.parquet``.
+
+    Raises:
+        UserError: there are no such results.
+    """
+    path = source / "results.parquet" if source.is_dir() else source
+    try:
+        rows = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{source} holds no results of a comparison: {error}") from error
+    if missing := _NEEDED - set(rows.columns):
+        raise UserError(f"{path} holds no results of a comparison: it lacks {', '.join(sorted(missing))}")
+    rows = rows.assign(label=[_label(*pair) for pair in zip(rows["estimator"], rows["params"], strict=True)])
+    good = rows[(rows["status"] == "ok") & (rows["metric"] != "")]
+    found = _figures(pd.concat([_renamed(good), _errors(good)], ignore_index=True))
+    bad = rows[(rows["status"] != "ok") & (rows["metric"] == "")]
+    return spread(found | _missing(bad), {key.benchmark for key in found})
+
+
+def device(source: Path) -> str:
+    """The device of a run."""
+    return str(pd.read_parquet(source / "results.parquet", columns=["device"])["device"].iloc[0])
+
+
+def machine(source: Path) -> str:
+    """Processor and GPU of a run, by its folder or its ``results.parquet``; empty where they are not recorded."""
+    path = (source if source.is_dir() else source.parent) / "environment.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        return ", ".join(str(about[key]) for key in ("cpu", "gpu") if about.get(key))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def spread(figures: Figures, benchmarks: Iterable[str]) -> Figures:
+    """What failed as a whole, ``training`` of an estimator, told for each benchmark of that measure."""
+    whole = {key: figure for key, figure in figures.items() if "." not in key.benchmark and figure.status != "ok"}
+    found = {key: figure for key, figure in figures.items() if key not in whole}
+    for key, figure in whole.items():
+        names = [name for name in sorted(set(benchmarks)) if name.startswith(f"{key.benchmark}.")]
+        for name in names or [key.benchmark]:
+            # one seed's failure must not hide behind the others
+            found[key._replace(benchmark=name)] = figure
+    return found
+
+
+def _label(estimator: str, params: str) -> str:
+    try:
+        return str(Spec(estimator, json.loads(params)))
+    except (TypeError, ValueError, AttributeError):
+        return f"{estimator}[{params}]"
+
+
+def _renamed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows that can be tracked, with the name of their benchmark, and the sign that makes lower better."""
+    last = rows.groupby(["task", "label", "seed", "measure"])["step"].transform("max")
+    training = (rows["measure"] == "training") & (rows["step"] == last)
+    training &= rows["metric"].str.fullmatch(r"(elbo|nll|loss|bound)\d*_test")
+    gradient = (rows["measure"] == "gradient") & rows["metric"].str.fullmatch(r"variance/.+|evaluations")
+    speed = (rows["measure"] == "speed") & rows["metric"].isin(_SPEED)
+    kept = rows[training | gradient | speed].copy()
+    higher = kept["metric"].str.match("elbo|bound")
+    # an ELBO or bound, which is better the higher, becomes its negative
+    kept.loc[higher, ["value", "low", "high"]] = -kept.loc[higher, ["value", "high", "low"]].to_numpy()
+    kept.loc[higher, "metric"] = "negative_" + kept.loc[higher, "metric"]
+    return kept.assign(version="1")
+
+
+def _errors(rows: pd.DataFrame) -> pd.DataFrame:
+    """Squared error of the mean of the replicates: squared bias, whose estimate may be negative, plus its noise."""
+    gradient = rows[rows["measure"] == "gradient"]
+    parts = gradient["metric"].astype(str).str.split("/", n=1, expand=True).reindex(columns=[0, 1])
+    gradient = gradient.assign(quantity=parts[0], group=parts[1])
+    cell = ["task", "label", "seed", "step", "group"]
+    bias = gradient[gradient["quantity"] == "squared_bias"]
+    noise = gradient.loc[gradient["quantity"] == "variance", [*cell, "value"]].rename(columns={"value": "noise"})
+    both = bias.merge(noise, on=cell)
+    for column in ("value", "low", "high"):
+        both[column] += both["noise"] / both["n"]
+    return both.assign(metric="error/" + both["group"].astype(str), version="1 n=" + both["n"].astype(str))
+
+
+def _figures(rows: pd.DataFrame) -> Figures:
+    found: Figures = {}
+    for columns, cell in rows.groupby(["label", "task", "measure", "metric", "step"]):
+        label, task, measure, metric, step = map(str, columns)
+        if cell["seed"].duplicated().any():
+            raise UserError(f"{label} on {task} has two results of {metric}: track runs with one {measure} each")
+        found[Key(_benchmark(measure, metric, step), (label, task))] = _figure(cell.sort_values("seed"))
+    return found
+
+
+def _benchmark(measure: str, metric: str, step: str) -> str:
+    name = metric if measure == "speed" or metric == "evaluations" else f"{metric}_after_{step}"
+    return re.sub(r"[^A-Za-z0-9_.]", "_", f"{measure}.{name}")
+
+
+def _figure(cell: pd.DataFrame) -> Figure:
+    """One seed keeps its own interval; several are samples."""
+    first = cell.iloc[0]
+    samples = tuple(max(float(value), FLOOR) if value > -FLOOR else float(value) for value in cell["value"])
+    low, high = (max(float(first[end]), FLOOR) if len(cell) == 1 else math.nan for end in ("low", "high"))
+    unit = _UNITS.get(first["unit"], first["unit"] or "unit")
+    value = float(pd.Series(samples).median())
+    version, n = str(first["version"]), int(first["n"])
+    if not value > 0:
+        reason = f"{value:.4g} is not positive, so that asv cannot track it"
+        return Figure(status="not applicable", error=reason, version=version)
+    return Figure(value, low, high, samples, version=version, unit=unit, n=n)
+
+
+def _missing(rows: pd.DataFrame) -> Figures:
+    cells = rows.sort_values("status", key=lambda status: status == "failed")
+    return {
+        Key(str(row.measure), (str(row.label), str(row.task))): Figure(status=str(row.status), error=str(row.error))
+        for row in cells.itertuples()
+    }

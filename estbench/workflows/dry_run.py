@@ -1,0 +1,105 @@
+"""What a suite would measure: its cells, which of them are kept, and how long the others may take."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from estbench.execution import executors
+from estbench.execution.executors.inline import Inline
+from estbench.plan.cell import Cell
+from estbench.store.records import Result
+from estbench.store.store import Store
+from estbench.workflows.comparison import Request, prepare
+
+# what sets the times of cells apart, from the most telling on
+_ALIKE = (("task", "estimators", "measure"), ("task", "measure"), ("measure",))
+
+
+def preview(request: Request, console: Console) -> None:
+    """Prints the plan of a request; measures and writes nothing.
+
+    Raises:
+        UserError: the request cannot be met.
+    """
+    _, trials, plan = prepare(request)
+    store = Store(request.store)
+    entries = {**(trials.plan.entries if trials else {}), **plan.entries}
+    kept = store.find(entries.values())
+    states = {cell: _state(kept.get(entry.name), store, entry.key, request) for cell, entry in entries.items()}
+    for cell, state in states.items():
+        console.print(f"{state:<9} {escape(str(cell))}", soft_wrap=True)
+    missing = [cell for cell, state in states.items() if state not in ("kept", "failed")]
+    workers = _workers(request, plan.cells[0].device)
+    console.print(
+        f"{len(states)} cells, {len(states) - len(missing)} of them kept. {_estimate(missing, store, workers)}"
+    )
+
+
+def _state(result: Result | None, store: Store, key: str, request: Request) -> str:
+    if result is not None:
+        return ("again" if request.retry_failed else "failed") if result.failures else "kept"
+    return "continue" if any((store.checkpoints / key).glob("*.pt")) else "measure"
+
+
+def _workers(request: Request, device: str) -> int:
+    executor: Any = executors.make(request.executor, request.workers, device)
+    return 1 if isinstance(executor, Inline) else executor.workers or 1
+
+
+def _estimate(missing: Iterable[Cell], store: Store, workers: int) -> str:
+    """How long cells may take, by the times of those alike in the store."""
+    missing = list(missing)
+    if not missing:
+        return "Nothing is left to measure."
+    speeds = _speeds(result.about for path in store.files() if (result := store.load(path)) is not None)
+    side_by_side, alone, unknown = 0.0, 0.0, 0
+    for cell in missing:
+        seconds = _seconds(cell.about, speeds)
+        unknown += seconds is None
+        if cell.joint:
+            alone += seconds or 0.0
+        else:
+            side_by_side += seconds or 0.0
+    if unknown == len(missing):
+        return f"How long {unknown} cells take is not known: none like them has been measured yet."
+    total = _time(side_by_side / workers + alone)
+    rest = f", and {unknown} cells of which none like them has been measured yet" if unknown else ""
+    return f"About {total} on {workers} worker{'s' * (workers > 1)}{rest}."
+
+
+def _speeds(known: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], float]:
+    """Median seconds per unit of budget of cells that are alike in some respects."""
+    found = defaultdict(list)
+    for about in known:
+        for names in _ALIKE:
+            found[_group(about["cell"], names)].append(about["seconds"] / _units(about["cell"]))
+    return {group: statistics.median(values) for group, values in found.items()}
+
+
+def _seconds(cell: Mapping[str, Any], speeds: Mapping[tuple[Any, ...], float]) -> float | None:
+    groups = (_group(cell, names) for names in _ALIKE)
+    return next((speeds[group] * _units(cell) for group in groups if group in speeds), None)
+
+
+def _group(cell: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:
+    return names, cell["device"], *(str(cell[name]) for name in names)
+
+
+def _units(cell: Mapping[str, Any]) -> float:
+    """How much is measured, in units that time is about proportional to."""
+    units = 1.0
+    for amount in cell["budget"].values():
+        units *= amount
+    return units
+
+
+def _time(seconds: float) -> str:
+    """A time as people say it."""
+    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{max(seconds, 1):.0f} seconds"

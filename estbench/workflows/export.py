@@ -1,0 +1,83 @@
+"""Results in other formats."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from estbench.errors import UserError, nearest
+from estbench.store.files import write_atomically
+from estbench.store.records import together
+from estbench.store.store import Store
+
+
+def load(source: Path) -> pd.DataFrame:
+    """The results of a run's folder, of a Parquet file of results, or of all cells in a store.
+
+    Raises:
+        UserError: there are none.
+    """
+    file = source if source.is_file() else source / "results.parquet"
+    try:
+        if file.is_file():
+            return pd.read_parquet(file)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} holds no results: {str(error).splitlines()[0]}") from error
+    store = Store(source)
+    found = [result for path in store.files() if (result := store.load(path)) is not None]
+    if not found:
+        raise UserError(f"{source} holds no results: it is neither the folder of a run nor a store with cells")
+    return together(found)
+
+
+def export(source: Path, to: Path | None, formats: Sequence[str]) -> list[Path]:
+    """Writes results in other formats; returns the files.
+
+    Args:
+        source: as ``load`` takes it.
+        to: folder to write to; None for the one that the results are in.
+        formats: of ``csv``, ``parquet``, ``json`` and ``latex``.
+
+    Raises:
+        UserError: there are no results, or a format is unknown.
+    """
+    for name in formats:
+        if name not in _WRITERS:
+            raise UserError(f"unknown format {name!r}; {nearest(name, _WRITERS)}")
+    results = load(source)
+    folder = to or (source if source.is_dir() else source.parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in dict.fromkeys(formats):
+        file, render = _WRITERS[name]
+        write_atomically(folder / file, render(results))
+        written.append(folder / file)
+    return written
+
+
+def _csv(results: pd.DataFrame) -> bytes:
+    return results.drop(columns="picture", errors="ignore").to_csv(index=False).encode()
+
+
+def _parquet(results: pd.DataFrame) -> bytes:
+    return results.to_parquet(index=False)
+
+
+def _json(results: pd.DataFrame) -> bytes:
+    # all digits: 15 are not enough for a double
+    return results.to_json(orient="records", indent=1, double_precision=15).encode()
+
+
+def _latex(results: pd.DataFrame) -> bytes:
+    from estbench.report.formats import latex  # noqa: PLC0415  (slow)
+    from estbench.report.model.study import Study  # noqa: PLC0415
+
+    return latex.render(Study.of(results)).encode()
+
+
+_WRITERS: Mapping[str, tuple[str, Callable[[pd.DataFrame], bytes]]] = {
+    "csv": ("results.csv", _csv),
+    "parquet": ("results.parquet", _parquet),
+    "json": ("results.json", _json),
+    "latex": ("tables.tex", _latex),
+}

@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from estbench import Bernoulli
+from estbench.core.program import draw, mean, plate, repeat, replay, run, unscored
+
+
+def chain(batch=4):
+    """A program of three nodes of which the last depends only on the first."""
+    first = Bernoulli(torch.zeros(batch, 2))
+
+    def program(sample):
+        a, log_a = sample("a", first)
+        b, log_b = sample("b", Bernoulli(a @ torch.ones(2, 3)))
+        c, _ = sample("c", Bernoulli(a * 2))
+        return a.sum(-1) + b.sum(-1) * c.sum(-1) + log_a + log_b
+
+    return program
+
+
+def test_a_fair_draw_costs_one_value_per_example():
+    """Drawing gives costs in the shape of the batch and the sites in order."""
+    cost, sites = run(chain(), draw)
+    assert cost.shape == (4,)
+    assert list(sites) == ["a", "b", "c"]
+
+
+def test_repeat_puts_joint_samples_along_one_new_dimension():
+    """Nodes that do not depend on a sample and nodes that do both get the samples' dimension once."""
+    cost, sites = run(chain(), repeat(draw, 5))
+    assert cost.shape == (5, 4)
+    assert [site.value.shape for site in sites.values()] == [(5, 4, 2), (5, 4, 3), (5, 4, 2)]
+
+
+def test_repeated_samples_differ():
+    """Joint samples are drawn anew, not copied."""
+    torch.manual_seed(0)
+    _, sites = run(chain(200), repeat(draw, 2))
+    assert not torch.equal(*sites["a"].value)
+
+
+def test_plate_gives_each_node_a_leading_dimension_of_its_own():
+    """The last node's dimension is leftmost, also where it does not depend on the node before."""
+    cost, sites = run(chain(), plate(lambda _name, node, _sites: node.support()))
+    assert cost.shape == (4, 8, 4, 4)
+    assert sites["b"].value.shape == (8, 1, 1, 3)
+    assert sites["c"].value.shape == (4, 1, 1, 1, 2)
+
+
+def test_replay_answers_with_the_given_values_and_then_with_the_other_sampler():
+    """Named values are taken as they are; the rest comes from the sampler behind."""
+    ones = torch.ones(4, 2)
+    _, sites = run(chain(), replay({"a": ones}, mean))
+    assert torch.equal(sites["a"].value, ones)
+    torch.testing.assert_close(sites["b"].value, torch.full((4, 3), 2.0).sigmoid())
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_score_reaches_the_logits_only_if_it_is_kept(keep):
+    """The derivative of log q for its own logits is dropped for fair draws and kept on demand."""
+    logits = torch.zeros(1, 2, requires_grad=True)
+    cost, _ = run(lambda sample: sample("b", Bernoulli(logits))[1], draw, keep_score=keep)
+    assert cost.requires_grad == keep
+
+
+def test_an_unscored_program_keeps_its_log_probabilities_apart():
+    """Its cost is the same and leaves the logits alone; the derivative of the log-probabilities is the score."""
+    logits = torch.randn(4, 2, requires_grad=True)
+    node, log_probs = Bernoulli(logits), {}
+
+    def program(sample):
+        value, log_q = sample("b", node)
+        return value.sum(-1) + 3 * log_q
+
+    cost, sites = run(unscored(program, log_probs), draw, keep_score=True)
+    value = sites["b"].value
+    torch.testing.assert_close(cost, value.sum(-1) + 3 * node.log_prob(value))
+    assert not cost.requires_grad
+    (found,) = torch.autograd.grad(log_probs["b"].sum(), logits)
+    torch.testing.assert_close(found, node.score(value))
+
+
+def test_a_name_sampled_twice_is_refused_with_the_reason():
+    """Two samples of one name cannot be told apart."""
+    node = Bernoulli(torch.zeros(1, 2))
+
+    def program(sample):
+        return sample("z", node)[0].sum(-1) + sample("z", node)[0].sum(-1)
+
+    with pytest.raises(ValueError, match="'z' was sampled twice"):
+        run(program, draw)
+
+
+def test_a_program_without_samples_is_refused():
+    """There is no gradient to estimate where nothing is sampled."""
+    with pytest.raises(ValueError, match="sampled nothing"):
+        run(lambda _sample: torch.zeros(3), draw)

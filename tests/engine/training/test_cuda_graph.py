@@ -1,0 +1,140 @@
+"""Steps as CUDA graphs: what is captured, what is not, and why."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from estbench import ScoreFunction
+from estbench.engine.training import cuda_graph
+from estbench.engine.training.ensemble import Ensemble
+from estbench.engine.training.random_tape import CannotTogetherError
+from tests.support.pretended_gpu import without_streams
+from tests.support.replicas import member, small, trainees
+
+
+def fails_at(calls, monkeypatch):
+    """What six steps say, each of which doubles what it is given, where the step fails at some call of it."""
+    without_streams(monkeypatch)
+    made, taken = [0], []
+
+    def step(inputs):
+        made[0] += 1
+        if made[0] in calls:
+            raise RuntimeError("not here")
+        taken.append(float(inputs[0]))
+        return inputs[0] * 2
+
+    def captured(step, inputs, device):
+        step(inputs)
+        taken.pop()
+        return plain(step, inputs, device)
+
+    plain = cuda_graph.captured
+    monkeypatch.setattr(cuda_graph, "captured", captured)
+    replayed = cuda_graph.Replayed(torch.device("cpu"))
+    found = [float(replayed(step, [torch.tensor(float(x))])) for x in range(6)]
+    assert found == [0, 2, 4, 6, 8, 10]
+    assert taken == list(range(6))
+    return replayed.reason
+
+
+@pytest.mark.parametrize("call", [cuda_graph.WARM_UP, cuda_graph.WARM_UP + 1])
+def test_a_step_that_cannot_be_captured_is_taken_step_by_step(call, monkeypatch):
+    """Whether it waits in the last step before the capture, or the capture fails: each is taken once, with a reason."""
+    assert fails_at({call}, monkeypatch) == "RuntimeError: not here"
+
+
+def test_a_captured_step_reads_new_inputs_from_old_places(monkeypatch):
+    """Where nothing fails the steps after the first are replays, and there is no reason."""
+    assert not fails_at({}, monkeypatch)
+
+
+class Counts(ScoreFunction):
+    """Counts its steps in a plain number."""
+
+    unbiased = True
+    paper = ""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = 0
+
+    def baseline(self, _name, node, cost):
+        self.steps += 1
+        return cost * 0 + 1 / self.steps
+
+
+def test_what_a_graph_would_keep_as_it_was_is_refused():
+    """An estimator whose plain number changes from step to step is trained alone, and the reason names it."""
+    with pytest.raises(CannotTogetherError, match=r"estimator\.steps changes from step to step and is no buffer"):
+        Ensemble(trainees([member(small(), "x", make=Counts)]))
+
+
+class Copies(ScoreFunction):
+    """Copies a number from the host to the device at every step."""
+
+    unbiased = True
+    paper = ""
+
+    def baseline(self, _name, node, cost):
+        return cost * 0 + torch.tensor([1.0], device=cost.device)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("optimizer", ["adam", "radam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_a_graph_takes_the_steps_that_its_capture_would(optimizer, replicas):
+    """Replayed steps are those taken one by one, with views of the data, and the step is a graph indeed."""
+    task = small(optimizer=optimizer, view="dynamic")
+    members = [member(task, "nvil", seed, device="cuda") for seed in range(replicas)]
+    graph, eager = Ensemble(trainees(members)), Ensemble(trainees(members), graphs=False)
+    for _ in range(10):
+        torch.testing.assert_close(graph.train(), eager.train(), rtol=1e-9, atol=0)
+    assert not graph.note
+
+
+@pytest.mark.cuda
+def test_a_plugin_that_copies_from_the_host_trains_on_cuda_without_a_graph():
+    """A step that waits for the host is taken one by one, with a reason."""
+    ensemble = Ensemble(trainees([member(small(), "x", device="cuda", make=Copies)]))
+    for _ in range(5):
+        assert ensemble.train().isfinite().all()
+    assert "no CUDA graph" in ensemble.note
+
+
+@pytest.mark.cuda
+def test_nothing_in_the_loop_waits_for_the_device():
+    """With views, a learning rate that falls at every step, and a new epoch, the host never waits."""
+    task = "vae[units=5,binarisation=dynamic,optimizer=adam,decay=0.9,decay_every=1,batch_size=400]"
+    ensemble = Ensemble(trainees([member(task, "rloo", seed, device="cuda") for seed in range(2)]))
+    for _ in range(cuda_graph.WARM_UP + 1):
+        ensemble.train()
+    with cuda_graph.unwaiting():
+        for _ in range(6):
+            losses = ensemble.train()
+    assert not ensemble.note
+    assert losses.isfinite().all()
+
+
+FAILS = """
+import torch
+from estbench.engine.training.cuda_graph import captured
+x, main = torch.ones(3, device="cuda"), torch.cuda.current_stream()
+try:
+    captured(lambda inputs: inputs[0] * inputs[0].sum().item(), [x], x.device)
+except RuntimeError:
+    assert torch.cuda.current_stream() == main
+    assert torch.rand(3, device="cuda").isfinite().all()
+    replay, output = captured(lambda inputs: inputs[0] * 2, [x], x.device)
+    replay()
+    print(output.tolist())
+"""
+
+
+@pytest.mark.cuda
+def test_after_a_capture_that_failed_torch_goes_on():
+    """Its stream is the one before, its generator gives numbers, and the next capture is one."""
+    done = subprocess.run([sys.executable, "-c", FAILS], capture_output=True, text=True, check=False)
+    assert done.stdout == "[2.0, 2.0, 2.0]\n", done.stderr

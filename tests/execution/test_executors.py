@@ -1,0 +1,179 @@
+import itertools
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from estbench.errors import UserError
+from estbench.execution.executors import make
+from estbench.execution.runner import Work, run
+from estbench.plan import plan as planning
+from estbench.plan.suite import validate
+from estbench.store.store import Store
+from tests.support.plugins_at_fault import write
+
+SMALL = {"tasks": ["toy"], "measures": ["training[steps=4]"], "device": "cpu"}
+
+
+def plan(files=(), **changes):
+    return planning.make(validate({**SMALL, **changes}, "test"), files)
+
+
+def done(plan, folder, executor, **options):
+    """What came of each estimator, and the order of cells."""
+    store = Store(folder)
+    results = [
+        (cell, result) for cell, result, _ in run(plan, store, make(executor, None, "cpu"), Work(folder, **options))
+    ]
+    assert len(list(store.files())) == len(plan.cells)
+    return results
+
+
+def reasons(results):
+    return {str(cell.estimators[0]): " ".join(result.failures) for cell, result in results}
+
+
+def figures(results):
+    """Everything but seconds."""
+    rows = {str(cell): result.rows.drop(columns="seconds") for cell, result in results if not cell.joint}
+    return {cell: table.to_csv(index=False) for cell, table in sorted(rows.items())}
+
+
+MEASURES = ["training[steps=4,evaluations=2]", "gradient[replicates=64,after=4]", "speed[blocks=6,seconds=0.0001]"]
+
+
+@pytest.fixture(scope="module")
+def inline(tmp_path_factory):
+    """What cells of every kind give in this process."""
+    return done(plan(measures=MEASURES, estimators=["rloo", "nvil"]), tmp_path_factory.mktemp("inline"), "inline")
+
+
+def alone(results):
+    """Whether nothing else was measured while a timing cell was."""
+    spans = {True: [], False: []}
+    for cell, result in results:
+        end = result.about["finished"]
+        spans[cell.joint].append((end - result.about["seconds"], end))
+    pairs = [*itertools.combinations(spans[True], 2), *itertools.product(*spans.values())]
+    return all(one[1] < other[0] + 0.01 or other[1] < one[0] + 0.01 for one, other in pairs)
+
+
+@pytest.mark.parametrize(
+    ("executor", "package", "death"),
+    [
+        ("local[workers=2]", "joblib", "its worker process died: EXIT(9)"),
+        ("ray[workers=2]", "ray", "its worker process died"),
+        ("slurm[cluster=local,workers=2,cells=3,logs={logs}]", "submitit", "its job died"),
+    ],
+)
+def test_every_executor_gives_the_same_numbers(executor, package, death, inline, tmp_path):
+    """Two workers yield the rows of the inline executor, timing cells last; cells that kill theirs fail alone."""
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    mixed = plan(write(tmp_path, "dies"), measures=MEASURES, estimators=["rloo", "dies", "nvil"])
+    cells = tuple(cell for cell in mixed.cells if not cell.joint)
+    timing = plan(tasks=["toy", "coins"], measures=["speed[blocks=6,seconds=0.0001]"], estimators=["rloo", "nvil"])
+    both = planning.Plan((*cells, *timing.cells), (*mixed.sources[: len(cells)], *timing.sources))
+    results = done(both, tmp_path / "store", executor.format(logs=tmp_path / "logs"))
+    assert [cell.joint for cell, _ in results] == [False] * len(cells) + [True] * 2
+    assert alone(results)
+    good = [(cell, result) for cell, result in results if "dies" not in str(cell)]
+    assert figures(good) == figures(inline)
+    assert not any(result.failures for _, result in good)
+    bad = [reason for cell, result in results if "dies" in str(cell) for reason in result.failures]
+    assert len(bad) == 2
+    assert all(reason.startswith(death) for reason in bad)
+
+
+def test_whatever_a_plugin_does_the_others_go_on(tmp_path, capfd):
+    """Plugins that hang, exit, die, fork, shout or return NaN cost nobody else anything, and nothing is printed."""
+    names = ("hangs", "stubborn", "exits", "dies", "forks", "shouts", "not_a_number", "good")
+    broken = plan(write(tmp_path, *names), estimators=list(names))
+    found = reasons(done(broken, tmp_path / "store", "local[workers=2]", timeout=15.0))
+    assert found["good"] == found["shouts"] == found["forks"] == ""
+    assert "longer than the --timeout of 15 s" in found["hangs"]
+    assert "longer than the --timeout of 15 s" in found["stubborn"]
+    assert found["exits"] == "it tried to exit the interpreter, with 3"
+    assert found["dies"].startswith("its worker process died: EXIT(9)")
+    assert "is nan after" in found["not_a_number"]
+    printed = capfd.readouterr()
+    assert "noise" not in printed.out + printed.err
+
+
+def test_inline_survives_all_but_death(tmp_path, capfd):
+    """In one process too, plugins that hang, exit, fork or shout cost nobody else anything."""
+    names = ("hangs", "exits", "forks", "shouts", "good")
+    found = reasons(
+        done(plan(write(tmp_path, *names), estimators=list(names)), tmp_path / "store", "inline", timeout=10.0)
+    )
+    assert found["good"] == found["shouts"] == found["forks"] == ""
+    assert "longer than the --timeout" in found["hangs"]
+    assert found["exits"] == "it tried to exit the interpreter, with 3"
+    printed = capfd.readouterr()
+    assert "noise" not in printed.out + printed.err
+
+
+def test_a_killed_worker_is_a_failed_row(tmp_path):
+    """SIGKILL from outside is told as such; the next cell of that place has a new worker."""
+    names = ("hangs", "good")
+    slow = plan(write(tmp_path, *names), estimators=list(names))
+
+    def kill():
+        pause = time.monotonic() + 60
+        while time.monotonic() < pause:
+            for child in children(os.getpid()):
+                if "loky.backend.popen" in command(child):
+                    time.sleep(0.5)
+                    os.kill(child, signal.SIGKILL)
+                    return
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    found = reasons(done(slow, tmp_path / "store", "local[workers=1]"))
+    thread.join()
+    assert "SIGKILL" in found["hangs"]
+    assert found["good"] == ""
+
+
+def children(process):
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def command(process):
+    return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
+
+
+def test_workers_see_one_gpu_each(tmp_path):
+    """With two GPUs to share out, two workers see the first and the second as their only one."""
+    file = tmp_path / "looks.py"
+    note = f"import pathlib; pathlib.Path({str(tmp_path)!r}, 'gpu-' + os.environ['CUDA_VISIBLE_DEVICES']).touch()"
+    source = Path(write(tmp_path, "good")[0]).read_text()
+    file.write_text(source.replace("pass", f"{note}; time.sleep(1)").replace("Good", "Looks"))
+    looking = plan((str(file),), estimators=["looks"], seeds=2, measures=["training[steps=1]"])
+    done(looking, tmp_path / "store", "local[gpus=2]")
+    assert {path.name for path in tmp_path.glob("gpu-*")} == {"gpu-0", "gpu-1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lokal", "did you mean 'local'"),
+        ("local[worker=2]", "did you mean 'workers'"),
+        ("local[workers=-1]", "cannot be negative; got workers=-1"),
+    ],
+)
+def test_a_mistaken_executor_is_refused(text, message):
+    """The nearest name or option is offered, and values are checked."""
+    with pytest.raises(UserError, match=message):
+        make(text, None, "cpu")
+
+
+def test_an_executor_that_is_not_installed_says_how_to_get_it(monkeypatch):
+    """Without its package the message names the extra."""
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.delitem(__import__("sys").modules, "estbench.execution.executors.on_ray", raising=False)
+    with pytest.raises(UserError, match=r"pip install 'estbench\[ray\]'"):
+        make("ray", None, "cpu")

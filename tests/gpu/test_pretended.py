@@ -1,0 +1,120 @@
+"""What runs on a GPU mixes no devices and does not wait, as far as that shows without one."""
+
+import itertools
+
+import pytest
+import torch
+
+from estbench import NotApplicableError, load_estimator
+from estbench.engine.moments.points import Point
+from estbench.engine.moments.replicates import Replicates
+from estbench.engine.moments.variables import Groups
+from estbench.engine.training import ensemble, random_tape, run_group
+from estbench.engine.training.ensemble import Ensemble
+from estbench.measures import training
+from estbench.measures.gradient import Gradient
+from tests.support.benches import (
+    CONVOLUTIONS,
+    ESTIMATORS,
+    FAMILIES,
+    NODES,
+    SCHEDULED,
+    TASKS,
+    bench,
+    figures,
+    steps,
+    trainees,
+)
+from tests.support.pretended_gpu import CUDA, Generator, MixedDevicesError, pretended, without_streams
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A pretended GPU, where graphs are replays of their steps."""
+    without_streams(monkeypatch)
+    with pretended(monkeypatch) as where:
+        yield where
+
+
+def test_mixed_devices_are_found(gpu):
+    """Tensors of two devices, and a generator of another than its tensor, are errors as on a GPU; numbers are none."""
+    x = torch.ones(3, device="cuda")
+    assert (x.device, (x * 2).sum().device, (x + torch.tensor(2.0)).is_cuda) == (CUDA, CUDA, True)
+    for mixed in (
+        lambda: x + torch.zeros(3),
+        lambda: torch.func.vmap(lambda a: a * torch.ones(2))(torch.ones(3, 2, device="cuda")),
+        lambda: torch.rand(3, device="cuda", generator=Generator()),
+        lambda: torch.nn.Linear(3, 2)(x),
+    ):
+        with pytest.raises(MixedDevicesError):
+            mixed()
+    assert not gpu.waits
+    assert torch.nn.Linear(3, 2).to(x)(x).is_cuda
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        lambda x: x.sum().item(),
+        lambda x: bool(x.sum() > 0),
+        lambda x: x[x > 0],
+        lambda x: x.tolist(),
+        lambda x: x.cpu(),
+        lambda x: x.nonzero(),
+        lambda x: torch.tensor([1.0], device=x.device),
+        lambda x: x.copy_(torch.zeros(3)),
+    ],
+)
+def test_waiting_is_found(reads, gpu):
+    """Reading a value, shapes that values decide, and copies between host and device are noted with their line."""
+    reads(torch.ones(3, device="cuda"))
+    assert sum(gpu.waits.values()) > 0
+    assert "test_pretended.py" in next(iter(gpu.waits))
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes"),
+    [*itertools.product(ESTIMATORS, ("bernoulli", "categorical")), *((name, "layers") for name in FAMILIES)],
+)
+def test_no_estimator_mixes_devices_or_waits(name, nodes, gpu, monkeypatch):
+    """On the GPU it trains alone and in an ensemble, and draws replicates of its gradient, without the host waiting."""
+    # it looks at values, once
+    monkeypatch.setattr(Ensemble, "_compare", lambda _: None)
+    try:
+        alone, *together = trainees(NODES[nodes], name, 3)
+        steps(gpu, alone.advance)
+    except NotApplicableError as error:
+        pytest.skip(str(error))
+    steps(gpu, Ensemble(together, graphs=False).train)
+    point = Point(0, alone.model, alone.minibatches.at(0))
+    variables = Groups.of("logits").variables(alone.bench, point)[0]
+    with torch.no_grad(), Replicates(variables.gradient(alone.estimator.eval(), point.program), 4, 1) as source:
+        steps(gpu, lambda: [*source.draw([(4, 0)], lambda found: list(found.values()))])
+
+
+@pytest.mark.parametrize("task", [*(name for name in TASKS if name != "semi_supervised"), SCHEDULED, CONVOLUTIONS])
+def test_every_task_trains_and_is_evaluated(task, monkeypatch):
+    """The whole measure runs there, replayed steps and falling learning rates included, with the figures of the CPU."""
+    expected = figures(task, "cpu")
+    without_streams(monkeypatch)
+    # a GPU takes more at once, and where parts end is where other random numbers begin
+    monkeypatch.setitem(random_tape.AT_ONCE, "cuda", random_tape.AT_ONCE["cpu"])
+    for module in (training, ensemble):
+        monkeypatch.setattr(module, "rows_at_once", lambda _: run_group.rows_at_once(torch.device("cpu")))
+    with pretended(monkeypatch):
+        found = figures(task, "cuda")
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_bias_and_variance_are_measured(monkeypatch):
+    """Moments, reference and their journal lie on the device, with the figures of the CPU."""
+    measure, makers = Gradient(64, 64, after=4), {"rloo": lambda: load_estimator("rloo")}
+
+    def values(device):
+        rows = (row for _, row in measure.rows(bench("sigmoid_belief_net", device=device), makers))
+        return {(row.metric, row.step): row.value for row in rows if not row.metric.startswith("chunk")}
+
+    expected = values("cpu")
+    with pretended(monkeypatch):
+        found = values("cuda")
+    assert found == pytest.approx(expected, rel=1e-3, nan_ok=True)

@@ -1,0 +1,181 @@
+"""The conformance kit: it catches what is wrong, and seldom what is right."""
+
+import ast
+from functools import partial
+
+import pytest
+import torch
+
+from estbench.core.estimator import NotApplicableError
+from estbench.core.program import draw
+from estbench.errors import UserError
+from estbench.families.score_function import ScoreFunction
+from estbench.plugins.registry import discover, load_estimator
+from estbench.testing import CHECKS, FALSE_ALARMS, run_checks
+from estbench.testing.programs import RECIPES
+from estbench.testing.statistical import ALPHA
+from estbench.testing.subject import Subject
+from tests.support import WRONG
+
+pytest_plugins = ["pytester"]
+
+WRONG = sorted(WRONG.glob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """The programs are so small that more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def caught_by(path):
+    """The name of the check that is meant for a wrong estimator."""
+    statements = ast.parse(path.read_text()).body
+    (found,) = [s.value.value for s in statements if isinstance(s, ast.Assign) and s.targets[0].id == "CAUGHT_BY"]
+    return found
+
+
+@pytest.mark.parametrize("path", WRONG, ids=lambda path: path.stem)
+def test_catches(path):
+    """Each deliberately wrong estimator fails the check that is meant for it."""
+    if caught_by(path) == "devices" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device here")
+    make = discover("estimator", [path])[path.stem].load()
+    found = list(run_checks(make, only=[caught_by(path)]))
+    assert [verdict for verdict in found if verdict.verdict == "failed"], found
+
+
+def test_every_check_can_fail():
+    """For each check there is a wrong estimator that is meant for it."""
+    assert {check.group for check in CHECKS} == {caught_by(path) for path in WRONG}
+
+
+def test_levels_add_up():
+    """The levels of all checks by statistics add up to one false alarm in a thousand runs."""
+    statistical = [c for c in CHECKS if c.group in {"unbiased", "value", "broadcast", "target", "devices", "examples"}]
+    assert FALSE_ALARMS <= 1e-3
+    assert len(statistical) * ALPHA == pytest.approx(FALSE_ALARMS)
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_one_percent_is_caught_with_any_seed(seed):
+    """REINFORCE one percent too large is caught, whatever the seed."""
+    (path,) = [path for path in WRONG if path.stem == "one_percent"]
+    make = discover("estimator", [path])["one_percent"].load()
+    verdicts = list(run_checks(make, seed=seed, only=["unbiased"]))
+    assert [verdict.verdict for verdict in verdicts] == ["failed"] * len(RECIPES)
+
+
+class Breaks(torch.nn.Module):
+    """Stands for a plugin whose constructor fails."""
+
+    def __init__(self, error):
+        raise error
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a mistake"), SystemExit(3)], ids=["error", "exit"])
+def test_a_plugin_that_breaks_gets_verdicts(error):
+    """A plugin that raises, or even exits, in its constructor fails every check in one line."""
+    verdicts = list(run_checks(partial(Breaks, error)))
+    assert {verdict.verdict for verdict in verdicts if verdict.name != "devices"} == {"failed"}
+    assert all("\n" not in str(verdict) for verdict in verdicts)
+
+
+class OneLayer(ScoreFunction):
+    """Stands for an estimator that by its nature takes one node only."""
+
+    unbiased = True
+    paper = ""
+
+    def forward(self, program):
+        _, sites = self.interpret(program, draw)
+        if len(sites) > 1:
+            raise NotApplicableError("OneLayer takes one node only")
+        return super().forward(program)
+
+    def baseline(self, name, node, cost):
+        return 0 * cost
+
+
+def test_a_refused_program_is_not_applicable():
+    """Programs that an estimator refuses with a reason do not apply; the others are checked."""
+    verdicts = {v.name: v for v in run_checks(OneLayer, only=["unbiased", "vmap"])}
+    assert verdicts["unbiased[bernoulli, 1 layer]"].verdict == "passed"
+    assert verdicts["vmap"].verdict == "passed"
+    refused = verdicts["unbiased[bernoulli, 2 layers]"]
+    assert (refused.verdict, refused.reason) == ("not applicable", "OneLayer takes one node only")
+
+
+def test_a_class_that_is_no_estimator_gets_verdicts():
+    """What is no estimator at all fails the first check, which says so."""
+    verdicts = list(run_checks(torch.nn.Identity))
+    assert "extends estbench.Estimator; got Identity" in verdicts[0].reason
+    assert "passed" not in {verdict.verdict for verdict in verdicts}
+
+
+def test_the_callers_randomness_is_untouched():
+    """Checks leave torch's random state as they found it."""
+    torch.manual_seed(3)
+    expected = torch.rand(())
+    torch.manual_seed(3)
+    list(run_checks("rloo", only=["runs", "seed", "broadcast"]))
+    assert torch.rand(()) == expected
+
+
+class TwoDevices(Subject):
+    """Stands for a machine with a CUDA device, on which the gradient is off by a factor."""
+
+    factor = 1.0
+
+    def bench(self, recipe, dtype=torch.float64, batch=(2,), device="cpu"):
+        bench = super().bench(recipe, dtype, batch)
+        if device == "cuda":
+            bench.register_forward_hook(lambda _module, _inputs, value: scaled(value, self.factor))
+        return bench
+
+
+def scaled(value, factor):
+    """The value, with its derivative times a factor."""
+    return value.detach() + factor * (value - value.detach())
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "passed"), (1.2, "failed")])
+def test_devices_are_compared(factor, verdict, monkeypatch):
+    """A gradient whose mean on another device is off by a fifth fails the comparison of devices."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    subject = TwoDevices(partial(load_estimator, "disarm"))
+    subject.factor = factor
+    (check,) = [check for check in CHECKS if check.name == "devices"]
+    assert check.verdict(subject).verdict == verdict
+
+
+def test_unknown_names_are_refused():
+    """An unknown estimator or check is refused with the nearest name, before anything runs."""
+    with pytest.raises(UserError, match="did you mean 'rloo'"):
+        run_checks("rlooo")
+    with pytest.raises(UserError, match="did you mean 'unbiased'"):
+        run_checks("rloo", only=["unbaised"])
+
+
+def test_parametrize_with_checks(pytester):
+    """As a pytest decorator the kit passes, fails and skips tests named after estimator and check."""
+    wrong = WRONG / "wrong_evaluations.py"
+    pytester.makepyfile(
+        f"""
+        from estbench.plugins.registry import discover
+        from estbench.testing import parametrize_with_checks
+
+        wrong = discover("estimator", [{str(wrong)!r}])["wrong_evaluations"].load()
+
+        @parametrize_with_checks(["exact", wrong])
+        def test_conformance(estimator, check):
+            if check.name in ("refuses", "evaluations"):
+                check(estimator)
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-v")
+    result.assert_outcomes(passed=2 * len(CHECKS) - 3, failed=1, skipped=2)
+    result.stdout.fnmatch_lines(["*WrongEvaluations-evaluations* FAILED*"])

@@ -1,0 +1,62 @@
+"""New plugin packages: they pass their tests as they stand."""
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from estbench.errors import UserError
+from estbench.workflows.new_plugin import new
+
+
+@pytest.mark.parametrize("kind", ["estimator", "task"])
+def test_a_new_package_passes_its_own_tests(kind, tmp_path):
+    """A package as it is written passes the tests it comes with."""
+    place = new(kind, "my-own", tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    tested = subprocess.run([*command, "-o", "pythonpath=.", "tests"], cwd=place, check=False, timeout=280)
+    assert tested.returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["estimator", "task"])
+def test_a_new_package_names_its_class(kind, tmp_path):
+    """The entry point is in the group of its kind and names the class that the module defines."""
+    place = new(kind, "my_own", tmp_path)
+    project = tomllib.loads((place / "pyproject.toml").read_text())["project"]
+    assert place.name == project["name"] == "estbench-my-own"
+    assert project["entry-points"] == {f"estbench.{kind}s": {"my_own": "estbench_my_own:MyOwn"}}
+    assert "class MyOwn(" in (place / "estbench_my_own.py").read_text()
+    files = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+    assert files == {"README.md", "pyproject.toml", "estbench_my_own.py", "tests/test_my_own.py"}
+    assert not any("$" in path.read_text() for path in place.rglob("*.*") if path.is_file())
+
+
+def test_an_existing_folder_is_refused(tmp_path):
+    """What is there already is not overwritten."""
+    place = new("estimator", "mine", tmp_path)
+    (place / "README.md").write_text("mine")
+    with pytest.raises(UserError, match="exists already"):
+        new("estimator", "mine", tmp_path)
+    assert (place / "README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "reason"),
+    [
+        ("estimator", "Mine", "lower-case words.*'Mine'"),
+        ("estimator", "1st", "lower-case words.*'1st'"),
+        ("estimator", "../mine", "lower-case words"),
+        ("estimator", "my own", "lower-case words"),
+        ("estimator", "", "lower-case words"),
+        ("task", "class", "lower-case words"),
+        ("estimator", "rloo", "built-in estimator 'rloo' already"),
+        ("measure", "mine", "an estimator or a task; got 'measure'"),
+    ],
+)
+def test_invalid_names_are_refused(kind, name, reason, tmp_path):
+    """A name that is not valid, or taken, is refused in one line, and nothing is written."""
+    with pytest.raises(UserError, match=reason) as error:
+        new(kind, name, tmp_path)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
