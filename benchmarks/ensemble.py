@@ -26,7 +26,7 @@ from estbench import load_estimator
 from estbench.engine.base import Bench
 from estbench.engine.profiling.counting import flops
 from estbench.engine.training.ensemble import Ensemble
-from estbench.engine.training.training_run import Trainee
+from estbench.engine.training.training_run import TrainingRun
 from estbench.measures.gradient import Gradient
 from estbench.plugins.registry import load_task
 from estbench.plugins.spec import split
@@ -46,7 +46,7 @@ def trainees(task, name, device, replicas):
     """Replicas by seed, with the data in common."""
     first = bench(task, 0, device)
     benches = (dataclasses.replace(first, seed=seed, cell=str(seed)) for seed in range(replicas))
-    return [Trainee(each, load_estimator(name).to(each.device), name) for each in benches]
+    return [TrainingRun(each, load_estimator(name).to(each.device), name) for each in benches]
 
 
 def steps(action, device, count):

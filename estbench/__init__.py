@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from estbench.core.estimator import Estimator, NotApplicableError
     from estbench.core.node import Bernoulli, Categorical, Node
-    from estbench.core.task import Task
+    from estbench.core.task import Batch, Splits, Task
+    from estbench.engine.base import Measure, Row
+    from estbench.errors import UserError
     from estbench.families.control_variate import ControlVariate, Relaxed
     from estbench.families.coupled import Antithetic, Coupled
     from estbench.families.pathwise import Pathwise, Tempered
     from estbench.families.perturbed import Perturbed
     from estbench.families.score_function import ScoreFunction
     from estbench.families.weighted import Weighted
-    from estbench.plugins.registry import load_estimator, load_task
+    from estbench.plugins.registry import Catalogue, discover, load_estimator, load_task
 
 __version__ = "0.1.0"
 
@@ -25,40 +27,54 @@ if importlib.util.find_spec("estbench.tasks") is None:
 
 _HOMES = {
     "Antithetic": "families.coupled",
+    "Batch": "core.task",
     "Bernoulli": "core.node",
+    "Catalogue": "plugins.registry",
     "Categorical": "core.node",
     "ControlVariate": "families.control_variate",
     "Coupled": "families.coupled",
     "Estimator": "core.estimator",
+    "Measure": "engine.base",
     "Node": "core.node",
     "NotApplicableError": "core.estimator",
     "Pathwise": "families.pathwise",
     "Perturbed": "families.perturbed",
     "Relaxed": "families.control_variate",
+    "Row": "engine.base",
     "ScoreFunction": "families.score_function",
+    "Splits": "core.task",
     "Task": "core.task",
     "Tempered": "families.pathwise",
+    "UserError": "errors",
     "Weighted": "families.weighted",
+    "discover": "plugins.registry",
     "load_estimator": "plugins.registry",
     "load_task": "plugins.registry",
 }
 
 __all__ = [
     "Antithetic",
+    "Batch",
     "Bernoulli",
+    "Catalogue",
     "Categorical",
     "ControlVariate",
     "Coupled",
     "Estimator",
+    "Measure",
     "Node",
     "NotApplicableError",
     "Pathwise",
     "Perturbed",
     "Relaxed",
+    "Row",
     "ScoreFunction",
+    "Splits",
     "Task",
     "Tempered",
+    "UserError",
     "Weighted",
+    "discover",
     "load_estimator",
     "load_task",
 ]
@@ -69,3 +85,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'estbench' has no attribute {name!r}")
     return getattr(importlib.import_module(f"estbench.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion."""
+    return __all__

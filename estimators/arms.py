@@ -1,4 +1,4 @@
-r"""ARMS: ARM for several samples, by a Dirichlet copula; the leave-one-out estimate, made fair again.
+r"""ARMS: ARM for several samples, by a Dirichlet copula; the leave-one-out estimate, made unbiased again.
 
 .. math:: g = \frac{p (1 - p)}{p - P_{11}} \cdot \tfrac1{K-1} \sum_k (f(b_k) - \bar f)\,(b_k - p)
 
@@ -43,5 +43,5 @@ class ARMS(Coupled):
     def gradient(self, node: Node, noise: Tensor, cost: Tensor) -> Tensor:
         rarer = (-node.logits.abs()).sigmoid()
         debias = node.logits.abs().sigmoid() / (1 - both_below(rarer, self.coupled))
-        score = node.score(node.harden(noise))
+        score = node.score(node.discretise(noise))
         return debias * (node.lift(cost - cost.mean(0)) * score).sum(0) / (self.coupled - 1)

@@ -45,7 +45,7 @@ class CARMS(Coupled):
         return node.noise_given(_unsort(chosen, order))
 
     def gradient(self, node: Node, noise: Tensor, cost: Tensor) -> Tensor:
-        value = node.harden(noise)
+        value = node.discretise(noise)
         order, sticks = _sticks(node)
         rank = _unsort(torch.arange(value.shape[-1], device=value.device).expand_as(node.logits), order)
         position = (value * rank).sum(-1)

@@ -21,5 +21,5 @@ class DisARM(Antithetic):
     paper = "Dong, Mnih & Tucker (2020), https://arxiv.org/abs/2006.10680"
 
     def gradient(self, node: Node, noise: Tensor, cost: Tensor) -> Tensor:
-        value, opposite = node.harden(noise)
+        value, opposite = node.discretise(noise)
         return node.lift(cost[0] - cost[1]) / 2 * (value - opposite) * node.logits.abs().sigmoid()

@@ -56,7 +56,7 @@ class DisARMCategorical(Coupled):
     def gradient(self, node: Node, noise: Tensor, cost: Tensor) -> Tensor:
         left, right = self._masks(node)
         logits = _decisions(node.logits, left, right)
-        value = node.harden(noise)[..., None, :]
+        value = node.discretise(noise)[..., None, :]
         bit, reached = (value * left).sum(-1), (value * (left | right)).sum(-1)
         antithetic = (bit[0] - bit[1]) * logits.abs().sigmoid()
         single = reached[0] * (bit[0] - logits.sigmoid()) - reached[1] * (bit[1] - logits.sigmoid())

@@ -46,10 +46,10 @@ class DoubleCV(ControlVariate):
         return self.samples * (1 + len(nodes))
 
     def stand_in(self, node: Node, noise: Tensor) -> Tensor:
-        return node.harden(noise)
+        return node.discretise(noise)
 
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
-        value = node.harden(noise)
+        value = node.discretise(noise)
         slope = self._others(derivative(what_if, value)[0])
         score = node.score(value)
         second = cost - self.scale * node.total(slope * score)

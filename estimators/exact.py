@@ -56,7 +56,7 @@ class Exact(Estimator):
                     f"Exact enumerates up to {self.limit} tuples of joint values; with {name!r} there are "
                     f"{_power_of_ten(total, self.samples)}"
                 )
-            return node.support()
+            return node.enumerate_support()
 
         cost, sites = self.interpret(program, plate(everything), keep_score=True)
         log_q = torch.stack(torch.broadcast_tensors(*(node.log_prob(value) for node, value in sites.values()))).sum(0)

@@ -40,12 +40,12 @@ class FiniteDifferences(ControlVariate):
         return 1 + 2 * sum(features(node) for node in nodes)
 
     def stand_in(self, node: Node, noise: Tensor) -> Tensor:
-        return node.harden(noise)
+        return node.discretise(noise)
 
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
         event, number = node.event_shape, features(node)
         unit = torch.eye(number, dtype=noise.dtype, device=noise.device)
         moves = self.step * unit.reshape(number, *(1,) * node.batch_ndim, *event)
-        costs = what_if(node.harden(noise + torch.cat([moves, -moves])))
+        costs = what_if(node.discretise(noise + torch.cat([moves, -moves])))
         up, down = costs.expand(2 * number, *cost.shape).split(number)
         return ((up - down) / (2 * self.step)).movedim(0, -1).unflatten(-1, event)

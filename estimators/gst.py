@@ -50,4 +50,4 @@ class GST(Tempered):
         largest = classes.logits.amax(-1, keepdim=True)
         below = -(classes.logits + self.gap - largest).relu()
         shift = torch.where(hot > 0.5, largest - classes.logits, below).detach()
-        return value + silent(node.from_hot(classes.soften(shift, self.tau(node))))
+        return value + silent(node.from_hot(classes.relax(shift, self.tau(node))))

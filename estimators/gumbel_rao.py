@@ -53,7 +53,7 @@ class GumbelRao(Tempered):
         value = node.sample()
         if self.noises:
             noise = node.noise_given(value.expand(self.noises, *value.shape)).detach()
-            return value + silent(node.soften(noise, self.tau(node)).mean(0))
+            return value + silent(node.relax(noise, self.tau(node)).mean(0))
         if not isinstance(node, Bernoulli):
             raise NotApplicableError(f"Gumbel-Rao has an exact mean for Bernoulli nodes; {name!r} is not; set noises")
         return value + silent(self._slope(node, value) * node.logits)

@@ -27,4 +27,4 @@ class GumbelSoftmax(Tempered):
     paper = "Jang, Gu & Poole (2017), https://arxiv.org/abs/1611.01144"
 
     def sample(self, name: str, node: Node) -> Tensor:
-        return node.soften(node.noise(), self.tau(node))
+        return node.relax(node.noise(), self.tau(node))

@@ -48,7 +48,7 @@ class _Perturbed(torch.autograd.Function):
 
     @staticmethod
     def forward(logits: Tensor, noise: Tensor, node: Node, strength: float) -> Tensor:  # noqa: ARG004
-        return node.at(logits).harden(noise)
+        return node.at(logits).discretise(noise)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Node, float], output: Tensor) -> None:
@@ -60,5 +60,5 @@ class _Perturbed(torch.autograd.Function):
         logits, noise, output = ctx.saved_tensors
         # the cost was averaged over the batch
         batch = logits.shape[: logits.ndim - ctx.node.event_ndim].numel()
-        target = ctx.node.at(logits - ctx.strength * batch * slopes[0]).harden(noise)
+        target = ctx.node.at(logits - ctx.strength * batch * slopes[0]).discretise(noise)
         return (output - target) / (ctx.strength * batch), None, None, None

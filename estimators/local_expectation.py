@@ -41,10 +41,10 @@ class LocalExpectation(ControlVariate):
         return 1 + sum(node.classes().logits[(0,) * node.batch_ndim].numel() for node in nodes)
 
     def stand_in(self, node: Node, noise: Tensor) -> Tensor:
-        return node.harden(noise) if self.common else node.sample()
+        return node.discretise(noise) if self.common else node.sample()
 
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
-        hot, classes = node.to_hot(node.harden(noise)), node.classes()
+        hot, classes = node.to_hot(node.discretise(noise)), node.classes()
         units, number = hot.shape[-2:]
         own = torch.eye(units, dtype=torch.bool, device=hot.device)[:, None, :, None]
         every = torch.eye(number, dtype=hot.dtype, device=hot.device)[:, None, :]

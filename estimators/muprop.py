@@ -68,7 +68,7 @@ class MuProp(ControlVariate):
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
         with torch.no_grad():
             slope, each = derivative(what_if, node.mean)
-        score = node.score(node.harden(noise))
+        score = node.score(node.discretise(noise))
         excess = cost - each - node.total(slope * score)
         if self.hidden:
             excess = excess - self.baselines.of(name, self)(node.context)

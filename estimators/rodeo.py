@@ -55,10 +55,10 @@ class RODEO(ControlVariate):
         return self.samples * (1 + len(nodes))
 
     def stand_in(self, node: Node, noise: Tensor) -> Tensor:
-        return node.harden(noise)
+        return node.discretise(noise)
 
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
-        value = node.harden(noise)
+        value = node.discretise(noise)
         slope = derivative(what_if, value)[0]
         # for each sample, and each other one: the linear change to it, and then to its neighbours
         slopes = _others(slope)

@@ -24,4 +24,4 @@ class STGumbelSoftmax(Tempered):
 
     def sample(self, name: str, node: Node) -> Tensor:
         noise = node.noise()
-        return node.harden(noise) + silent(node.soften(noise, self.tau(node)))
+        return node.discretise(noise) + silent(node.relax(noise, self.tau(node)))

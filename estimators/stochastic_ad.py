@@ -33,10 +33,10 @@ class StochasticAD(ControlVariate):
         return 1 + len(nodes)
 
     def stand_in(self, node: Node, noise: Tensor) -> Tensor:
-        return node.harden(noise)
+        return node.discretise(noise)
 
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
-        value = node.harden(noise)
+        value = node.discretise(noise)
         cumulative = ((1 - value) * node.mean).cumsum(-1)
         total = cumulative[..., -1:]
         u = rand(total.shape, total)

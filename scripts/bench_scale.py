@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import mean, median
 
 from estbench.execution.executors.local import Local
-from estbench.execution.runner import Work, run
+from estbench.execution.runner import CellWork, run
 from estbench.plan import plan as planning
 from estbench.plan.plan import Plan
 from estbench.plan.suite import validate
@@ -61,7 +61,7 @@ def overhead(folder: Path) -> str:
     # the first cells of a worker import what the others find imported
     warm = 20
     start = 0.0
-    for count, (_, result, _) in enumerate(run(plan, Store(folder), Local(1), Work(folder)), 1):
+    for count, (_, result, _) in enumerate(run(plan, Store(folder), Local(1), CellWork(folder)), 1):
         if count == warm:
             start = time.perf_counter()
         elif count > warm:
@@ -76,7 +76,7 @@ def speedup(folder: Path) -> str:
     for workers in (1, 2):
         place = folder / str(workers)
         start = time.perf_counter()
-        for _ in run(training(1500, 8), Store(place), Local(workers), Work(place)):
+        for _ in run(training(1500, 8), Store(place), Local(workers), CellWork(place)):
             pass
         seconds[workers] = time.perf_counter() - start
     return f"speedup: {seconds[1] / seconds[2]:.2f} with two workers ({seconds[1]:.0f} s with one)"

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from estbench.execution.executors.inline import Inline
 from estbench.execution.executors.local import Local
-from estbench.execution.runner import Work, run
+from estbench.execution.runner import CellWork, run
 from estbench.plan import plan as planning
 from estbench.plan.plan import Plan
 from estbench.plan.suite import validate
@@ -47,7 +47,7 @@ def suite(steps: int) -> Plan:
 def drive(folder: Path, steps: int) -> None:
     """One run to its end, in processes."""
     print(STARTED, flush=True)
-    for _ in run(suite(steps), Store(folder), Local(2), Work(folder, checkpoint=0.05), retry_failed=True):
+    for _ in run(suite(steps), Store(folder), Local(2), CellWork(folder, checkpoint=0.05), retry_failed=True):
         pass
 
 
@@ -114,7 +114,7 @@ def prove(kills: int, steps: int, span: float, seed: int, folder: Path, say=prin
         AssertionError: something was lost, doubled or changed.
     """
     plan, chance = suite(steps), random.Random(seed)  # noqa: S311
-    for _ in run(plan, Store(folder / "calm"), Inline(), Work(folder / "calm")):
+    for _ in run(plan, Store(folder / "calm"), Inline(), CellWork(folder / "calm")):
         pass
     expected, wild = rows(plan, folder / "calm"), folder / "wild"
     done = finished = 0

@@ -96,7 +96,7 @@ def compare(
     if dry_run:
         preview(request, console())
         return
-    raise typer.Exit(comparison.compare(request, console()))
+    raise typer.Exit(comparison.run_comparison(request, console()))
 
 
 def plan(

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from estbench.cli.inspect import console
 from estbench.published.select import select
-from estbench.published.tables import Result, protocols
+from estbench.published.tables import PublishedResult, protocols
 
 
 class Form(StrEnum):
@@ -43,7 +43,7 @@ def published(
         print(write(found))  # noqa: T201
 
 
-def record(result: Result) -> dict[str, Any]:
+def record(result: PublishedResult) -> dict[str, Any]:
     """A result as plain values; None where there is none."""
     plain = {
         "task": str(result.task),
@@ -54,9 +54,9 @@ def record(result: Result) -> dict[str, Any]:
     return vars(result) | plain
 
 
-def _show(found: Sequence[Result]) -> None:
+def _show(found: Sequence[PublishedResult]) -> None:
     screen = console()
-    groups: dict[tuple[str, str, str], list[Result]] = {}
+    groups: dict[tuple[str, str, str], list[PublishedResult]] = {}
     for result in found:
         groups.setdefault((result.protocol, result.table, result.setting), []).append(result)
     for (protocol, place, setting), rows in groups.items():
@@ -84,12 +84,12 @@ def _explain(key: str) -> None:
     screen.print(*map(escape, protocol.notes), "", sep="\n")
 
 
-def _value(result: Result) -> str:
+def _value(result: PublishedResult) -> str:
     spread = "" if math.isnan(result.spread) else f" ± {result.spread:g}"
     return f"{result.printed}{spread}"
 
 
-def _csv(found: Sequence[Result]) -> str:
+def _csv(found: Sequence[PublishedResult]) -> str:
     text = io.StringIO()
     rows = [record(result) for result in found]
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -98,7 +98,7 @@ def _csv(found: Sequence[Result]) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def _json(found: Sequence[Result]) -> str:
+def _json(found: Sequence[PublishedResult]) -> str:
     keys = dict.fromkeys(result.protocol for result in found)
     known = {key: vars(protocols()[key]) for key in keys}
     return json.dumps({"results": [record(result) for result in found], "protocols": known}, indent=2)

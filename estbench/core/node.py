@@ -1,10 +1,11 @@
 """Nodes: vectors of independent discrete random variables, parametrised by logits."""
 
 import abc
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from estbench.core.transforms import transformed
 
 # torch's default threshold of 20 costs nine digits in float64
 softplus = partial(F.softplus, threshold=40.0)
+
+# names of version 0.1, so that plugins written for it still run; to be removed in 0.3
+_RENAMED = {"harden": "discretise", "soften": "relax", "support": "enumerate_support"}
 
 
 def uniform(shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -71,6 +75,13 @@ class Node(abc.ABC):
             raise ValueError(
                 f"{type(self).__name__} takes logits of shape {self.layout}; got {tuple(self.logits.shape)}"
             )
+
+    def __getattr__(self, name: str) -> Any:
+        """Methods by their names of version 0.1, with a warning."""
+        if name not in _RENAMED:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        warnings.warn(f"Node.{name} is now Node.{_RENAMED[name]}", DeprecationWarning, stacklevel=2)
+        return getattr(self, _RENAMED[name])
 
     @property
     @abc.abstractmethod
@@ -133,11 +144,11 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def noise(self) -> Tensor:
-        """Noise for which ``harden(noise)`` is distributed as ``sample()``."""
+        """Noise for which ``discretise(noise)`` is distributed as ``sample()``."""
 
     @abc.abstractmethod
     def noise_given(self, value: Tensor) -> Tensor:
-        """Noise given that it hardens to ``value``, as a differentiable function of the logits."""
+        """Noise given that it discretises to ``value``, as a differentiable function of the logits."""
 
     @abc.abstractmethod
     def noise_score(self, noise: Tensor) -> Tensor:
@@ -155,21 +166,21 @@ class Node(abc.ABC):
         r"""How reparametrisation given the value differs from the unconditional one, along a direction.
 
         With :math:`z = \ell + \varepsilon` and :math:`\tilde z = \ell + \tilde\varepsilon(\ell, b, v)`, where
-        :math:`v` is the randomness that makes :math:`\tilde z = z` and :math:`b` the value they harden to:
+        :math:`v` is the randomness that makes :math:`\tilde z = z` and :math:`b` the value they discretise to:
 
         .. math:: (\partial z / \partial \ell - \partial \tilde z / \partial \ell)^\top \, direction
         """
 
     @abc.abstractmethod
-    def harden(self, noise: Tensor) -> Tensor:
+    def discretise(self, noise: Tensor) -> Tensor:
         """The value that this noise gives."""
 
     @abc.abstractmethod
-    def soften(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
-        """The relaxed value that this noise gives; tends to ``harden(noise)`` as the temperature goes to 0."""
+    def relax(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
+        """The relaxed value that this noise gives; tends to ``discretise(noise)`` as the temperature goes to 0."""
 
     @abc.abstractmethod
-    def support(self) -> Tensor:
+    def enumerate_support(self) -> Tensor:
         """All joint values, ``(cardinality, *ones, *event)``."""
 
     @abc.abstractmethod
@@ -239,15 +250,15 @@ class Bernoulli(Node):
         z = self.logits + noise
         return (1 + torch.expm1(-z.abs()) * torch.where(z > 0, self.logits, -self.logits).sigmoid()) * direction
 
-    def harden(self, noise: Tensor) -> Tensor:
+    def discretise(self, noise: Tensor) -> Tensor:
         """Bits: whether logits plus noise are positive."""
         return _positive(self.logits + noise)
 
-    def soften(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
+    def relax(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
         """Sigmoid of logits plus noise over the temperature (the binary Concrete distribution)."""
         return ((self.logits + noise) / temperature).sigmoid()
 
-    def support(self) -> Tensor:
+    def enumerate_support(self) -> Tensor:
         """All bit vectors, ``(2 ** units, *ones, units)``."""
         units = self.logits.shape[-1]
         index = torch.arange(2**units, device=self.logits.device)
@@ -325,15 +336,15 @@ class Categorical(Node):
         shared = (z - z.amax(-1, keepdim=True)).exp() * direction
         return shared - self.mean * shared.sum(-1, keepdim=True)
 
-    def harden(self, noise: Tensor) -> Tensor:
+    def discretise(self, noise: Tensor) -> Tensor:
         """One-hot vector of the largest of logits plus noise."""
         return one_hot((self.logits + noise).argmax(-1), self.logits.shape[-1], self.logits.dtype)
 
-    def soften(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
+    def relax(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
         """Softmax of logits plus noise over the temperature (the Gumbel-Softmax distribution)."""
         return softmax((self.logits + noise) / temperature)
 
-    def support(self) -> Tensor:
+    def enumerate_support(self) -> Tensor:
         """All tuples of classes, one-hot, ``(classes ** units, *ones, units, classes)``."""
         units, classes = self.logits.shape[-2:]
         index = torch.arange(classes**units, device=self.logits.device)

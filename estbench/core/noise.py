@@ -31,7 +31,7 @@ class Law(NamedTuple):
 UNIFORM, NORMAL = Law("uniform"), Law("normal")
 
 
-class Source(abc.ABC):
+class NoiseSource(abc.ABC):
     """Where random numbers come from."""
 
     @abc.abstractmethod
@@ -40,11 +40,11 @@ class Source(abc.ABC):
 
 
 # each thread and each task has its own; None is torch's generator
-_SOURCE: contextvars.ContextVar[Source | None] = contextvars.ContextVar("source", default=None)
+_SOURCE: contextvars.ContextVar[NoiseSource | None] = contextvars.ContextVar("source", default=None)
 
 
 @contextlib.contextmanager
-def drawn_from(source: Source) -> Iterator[None]:
+def drawn_from(source: NoiseSource) -> Iterator[None]:
     """Takes random numbers from a source."""
     token = _SOURCE.set(source)
     try:

@@ -30,9 +30,9 @@ Sampler: TypeAlias = Callable[[str, Node, Sites], Tensor]
 def run(program: Program, sampler: Sampler, *, keep_score: bool = False) -> tuple[Tensor, dict[str, Site]]:
     r"""Runs a program, answering each of its samples.
 
-    ``sample`` returns the value and its log-probability. The score of a fair draw has mean zero, so that the
+    ``sample`` returns the value and its log-probability. The score of an exact sample has mean zero, so that the
     derivative of :math:`\log q` with respect to its own logits is only noise and is dropped; where values are
-    no fair draws (relaxed ones, or an objective that weighs samples) it must stay: ``keep_score``.
+    no exact samples (relaxed ones, or an objective that weighs samples) it must stay: ``keep_score``.
 
     Returns:
         The cost ``(*samples, *batch)``, and the sites in the order of sampling.
@@ -86,7 +86,7 @@ def leading(node: Node, sites: Sites) -> int:
 
 
 def draw(_name: str, node: Node, _sites: Sites) -> Tensor:
-    """One fair draw."""
+    """One exact sample."""
     return node.sample()
 
 

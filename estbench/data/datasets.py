@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from estbench.core.task import Splits
-from estbench.data.sources import BINARISED_MNIST, FASHION_MNIST, MNIST, OMNIGLOT, Source
+from estbench.data.sources import BINARISED_MNIST, FASHION_MNIST, MNIST, OMNIGLOT, FileSource
 from estbench.errors import UserError
 
 Dataset: TypeAlias = Literal["digits", "mnist", "fashion_mnist", "omniglot", "binarised_mnist"]
@@ -94,13 +94,13 @@ def squares(pixels: Tensor) -> Tensor:
     return pixels.unflatten(-1, (side, side))
 
 
-def _source(name: str) -> Source:
+def _source(name: str) -> FileSource:
     if name not in SOURCES:
         raise UserError(f"unknown data set {name!r}; known: digits, {', '.join(SOURCES)}")
     return SOURCES[name]
 
 
-def _checked(source: Source, splits: Splits) -> Splits:
+def _checked(source: FileSource, splits: Splits) -> Splits:
     """The images, if there are as many as there should be, all in [0, 1]."""
     counts = tuple(len(x) for (x,) in splits)
     inside = all(x.min() >= 0 and x.max() <= 1 for (x,) in splits)
@@ -112,7 +112,7 @@ def _checked(source: Source, splits: Splits) -> Splits:
     return splits
 
 
-def _held_out(train: Tensor, source: Source) -> tuple[Tensor, Tensor]:
+def _held_out(train: Tensor, source: FileSource) -> tuple[Tensor, Tensor]:
     """The training file's examples and those at its end that are for validation."""
     end = len(train) - source.examples[1]
     return train[:end], train[end:]
@@ -134,7 +134,7 @@ def _digits_order() -> Tensor:
     return torch.randperm(sum(DIGITS_SIZES), generator=torch.Generator().manual_seed(0))
 
 
-def _idx(source: Source) -> Splits:
+def _idx(source: FileSource) -> Splits:
     """Images of two IDX files."""
     train, test = (_idx_images(source.read(f"{part}-images-idx3-ubyte.gz")) for part in ("train", "t10k"))
     first, last = _held_out(train, source)
@@ -153,7 +153,7 @@ def _idx_labels(content: bytes) -> Tensor:
     return torch.tensor(np.frombuffer(content, np.uint8)[8:], dtype=torch.long)
 
 
-def _amat(source: Source) -> Splits:
+def _amat(source: FileSource) -> Splits:
     """Bits in text, one image a line."""
     return Splits(*((_bits(source.read(file.name)),) for file in source.files))
 
@@ -165,7 +165,7 @@ def _bits(content: bytes) -> Tensor:
     return torch.tensor(values.reshape(-1, PIXELS), dtype=torch.float32)
 
 
-def _omniglot(source: Source) -> Splits:
+def _omniglot(source: FileSource) -> Splits:
     """Characters in the order, upright and split as in REBAR's experiments."""
     train, test = _matrices(source.read("chardata.mat"), "data", "testdata")
     first, last = _held_out(_upright(train)[_omniglot_order(train.shape[1])], source)
@@ -209,7 +209,7 @@ def _drawn_once(grey: Splits) -> Splits:
     return Splits(*((draw(x, generator),) for (x,) in grey))
 
 
-_LOADERS: dict[str, Callable[[Source], Splits]] = {
+_LOADERS: dict[str, Callable[[FileSource], Splits]] = {
     "mnist": _idx,
     "fashion_mnist": _idx,
     "omniglot": _omniglot,

@@ -47,7 +47,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Source:
+class FileSource:
     """Where the files of a data set come from.
 
     Args:
@@ -117,7 +117,7 @@ def cache() -> Path:
     return Path(pooch.os_cache("estbench"))
 
 
-MNIST = Source(
+MNIST = FileSource(
     "mnist",
     (
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -149,7 +149,7 @@ MNIST = Source(
     "handwritten digits, 28x28 grey; 50,000 / 10,000 / 10,000",
 )
 # checksums of these and of the binarised digits: those of TensorFlow Datasets (url_checksums/)
-FASHION_MNIST = Source(
+FASHION_MNIST = FileSource(
     "fashion_mnist",
     (
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -164,7 +164,7 @@ FASHION_MNIST = Source(
     (50_000, 10_000, 10_000),
     "clothes, 28x28 grey; 50,000 / 10,000 / 10,000",
 )
-BINARISED_MNIST = Source(
+BINARISED_MNIST = FileSource(
     "binarised_mnist",
     ("http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/",),
     (
@@ -176,7 +176,7 @@ BINARISED_MNIST = Source(
     "MNIST as binarised once by Salakhutdinov & Murray; 50,000 / 10,000 / 10,000",
 )
 # no checksum has been published; sizes and range are checked when it is read
-OMNIGLOT = Source(
+OMNIGLOT = FileSource(
     "omniglot",
     (
         "https://raw.githubusercontent.com/yburda/iwae/master/datasets/OMNIGLOT/",

@@ -14,7 +14,7 @@ from estbench.core.task import Batch, Splits, Task
 from estbench.engine.journal import Journal, NoJournal
 
 T = TypeVar("T")
-Maker: TypeAlias = Callable[[], Estimator]
+MakeEstimator: TypeAlias = Callable[[], Estimator]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Bench:
     seed: int
     device: torch.device
     dtype: torch.dtype
-    baseline: Maker
+    baseline: MakeEstimator
     oracle: Callable[[int], Estimator] | None
     memory: dict[Hashable, Any] = field(default_factory=dict)
     cell: str = ""
@@ -147,7 +147,7 @@ class Member(NamedTuple):
 
     bench: Bench
     key: str
-    maker: Maker
+    maker: MakeEstimator
     auto: bool = False
 
 
@@ -186,7 +186,7 @@ class Measure(abc.ABC):
     ensembles: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
+    def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         """Measures the estimators that ``makers`` make; yields rows with the key of their estimator."""
 
     def together(self, members: Sequence[Member]) -> list[Found]:

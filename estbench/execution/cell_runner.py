@@ -46,7 +46,7 @@ def alone(cell: Cell, journal: Journal) -> list[dict[str, Any]]:
     return rows
 
 
-def together(cells: Mapping[Cell, Journal], *, auto: bool = False) -> list[tuple[list[dict[str, Any]], str]]:
+def measure_batch(cells: Mapping[Cell, Journal], *, auto: bool = False) -> list[tuple[list[dict[str, Any]], str]]:
     """The rows of each cell, and why it was not measured together with the others."""
     memory.reuse()
     first, data = next(iter(cells)), defaultdict[Spec, dict[Hashable, Any]](dict)

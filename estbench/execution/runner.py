@@ -26,7 +26,7 @@ from estbench.store.store import Store
 
 
 @dataclass(frozen=True)
-class Work:
+class CellWork:
     """What makes a result of a job, in whatever process.
 
     Args:
@@ -53,7 +53,7 @@ class Work:
         together = job.along or (job.cell.device != "cpu" and not job.cell.joint)
         with muted(), _threads(self.threads or (None if job.cell.joint else 1)), arithmetic(*where):
             found = (
-                cell_runner.together(cells, auto=job.auto)
+                cell_runner.measure_batch(cells, auto=job.auto)
                 if together
                 else [(cell_runner.alone(job.cell, cells[job.cell]), "")]
             )
@@ -103,7 +103,7 @@ def run(
     plan: Plan,
     store: Store,
     executor: Executor,
-    work: Work,
+    work: CellWork,
     *,
     retry_failed: bool = False,
     ensembles: Ensembles = Ensembles(),  # noqa: B008  (immutable)
@@ -141,7 +141,7 @@ def run(
         yield job.cell, _keep(store, job, outcome, version), False
 
 
-def _singles(executor: Executor, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Result | Failure]]:
+def _singles(executor: Executor, jobs: Sequence[Job], work: CellWork) -> Iterator[tuple[Job, Result | Failure]]:
     """What came of each cell; those of a job whose process did not return are measured once more, each by itself."""
     again: list[Job] = []
     for job, outcome in executor.run(jobs, work):

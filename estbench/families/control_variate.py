@@ -37,7 +37,7 @@ class ControlVariate(Estimator):
 
     @abc.abstractmethod
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
-        """Hook: the gradient for the logits, in the noise's shape, from the cost at ``node.harden(noise)``.
+        """Hook: the gradient for the logits, in the noise's shape, from the cost at ``node.discretise(noise)``.
 
         ``what_if(value)`` is the cost had the node taken this value, earlier nodes as they were and later ones
         at their ``stand_in``.
@@ -60,7 +60,7 @@ class ControlVariate(Estimator):
 
         def noisy(name: str, node: Node, _sites: Sites) -> Tensor:
             noises[name] = node.noise()
-            return node.harden(noises[name])
+            return node.discretise(noises[name])
 
         sampler = repeat(noisy, self.samples) if self.samples else noisy
         cost, sites = self.interpret(program, sampler)
@@ -126,7 +126,7 @@ class Relaxed(ControlVariate):
 
     def stand_in(self, node: Node, noise: Tensor) -> Tensor:
         """The relaxed value."""
-        return node.soften(noise, self.log_temperature.exp())
+        return node.relax(noise, self.log_temperature.exp())
 
     def evaluations(self, nodes: Sequence[Node]) -> int:
         """The hard samples, and each node relaxed."""
@@ -135,5 +135,5 @@ class Relaxed(ControlVariate):
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
         """The gradient for the logits."""
         slope, each = derivative(lambda noise: self.control(name, self.stand_in(node, noise), what_if), noise)
-        score = node.score(node.harden(noise))
+        score = node.score(node.discretise(noise))
         return node.lift(cost - each) * score + node.gap(noise, slope)

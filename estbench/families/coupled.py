@@ -13,7 +13,7 @@ from estbench.core.program import Program, Sites, plate
 
 
 class Coupled(Estimator):
-    """Evaluates the cost at several coupled values of each node, each of them a fair draw.
+    """Evaluates the cost at several coupled values of each node, each of them an exact sample.
 
     Attributes:
         coupled: how many values are coupled, where that is the same for every node.
@@ -44,7 +44,7 @@ class Coupled(Estimator):
 
         def coupled(name: str, node: Node, _sites: Sites) -> Tensor:
             noises[name] = self.couple(node)
-            return node.harden(noises[name])
+            return node.discretise(noises[name])
 
         cost, sites = self.interpret(program, plate(coupled))
         total = cost.mean()

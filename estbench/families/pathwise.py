@@ -16,7 +16,7 @@ class Pathwise(Estimator):
     """Differentiates the cost through stand-ins for the samples.
 
     Attributes:
-        hard: whether the stand-ins are fair draws in value (as straight-through ones are).
+        hard: whether the stand-ins are exact samples in value (as straight-through ones are).
     """
 
     differentiates = True

@@ -27,7 +27,7 @@ class Perturbed(Estimator):
 
     @abc.abstractmethod
     def perturb(self, node: Node) -> tuple[Tensor, Tensor]:
-        """Hook: noise to harden and weights of the cost, both in the shape of the logits.
+        """Hook: noise to discretise and weights of the cost, both in the shape of the logits.
 
         Their leading dimension is that of the perturbations.
         """
@@ -43,7 +43,7 @@ class Perturbed(Estimator):
         def perturbed(name: str, node: Node, _sites: Sites) -> Tensor:
             with torch.no_grad():
                 noise, weights[name] = self.perturb(node)
-                return node.harden(noise)
+                return node.discretise(noise)
 
         cost, sites = self.interpret(program, repeat(perturbed, self.perturbations))
         total = cost.mean()

@@ -1,4 +1,4 @@
-"""Weighted: the family that evaluates the cost at distinct values, weighed so that their sum is fair."""
+"""Weighted: the family that evaluates the cost at distinct values, weighted so that their sum is unbiased."""
 
 import abc
 import math

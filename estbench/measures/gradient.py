@@ -12,7 +12,7 @@ from torch import nn
 
 from estbench.core.estimator import Estimator
 from estbench.core.task import Batch
-from estbench.engine.base import Bench, Maker, Measure, Row
+from estbench.engine.base import Bench, MakeEstimator, Measure, Row
 from estbench.engine.moments import trajectory
 from estbench.engine.moments.figures_of_merit import compared, relative_half_width
 from estbench.engine.moments.linear_layers import by_layers
@@ -71,7 +71,7 @@ class Gradient(Measure):
         self._along, self._groups = along, Groups.of(groups)
         self._minibatches = MinibatchVariance(minibatches, budget)
 
-    def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
+    def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         for key, maker in makers.items():
             points = self._earlier(bench)
             for point, estimator in self._points(bench, maker):
@@ -118,7 +118,7 @@ class Gradient(Measure):
             yield Row(f"precision/{group}", *_exactly(relative_half_width(own)), n=own.n)
             yield Row(f"precision_reached/{group}", *_exactly(replication.reached([own])), n=own.n)
 
-    def _points(self, bench: Bench, maker: Maker) -> Iterator[tuple[Point, Estimator]]:
+    def _points(self, bench: Bench, maker: MakeEstimator) -> Iterator[tuple[Point, Estimator]]:
         """The points of measurement, each with the estimator as it is there."""
         batch = next(bench.minibatches(bench.splits().train))
         if self._along != "own":
@@ -165,7 +165,7 @@ def _check(
         raise ValueError(f"a precision is a relative width below 1, such as 0.05; got {precision=}")
 
 
-def _prepared(bench: Bench, maker: Maker, batch: Batch) -> Estimator:
+def _prepared(bench: Bench, maker: MakeEstimator, batch: Batch) -> Estimator:
     estimator, start = maker().to(bench.device), bench.model()
     bench.sow("prepare")
     return estimator.prepare(start(*batch))

@@ -13,7 +13,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from estbench.core.estimator import Estimator
-from estbench.engine.base import Bench, Maker, Measure, Row, verdict
+from estbench.engine.base import Bench, MakeEstimator, Measure, Row, verdict
 from estbench.engine.journal import NoJournal
 from estbench.engine.profiling.counting import Evaluations, flops
 from estbench.engine.profiling.resident_memory import resident_peak
@@ -40,7 +40,7 @@ class Speed(Measure):
             raise ValueError(f"an interval for a median needs at least 6 blocks; got {blocks}")
         self.blocks, self.seconds, self.resident = blocks, seconds, resident
 
-    def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
+    def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         runners: dict[str, _Runner] = {}
         for key, maker in {**makers, BASELINE: bench.baseline}.items():
             try:
@@ -151,7 +151,7 @@ def _count(metric: str, count: float, unit: str = "") -> Row:
     return Row(metric, *Interval(*[float(count)] * 3), unit=unit, n=1)
 
 
-def _resident(bench: Bench, maker: Maker) -> Row:
+def _resident(bench: Bench, maker: MakeEstimator) -> Row:
     make_bench = bench.recipe or functools.partial(_itself, dataclasses.replace(bench, memory={}, journal=NoJournal()))
     try:
         return _count("peak_resident", resident_peak(make_bench, maker), "B")

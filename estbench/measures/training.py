@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from estbench.core.program import draw, mean, repeat, run
 from estbench.core.task import Batch, Task
-from estbench.engine.base import Bench, Found, Maker, Measure, MeasurementError, Member, Row
+from estbench.engine.base import Bench, Found, MakeEstimator, Measure, MeasurementError, Member, Row
 from estbench.engine.profiling.png import png
 from estbench.engine.training.compatibility import alike
 from estbench.engine.training.cost_model import together_pays
 from estbench.engine.training.ensemble import Ensemble
-from estbench.engine.training.run_group import Alone, Crew, rows_at_once
-from estbench.engine.training.training_run import Trainee
+from estbench.engine.training.run_group import Alone, RunGroup, rows_at_once
+from estbench.engine.training.training_run import TrainingRun
 from estbench.stats import Interval, normal_margin
 
 VALIDATION_SAMPLES = 100
@@ -53,7 +53,7 @@ class Training(Measure):
         self.steps, self.evaluations = steps, min(evaluations, steps)
         self.samples, self.examples, self.pictures = samples, examples, pictures
 
-    def rows(self, bench: Bench, makers: Mapping[str, Maker]) -> Iterator[tuple[str, Row]]:
+    def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         for key, maker in makers.items():
             (found,) = self.together([Member(bench, key, maker)])
             if found.error is not None:
@@ -63,7 +63,7 @@ class Training(Measure):
     def together(self, members: Sequence[Member]) -> list[Found]:
         """Trains those that are alike as one, and each alone where that cannot be."""
         found: dict[int, Found] = {}
-        trainees: dict[int, Trainee] = {}
+        trainees: dict[int, TrainingRun] = {}
         for number, member in enumerate(members):
             try:
                 trainees[number] = self._trainee(member)
@@ -74,7 +74,7 @@ class Training(Measure):
             found |= zip(numbers, self._found([members[number] for number in numbers], group), strict=True)
         return [found[number] for number in range(len(members))]
 
-    def _found(self, members: Sequence[Member], group: Sequence[Trainee]) -> list[Found]:
+    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun]) -> list[Found]:
         # on a GPU a single one is an ensemble too, for its graph
         if len(group) == 1 and group[0].bench.device.type != "cuda":
             return [self._alone(lambda: group[0], "")]
@@ -87,12 +87,12 @@ class Training(Measure):
         # out here the error is gone, and with it what its frames held: memory may have been what was short
         return [self._alone(functools.partial(self._trainee, member), note) for member in members]
 
-    def _as_one(self, group: Sequence[Trainee]) -> list[Found]:
+    def _as_one(self, group: Sequence[TrainingRun]) -> list[Found]:
         crew = Ensemble(group)
         self._train(crew)
         return [Found(self._shown(trainee), trainee.error, crew.note) for trainee in group]
 
-    def _alone(self, make: Callable[[], Trainee], note: str) -> Found:
+    def _alone(self, make: Callable[[], TrainingRun], note: str) -> Found:
         try:
             trainee = make()
             self._train(Alone([trainee]))
@@ -100,13 +100,13 @@ class Training(Measure):
             return Found(error=error, note=note)
         return Found(self._shown(trainee), trainee.error, note)
 
-    def _trainee(self, member: Member) -> Trainee:
-        trainee = Trainee(member.bench, member.maker().to(member.bench.device), member.key)
+    def _trainee(self, member: Member) -> TrainingRun:
+        trainee = TrainingRun(member.bench, member.maker().to(member.bench.device), member.key)
         if earlier := member.bench.journal.furthest("step", self.steps):
             trainee.load(earlier)
         return trainee
 
-    def _train(self, crew: Crew) -> None:
+    def _train(self, crew: RunGroup) -> None:
         evaluated = crew.trainees[0].evaluated
         for stop in self._grid:
             if stop >= crew.step and stop not in evaluated and crew.alive:
@@ -121,13 +121,13 @@ class Training(Measure):
     def _grid(self) -> list[int]:
         return [round(self.steps * k / self.evaluations) for k in range(self.evaluations + 1)]
 
-    def _shown(self, trainee: Trainee) -> list[Row]:
+    def _shown(self, trainee: TrainingRun) -> list[Row]:
         # a shorter run evaluated more densely: what a single long run would not have is left out, unless it is
         # all there is
         fits = trainee.evaluated.issuperset(self._grid)
         return [row for row in trainee.rows if row.step in self._grid or not fits]
 
-    def _pictures(self, trainee: Trainee) -> Iterator[Row]:
+    def _pictures(self, trainee: TrainingRun) -> Iterator[Row]:
         bench = trainee.bench
         if not self.pictures:
             return
@@ -137,7 +137,7 @@ class Training(Measure):
         for title, images in pictures.items():
             yield Row(f"picture/{title}", n=len(batch[0]), picture=png(images))
 
-    def _evaluate(self, crew: Crew) -> None:
+    def _evaluate(self, crew: RunGroup) -> None:
         """The objective, and what the task tells beside it, on each split."""
         task, splits = crew.trainees[0].bench.task, crew.trainees[0].bench.splits()
         question = functools.partial(_answers, task)
@@ -156,7 +156,7 @@ class Training(Measure):
                 rows += [_row(f"{name}_{split}", values, "") for name, values in metrics]
                 trainee.rows += [_of(trainee, crew.step, row) for row in rows]
 
-    def _few(self, crew: Crew) -> list[Batch]:
+    def _few(self, crew: RunGroup) -> list[Batch]:
         """The training examples on which each replica is evaluated, as training sees them."""
         benches = [trainee.bench for trainee in crew.trainees]
         some = tuple(x[: self.examples] for x in benches[0].splits().train)
@@ -164,7 +164,7 @@ class Training(Measure):
             return [some]
         return [bench.task.view(some, bench.generator("view")) for bench in benches]
 
-    def _bounds(self, crew: Crew) -> None:
+    def _bounds(self, crew: RunGroup) -> None:
         """The multi-sample bound at the end of training."""
         task, splits = crew.trainees[0].bench.task, crew.trainees[0].bench.splits()
         if not self.samples or task.objective == "loss" or not crew.alive:
@@ -219,6 +219,6 @@ def _row(metric: str, values: Tensor, unit: str) -> Row:
     return Row(metric, *interval, unit=unit, n=len(values))
 
 
-def _of(trainee: Trainee, step: int, row: Row) -> Row:
+def _of(trainee: TrainingRun, step: int, row: Row) -> Row:
     """A row with the training behind it."""
     return dataclasses.replace(row, step=step, seconds=trainee.seconds, replicas=trainee.replicas)

@@ -31,7 +31,7 @@ class Tune(BaseModel):
     metric: str = ""
 
 
-class Part(BaseModel):
+class Comparison(BaseModel):
     """One comparison of a suite that has several; what it leaves out is the suite's.
 
     Attributes:
@@ -76,7 +76,7 @@ class Suite(BaseModel):
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     precision: Annotated[float, Field(ge=0, lt=1)] | None = None
     tune: Tune | None = None
-    parts: list[Part] = []
+    parts: list[Comparison] = []
 
     @property
     def comparisons(self) -> list["Suite"]:

@@ -5,6 +5,6 @@ a plot, recalled, or taken from another's account. ``protocols.toml`` says, for 
 made. Figures of different protocols are no comparison; :func:`estbench.published.protocols` is there to tell.
 """
 
-from estbench.published.tables import NOT_STATED, Protocol, Result, protocols, results, words
+from estbench.published.tables import NOT_STATED, Protocol, PublishedResult, protocols, results, words
 
-__all__ = ["NOT_STATED", "Protocol", "Result", "protocols", "results", "words"]
+__all__ = ["NOT_STATED", "Protocol", "PublishedResult", "protocols", "results", "words"]

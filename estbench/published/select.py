@@ -4,10 +4,10 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from estbench.errors import UserError, nearest
-from estbench.published.tables import Result, results
+from estbench.published.tables import PublishedResult, results
 
 
-def select(paper: str = "", task: str = "", estimator: str = "") -> tuple[Result, ...]:
+def select(paper: str = "", task: str = "", estimator: str = "") -> tuple[PublishedResult, ...]:
     """The published results of a paper, task and estimator; what is empty restricts nothing.
 
     Args:
@@ -29,13 +29,15 @@ def select(paper: str = "", task: str = "", estimator: str = "") -> tuple[Result
     return tuple(kept)
 
 
-def _estimators(result: Result) -> tuple[str, ...]:
+def _estimators(result: PublishedResult) -> tuple[str, ...]:
     """What an estimator may be called."""
     ours = (result.estimator.name,) if result.estimator else ()
     return (*ours, result.estimator_published)
 
 
-def _chosen(what: str, wanted: str, names: Callable[[Result], tuple[str, ...]], pattern: str) -> list[Result]:
+def _chosen(
+    what: str, wanted: str, names: Callable[[PublishedResult], tuple[str, ...]], pattern: str
+) -> list[PublishedResult]:
     """The results of which one name fits; all of them where nothing is wanted."""
     everything = results()
     if not wanted:

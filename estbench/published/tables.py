@@ -15,7 +15,7 @@ NOT_STATED = "not stated"
 
 
 @dataclass(frozen=True)
-class Result:
+class PublishedResult:
     """One published figure.
 
     Args:
@@ -115,10 +115,10 @@ def words(value: Any) -> str:
 
 
 @functools.cache
-def results() -> tuple[Result, ...]:
+def results() -> tuple[PublishedResult, ...]:
     """All published results, by paper and table."""
     lines = _text("results.csv").splitlines()
-    return tuple(Result.read(row) for row in csv.DictReader(lines))
+    return tuple(PublishedResult.read(row) for row in csv.DictReader(lines))
 
 
 @functools.cache

@@ -147,7 +147,7 @@ def paired_all(runs: Floats) -> PairedTests:
     return PairedTests(_square(holm([test(d) for d in differences]), count), exact, fewest, len(sizes))
 
 
-def compare(one: Triple, other: Triple) -> Floats:
+def compare_pair(one: Triple, other: Triple) -> Floats:
     """p-values of "no difference" between independent figures, from their 95 % intervals.
 
     By their ratio where both and their bounds are positive, else by their difference. Figures without any error,
@@ -173,7 +173,7 @@ def compare_all(figures: Triple) -> Floats:
     """p-values between every two of some independent figures ``(n, n)``, Holm-corrected over all pairs."""
     value, low, high = (np.asarray(x, dtype=float) for x in figures)
     first, second = np.triu_indices(len(value), 1)
-    p = compare((value[first], low[first], high[first]), (value[second], low[second], high[second]))
+    p = compare_pair((value[first], low[first], high[first]), (value[second], low[second], high[second]))
     return _square(holm(p), len(value))
 
 

@@ -62,7 +62,7 @@ class Result:
         return list(dict.fromkeys(error for status, error in pairs if status == "failed"))
 
 
-def together(results: Iterable[Result]) -> pd.DataFrame:
+def joined(results: Iterable[Result]) -> pd.DataFrame:
     """The rows of results in one table."""
     tables = [result.table for result in results]
     return pa.concat_tables(tables).to_pandas() if tables else SCHEMA.empty_table().to_pandas()

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from estbench.testing.programs import Bench, Recipe
+from estbench.testing.programs import Estimate, Recipe
 from estbench.testing.replicates import one_gradient
 from estbench.testing.subject import Subject
 
 
-def modes(subject: Subject, recipe: Recipe) -> Iterator[tuple[Bench, str]]:
+def modes(subject: Subject, recipe: Recipe) -> Iterator[tuple[Estimate, str]]:
     """The estimator on a net in both modes, with their names."""
     yield subject.bench(recipe), "eval mode"
     yield subject.bench(recipe).train(), "training mode"
@@ -22,7 +22,7 @@ def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     return apart / largest if largest > 0 else apart
 
 
-def seeded(subject: Subject, bench: Bench) -> dict[str, Tensor]:
+def seeded(subject: Subject, bench: Estimate) -> dict[str, Tensor]:
     """The value and the gradient of one call with a fixed seed."""
     with subject.seeded(6):
         value, gradients = one_gradient(bench)

@@ -24,7 +24,7 @@ POWER = 0.95
 TOLERANCE = 3e-5
 
 
-class Moments:
+class RunningCovariance:
     """Running mean and covariance of vectors.
 
     Args:
@@ -140,7 +140,7 @@ def noncentrality(alpha: float, rank: int, power: float = POWER) -> float:
     return float(brentq(lambda shift: ncx2.sf(critical, rank, shift) - power, 1e-3, 1e5))
 
 
-def resolution(moments: Moments, scale: Scale, alpha: float) -> float:
+def resolution(moments: RunningCovariance, scale: Scale, alpha: float) -> float:
     """The relative bias that Hotelling's test catches in any direction of any group, with ``POWER``."""
     covariance = moments.covariance
     judged = judge(moments.mean, covariance / moments.n, moments.n)
@@ -148,6 +148,6 @@ def resolution(moments: Moments, scale: Scale, alpha: float) -> float:
     return math.sqrt(noncentrality(alpha, judged.rank) * max(worst, 0.0) / moments.n)
 
 
-def needed(moments: Moments, scale: Scale, alpha: float) -> int:
+def needed(moments: RunningCovariance, scale: Scale, alpha: float) -> int:
     """The replicates at which the resolution is ``RESOLUTION``."""
     return math.ceil(moments.n * (resolution(moments, scale, alpha) / RESOLUTION) ** 2)

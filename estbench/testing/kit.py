@@ -16,10 +16,10 @@ from estbench.plugins.registry import discover, load_estimator
 from estbench.plugins.spec import Spec
 from estbench.testing import contract, state, statistical
 from estbench.testing.programs import RECIPES
-from estbench.testing.subject import Maker, Subject
+from estbench.testing.subject import MakeEstimator, Subject
 from estbench.testing.verdict import Fault, Inapplicable, Verdict, one_line
 
-Candidate: TypeAlias = str | Maker | Subject
+Candidate: TypeAlias = str | MakeEstimator | Subject
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def as_subject(candidate: Candidate, seed: int = 0) -> Subject:
     return Subject(partial(load_estimator, candidate) if isinstance(candidate, str) else candidate, seed)
 
 
-def run_checks(estimator: str | Maker, *, seed: int = 0, only: Iterable[str] = ()) -> Iterator[Verdict]:
+def run_checks(estimator: str | MakeEstimator, *, seed: int = 0, only: Iterable[str] = ()) -> Iterator[Verdict]:
     """Checks an estimator: one verdict per check, as soon as there is one.
 
     Args:
@@ -129,7 +129,7 @@ def run_checks(estimator: str | Maker, *, seed: int = 0, only: Iterable[str] = (
     return (check.verdict(subject) for check in wanted)
 
 
-def parametrize_with_checks(estimators: Iterable[str | Maker], *, seed: int = 0) -> Any:
+def parametrize_with_checks(estimators: Iterable[str | MakeEstimator], *, seed: int = 0) -> Any:
     """A pytest decorator that runs a test for every estimator and every check.
 
     Args:
@@ -150,7 +150,7 @@ def parametrize_with_checks(estimators: Iterable[str | Maker], *, seed: int = 0)
     )
 
 
-def _title(estimator: str | Maker) -> str:
+def _title(estimator: str | MakeEstimator) -> str:
     if isinstance(estimator, str):
         return estimator
     return str(getattr(estimator, "__name__", type(estimator).__name__))

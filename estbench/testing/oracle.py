@@ -22,7 +22,7 @@ def objective(program: Program, bound: int) -> Tensor:
     Raises:
         TooLargeError: there are more than ``LIMIT`` multisets of joint values.
     """
-    cost, sites = run(program, plate(lambda _name, node, _sites: node.support()), keep_score=True)
+    cost, sites = run(program, plate(lambda _name, node, _sites: node.enumerate_support()), keep_score=True)
     log_q = sum((node.log_prob(value) for node, value in sites.values()), torch.zeros_like(cost))
     log_q, cost = (x.flatten(0, len(sites) - 1) for x in torch.broadcast_tensors(log_q, cost))
     if bound == 1:

@@ -109,7 +109,7 @@ RECIPES = (
 )
 
 
-class Bench(nn.Module):
+class Estimate(nn.Module):
     """A model and an estimator in one module, whose output is the estimator's scalar."""
 
     def __init__(self, model: nn.Module, estimator: Estimator) -> None:

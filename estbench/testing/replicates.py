@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 
-from estbench.testing.programs import Bench
+from estbench.testing.programs import Estimate
 
 CHUNK = 8192
 
@@ -15,7 +15,7 @@ class NotFiniteError(ArithmeticError):
     """An estimate is infinite or not a number."""
 
 
-def one_gradient(bench: Bench, **call: object) -> tuple[Tensor, dict[str, Tensor]]:
+def one_gradient(bench: Estimate, **call: object) -> tuple[Tensor, dict[str, Tensor]]:
     """One call: the scalar and its gradient by parameter of model and estimator, zero where there is none."""
     named = dict(bench.named_parameters())
     value = bench(**call)
@@ -25,7 +25,7 @@ def one_gradient(bench: Bench, **call: object) -> tuple[Tensor, dict[str, Tensor
     return value.detach(), dict(zip(named, found, strict=True))
 
 
-def replicates(bench: Bench, n: int, chunk: int = CHUNK) -> Iterator[tuple[Tensor, Tensor]]:
+def replicates(bench: Estimate, n: int, chunk: int = CHUNK) -> Iterator[tuple[Tensor, Tensor]]:
     """Values ``(chunk,)`` and gradients for the model ``(chunk, size)``, in chunks until there are ``n``.
 
     Raises:

@@ -6,7 +6,7 @@ import pickle
 import torch
 
 from estbench.testing.compare import difference, modes, seeded
-from estbench.testing.programs import Bench
+from estbench.testing.programs import Estimate
 from estbench.testing.replicates import one_gradient, replicates
 from estbench.testing.subject import Subject
 from estbench.testing.verdict import Fault, Inapplicable
@@ -62,7 +62,7 @@ def tuning(subject: Subject) -> str:
     return figure
 
 
-def _tune(bench: Bench) -> None:
+def _tune(bench: Estimate) -> None:
     """Trains the estimator alone."""
     optimizer = torch.optim.Adam(bench.estimator.parameters(), lr=0.02)
     for _ in range(TUNING_STEPS):
@@ -73,7 +73,7 @@ def _tune(bench: Bench) -> None:
         optimizer.step()
 
 
-def _power(subject: Subject, bench: Bench) -> float:
+def _power(subject: Subject, bench: Estimate) -> float:
     """The mean square of the gradient for the logits of one example, in eval mode."""
     total = 0.0
     bench.eval()
@@ -109,7 +109,7 @@ def state_dict(subject: Subject) -> str:
         state = bench.estimator.state_dict()
         fresh = subject.make().double().prepare(bench.model())
         fresh.load_state_dict(state)
-        if difference(seeded(subject, bench), seeded(subject, Bench(bench.model, fresh.eval()))) > 0:
+        if difference(seeded(subject, bench), seeded(subject, Estimate(bench.model, fresh.eval()))) > 0:
             raise Fault(f"restored from its state_dict it gives another estimate ({recipe.name})")
         entries = max(entries, len(state))
     return f"{entries} entries"
@@ -164,7 +164,7 @@ def extremes(subject: Subject) -> str:
     return f"finite at {EXTREME:g}"
 
 
-def saturate(bench: Bench, pattern: tuple[int, ...]) -> None:
+def saturate(bench: Estimate, pattern: tuple[int, ...]) -> None:
     """Sets the logits to these numbers in turn, times 60; the encoder adds nothing."""
     with torch.no_grad():
         for name, parameter in bench.model.named_parameters():

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import torch
 from scipy.stats import norm
 
-from estbench.testing.inference import FALSE_ALARMS, TOLERANCE, Moments, judge
+from estbench.testing.inference import FALSE_ALARMS, TOLERANCE, RunningCovariance, judge
 from estbench.testing.oracle import TooLargeError, objective, truth
-from estbench.testing.programs import RECIPES, Bench, Recipe
+from estbench.testing.programs import RECIPES, Estimate, Recipe
 from estbench.testing.replicates import replicates
 from estbench.testing.state import saturate
-from estbench.testing.subject import Study, Subject, scale_of
+from estbench.testing.subject import MeanErrors, Subject, scale_of
 from estbench.testing.verdict import Fault, Inapplicable
 
 # what two samples are compared by
@@ -25,7 +25,7 @@ PAIR = 2**13
 ALPHA = FALSE_ALARMS / (2 * len(RECIPES) + 4)
 
 
-def _study(subject: Subject, recipe: Recipe) -> Study:
+def _study(subject: Subject, recipe: Recipe) -> MeanErrors:
     if recipe not in subject.recipes:
         kinds = ", ".join(sorted({kind.__name__ for kind, _ in recipe.layers}))
         raise Inapplicable(f"it does not accept {kinds} nodes")
@@ -35,7 +35,7 @@ def _study(subject: Subject, recipe: Recipe) -> Study:
         raise Inapplicable(str(error)) from error
 
 
-def _figure(study: Study) -> str:
+def _figure(study: MeanErrors) -> str:
     return f"{study.judge()} (a bias of {study.resolution:.1%} shows)"
 
 
@@ -102,7 +102,7 @@ def target(subject: Subject) -> str:
     return f"bound {declared}: {distances[declared]:.1g} away, others {others:.1g} or more"
 
 
-def _distance(study: Study, recipe: Recipe, bound: int) -> float:
+def _distance(study: MeanErrors, recipe: Recipe, bound: int) -> float:
     """How far the mean gradient is from that of a bound, in relative units."""
     exact = scale_of(truth(recipe, bound)[1]).truth
     return float((study.gradients.mean - (exact - study.scale.truth) / study.scale.unit).norm())
@@ -111,7 +111,7 @@ def _distance(study: Study, recipe: Recipe, bound: int) -> float:
 def broadcast(subject: Subject) -> str:
     """With no batch dimension, or with two, the gradient has the mean that it has with one."""
     trials = [
-        _Pair(recipe, flat, *(partial(subject.bench, recipe, torch.float32, batch) for batch in (nested, flat)))
+        _Comparison(recipe, flat, *(partial(subject.bench, recipe, torch.float32, batch) for batch in (nested, flat)))
         for recipe in subject.applicable()
         for nested, flat in (((), (1,)), ((2, 3), (6,)))
     ]
@@ -123,7 +123,7 @@ def devices(subject: Subject) -> str:
     if not torch.cuda.is_available():
         raise Inapplicable("there is no CUDA device here")
     trials = [
-        _Pair(recipe, (2,), *(partial(subject.bench, recipe, torch.float32, device=d) for d in ("cpu", "cuda")))
+        _Comparison(recipe, (2,), *(partial(subject.bench, recipe, torch.float32, device=d) for d in ("cpu", "cuda")))
         for recipe in subject.applicable()
     ]
     return _compare(subject, trials, "CPU and CUDA have different gradients")
@@ -157,20 +157,20 @@ def _correlation_p(subject: Subject, recipe: Recipe) -> float:
     return min(1.0, float(2 * norm.sf(z)) * one.shape[1] * other.shape[1])
 
 
-class _Pair(NamedTuple):
+class _Comparison(NamedTuple):
     """Two ways to make a bench that should have the same mean gradient."""
 
     recipe: Recipe
     batch: tuple[int, ...]
-    one: Callable[[], Bench]
-    other: Callable[[], Bench]
+    one: Callable[[], Estimate]
+    other: Callable[[], Estimate]
 
     def p(self, subject: Subject) -> float:
         """The p-value of the difference of their means."""
         scale = scale_of(truth(self.recipe, 1, self.batch)[1])
         moments = []
         for stream, make in enumerate((self.one, self.other)):
-            moments.append(Moments(len(scale.truth)))
+            moments.append(RunningCovariance(len(scale.truth)))
             with subject.seeded(13, stream):
                 for _, gradients in replicates(make(), PAIR):
                     moments[-1].add(gradients.double() / scale.unit)
@@ -179,7 +179,7 @@ class _Pair(NamedTuple):
         return judge(one.mean - other.mean, covariance, PAIR).p
 
 
-def _compare(subject: Subject, pairs: list[_Pair], complaint: str) -> str:
+def _compare(subject: Subject, pairs: list[_Comparison], complaint: str) -> str:
     least = 1.0
     for pair in pairs:
         p = pair.p(subject)

@@ -12,18 +12,18 @@ from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.testing.inference import (
     TOLERANCE,
     Judgement,
-    Moments,
+    RunningCovariance,
     Scale,
     judge,
     needed,
     resolution,
 )
 from estbench.testing.oracle import truth
-from estbench.testing.programs import GROUPS, RECIPES, Bench, Recipe
+from estbench.testing.programs import GROUPS, RECIPES, Estimate, Recipe
 from estbench.testing.replicates import CHUNK, replicates
 from estbench.testing.verdict import Fault, Inapplicable
 
-Maker: TypeAlias = Callable[[], Estimator]
+MakeEstimator: TypeAlias = Callable[[], Estimator]
 
 FIRST_LOOK = 2 * CHUNK
 LEAST = 8 * CHUNK
@@ -40,9 +40,9 @@ class Subject:
         most: the largest number of replicates to draw for one program.
     """
 
-    def __init__(self, make: Maker, seed: int = 0, most: int = 2**22) -> None:
+    def __init__(self, make: MakeEstimator, seed: int = 0, most: int = 2**22) -> None:
         self.make, self.seed, self.most = make, seed, most
-        self._studies: dict[str, Study | Exception] = {}
+        self._studies: dict[str, MeanErrors | Exception] = {}
 
     @cached_property
     def declared(self) -> Estimator:
@@ -89,7 +89,7 @@ class Subject:
         dtype: torch.dtype = torch.float64,
         batch: tuple[int, ...] = (2,),
         device: str = "cpu",
-    ) -> Bench:
+    ) -> Estimate:
         """A net with a prepared estimator in eval mode, made anew.
 
         The estimator has seen a few training steps, so that running statistics are not zero, and its
@@ -104,14 +104,14 @@ class Subject:
             with torch.no_grad():
                 for parameter in estimator.parameters():
                     parameter.add_(0.1 * torch.randn(parameter.shape, dtype=torch.float64).to(parameter))
-        return Bench(model, estimator.eval())
+        return Estimate(model, estimator.eval())
 
-    def study(self, recipe: Recipe, alpha: float) -> "Study":
+    def study(self, recipe: Recipe, alpha: float) -> "MeanErrors":
         """Replicates on a net, enough to catch a relative bias of 1 %; drawn once and kept."""
         if recipe.name not in self._studies:
             try:
                 with self.seeded(2, RECIPES.index(recipe)):
-                    self._studies[recipe.name] = Study(self, recipe, alpha)
+                    self._studies[recipe.name] = MeanErrors(self, recipe, alpha)
             except Exception as error:  # noqa: BLE001  (whatever a plugin raises, every check that asks is told)
                 self._studies[recipe.name] = error
         found = self._studies[recipe.name]
@@ -120,7 +120,7 @@ class Subject:
         return found
 
 
-class Study:
+class MeanErrors:
     """The mean error of value and gradient over replicates on one net, in two looks.
 
     The first look only stops early what is plainly wrong, and sets by the covariance how many replicates the
@@ -137,7 +137,7 @@ class Study:
         self.value, gradients = truth(recipe, subject.declared.bound)
         self.scale = scale_of(gradients)
         self.alpha = alpha
-        self._drawn = Moments(len(self.scale.truth)), Moments(1)
+        self._drawn = RunningCovariance(len(self.scale.truth)), RunningCovariance(1)
         self._draw(bench, FIRST_LOOK)
         self.biased = self.judge().p < alpha * FIRST_SHARE
         if not self.biased:
@@ -170,18 +170,18 @@ class Study:
         """The relative bias that would have been caught."""
         return resolution(self._drawn[0], self.scale, self.level / 2)
 
-    def _draw(self, bench: Bench, n: int) -> None:
+    def _draw(self, bench: Estimate, n: int) -> None:
         for values, gradients in replicates(bench, n):
             self._drawn[0].add((gradients.double() - self.scale.truth) / self.scale.unit)
             self._drawn[1].add(values.double()[:, None] - self.value)
 
     @property
-    def gradients(self) -> Moments:
+    def gradients(self) -> RunningCovariance:
         """Of the gradient's error, in relative units."""
         return self._drawn[0]
 
     @property
-    def values(self) -> Moments:
+    def values(self) -> RunningCovariance:
         """Of the value's error."""
         return self._drawn[1]
 

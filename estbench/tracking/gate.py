@@ -11,7 +11,7 @@ from estbench.errors import UserError
 from estbench.tracking import asv_files, tracked_values
 from estbench.tracking.markdown import markdown
 from estbench.tracking.tracked_values import Figures, Key
-from estbench.tracking.verdicts import TIMES, Finding, Threshold, compare, confirm, suspects
+from estbench.tracking.verdicts import TIMES, Finding, Threshold, confirm, judge, suspects
 
 THRESHOLDS = ("1.05", f"{TIMES}=1.2")
 Again: TypeAlias = Callable[[Sequence[Key]], tuple[Figures, Figures]]
@@ -60,12 +60,12 @@ def gate(
     if not 0 < alpha < 1:
         raise UserError(f"alpha is a probability between 0 and 1; got {alpha}")
     before, after = _load(base, results), _load(head, results)
-    findings = compare(before, after, limits, alpha)
+    findings = judge(before, after, limits, alpha)
     if not any(finding.says_something for finding in findings):
         raise UserError(f"nothing to compare: {_counted(base, head, before, after)}")
     doubted = suspects(findings)
     if again and doubted:
-        findings = confirm(findings, compare(*again(doubted), limits, alpha))
+        findings = confirm(findings, judge(*again(doubted), limits, alpha))
     counts = Counter(finding.verdict for finding in findings)
     broken = counts["failed"] + (0 if allow_missing else counts["missing"])
     table = markdown(findings, base, head, list(filter(None, map(_machine, (base, head)))))

@@ -55,7 +55,7 @@ class Finding:
         return len(ok) == 2 and any(ok) and self.verdict != "incomparable"
 
 
-def compare(base: Figures, head: Figures, limits: Sequence[Threshold], alpha: float) -> tuple[Finding, ...]:
+def judge(base: Figures, head: Figures, limits: Sequence[Threshold], alpha: float) -> tuple[Finding, ...]:
     """Judges every figure of either side, the worst verdict first.
 
     Raises:

@@ -33,7 +33,7 @@ from estbench.plugins.spec import Spec
 from estbench.runtime.environment import commit, environment, label
 from estbench.store import run_folder
 from estbench.store.files import make_folder, write_atomically
-from estbench.store.records import Result, together
+from estbench.store.records import Result, joined
 from estbench.store.store import Store, complain
 from estbench.workflows import tuning
 
@@ -73,7 +73,7 @@ class Request:
     ensemble: str = "off"
 
 
-def compare(request: Request, console: Console) -> int:
+def run_comparison(request: Request, console: Console) -> int:
     """Measures and reports; returns the exit code: 1 if a cell failed.
 
     Raises:
@@ -113,7 +113,7 @@ def compare(request: Request, console: Console) -> int:
         }
         if tuned is not None:
             write_atomically(out / "tuning.csv", tuned.to_csv(index=False).encode())
-        run_folder.write(together(measured.results.values()), about, out, console)
+        run_folder.write(joined(measured.results.values()), about, out, console)
     else:
         console.print((out / run_folder.TABLES).read_text(encoding="utf-8"), markup=False, end="")
     return _close(measured, out, console)
@@ -176,7 +176,7 @@ class _Measured:
 
 def _measure(plan: planning.Plan, store: Store, executor: Executor, request: Request) -> _Measured:
     """The results of a plan in its order, as far as it got before an interrupt."""
-    work = runner.Work(store.folder.resolve(), request.checkpoint, request.timeout, request.threads)
+    work = runner.CellWork(store.folder.resolve(), request.checkpoint, request.timeout, request.threads)
     how: dict[str, Any] = {"retry_failed": request.retry_failed, "ensembles": Ensembles.of(request.ensemble)}
     measured, found = _Measured({}), {}
     with tqdm(total=len(plan.cells), unit="cell", dynamic_ncols=True) as progress, _terminable():

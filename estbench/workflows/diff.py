@@ -16,8 +16,8 @@ from estbench.errors import UserError
 from estbench.report.model.intervals import averaged
 from estbench.report.model.quantities import better
 from estbench.runtime.environment import resolve
-from estbench.stats import compare, holm, student_paired
-from estbench.store.records import together
+from estbench.stats import compare_pair, holm, student_paired
+from estbench.store.records import joined
 from estbench.store.store import Store
 from estbench.workflows.export import load
 
@@ -129,7 +129,7 @@ def _load(name: str, store: Path) -> pd.DataFrame:
         what = f"{name!r} is no folder, and {store} holds no run of such a commit"
         known = ", ".join(sorted(label[:12] for label in kept.labels()))
         raise UserError(f"{what}; it holds runs of: {known or 'none'}")
-    return together(found.values())
+    return joined(found.values())
 
 
 def _figures(results: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
@@ -176,7 +176,7 @@ def _paired(pairs: pd.DataFrame) -> float:
 
 def _by_intervals(before: pd.DataFrame, after: pd.DataFrame) -> float:
     one, other = (averaged(rows, _FIGURE).iloc[0][["value", "low", "high"]] for rows in (before, after))
-    return float(compare(tuple(one), tuple(other)))
+    return float(compare_pair(tuple(one), tuple(other)))
 
 
 def _judge(change: Change, p: float, alpha: float) -> Change:

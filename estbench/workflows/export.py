@@ -7,7 +7,7 @@ import pandas as pd
 
 from estbench.errors import UserError, nearest
 from estbench.store.files import write_atomically
-from estbench.store.records import together
+from estbench.store.records import joined
 from estbench.store.store import Store
 
 
@@ -27,7 +27,7 @@ def load(source: Path) -> pd.DataFrame:
     found = [result for path in store.files() if (result := store.load(path)) is not None]
     if not found:
         raise UserError(f"{source} holds no results: it is neither the folder of a run nor a store with cells")
-    return together(found)
+    return joined(found)
 
 
 def export(source: Path, to: Path | None, formats: Sequence[str]) -> list[Path]:

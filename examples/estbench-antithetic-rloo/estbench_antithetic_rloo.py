@@ -3,7 +3,7 @@ r"""Antithetic RLOO: samples in pairs of opposite noise, each pair judged agains
 .. math:: g = \tfrac1{2P} \sum_{p} \sum_{b \in \{b_p, \tilde b_p\}} (f(b) - \bar f_{-p}) \, \nabla \log q(b)
 
 :math:`\tilde b_p` comes from the negative of the noise of :math:`b_p`, in every node, and :math:`\bar f_{-p}`
-is the mean cost of the other pairs. Each sample is a fair draw and independent of its baseline, so this is
+is the mean cost of the other pairs. Each sample is an exact sample and independent of its baseline, so this is
 unbiased; that its mate is opposite lowers the variance.
 
 Unbiased. Bernoulli. 2 P evaluations.
@@ -57,4 +57,4 @@ class AntitheticRLOO(Estimator):
     def _mates(self, _name: str, node: Node, _sites: Sites) -> Tensor:
         """Values of opposite noise in the two halves of the samples, ``(2 * pairs, *batch, units)``."""
         noise = node.at(node.logits[: self.pairs]).noise()
-        return node.harden(torch.cat([noise, -noise]))
+        return node.discretise(torch.cat([noise, -noise]))

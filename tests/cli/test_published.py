@@ -22,7 +22,7 @@ from estbench.plugins.spec import Spec
 from estbench.published import NOT_STATED, protocols, results
 from estbench.published.select import select
 from estbench.report.model.protocol_match import same
-from estbench.report.model.published_match import beside
+from estbench.report.model.published_match import matches
 from estbench.report.model.study import Study
 from estbench.report.text import published
 from estbench.store.records import COLUMNS
@@ -177,7 +177,7 @@ def run_of(
 
 def pairs_of(**changes):
     table, known = run_of(**changes)
-    found = beside(Study.of(table, options=known), TASK)
+    found = matches(Study.of(table, options=known), TASK)
     assert found.groups[0].protocol.key == "jang2017_sbn"
     return table, {pair.label: pair for pair in found.groups[0].pairs}
 
@@ -231,7 +231,7 @@ def test_an_option_of_an_estimator_counts_for_it_alone():
     table, known = run_of()
     known["estimator"]["gumbel_softmax"]["temperature"] = 0.5
     study = Study.of(table, options=known)
-    pairs = {pair.label: pair.comparable for pair in beside(study, TASK).groups[0].pairs}
+    pairs = {pair.label: pair.comparable for pair in matches(study, TASK).groups[0].pairs}
     assert pairs == {"gumbel_softmax": False, "straight_through": True}
     rows = {row[0]: row for row in published.published(study, TASK).blocks[0].rows}
     assert rows["gumbel_softmax"][5] == "temperature 0.5 here, 1 published"
@@ -244,7 +244,9 @@ def test_negative_bounds_are_shown_as_printed():
     known["task"] = {
         "vae[dataset=binarised_mnist]": known["task"][TASK] | {"hidden": "", "prior": "learned", "kl": "sampled"}
     }
-    pairs = {p.label: p for p in beside(Study.of(table, options=known), "vae[dataset=binarised_mnist]").groups[0].pairs}
+    pairs = {
+        p.label: p for p in matches(Study.of(table, options=known), "vae[dataset=binarised_mnist]").groups[0].pairs
+    }
     pair = pairs["straight_through"]
     assert pair.comparable
     assert pair.low < pair.value < pair.high

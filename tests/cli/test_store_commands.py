@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 from estbench.cli.main import app
 from estbench.errors import UserError
 from estbench.execution.executors.inline import Inline
-from estbench.execution.runner import Work, run
+from estbench.execution.runner import CellWork, run
 from estbench.plan import plan as planning
 from estbench.plan.suite import validate
 from estbench.runtime.environment import environment
-from estbench.store.records import together
+from estbench.store.records import joined
 from estbench.store.store import Store
 from estbench.workflows import diff as differences
 from estbench.workflows.export import export
@@ -32,9 +32,9 @@ def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("measured")
     plan = planning.make(validate(SUITE, "test"))
     store = Store(folder / "store")
-    results = [result for _, result, _ in run(plan, store, Inline(), Work(store.folder))]
+    results = [result for _, result, _ in run(plan, store, Inline(), CellWork(store.folder))]
     store.note("a" * 40, plan.entries.values())
-    return folder / "store", together(results)
+    return folder / "store", joined(results)
 
 
 def write(folder, rows):

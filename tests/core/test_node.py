@@ -22,7 +22,7 @@ def node(kind, *, dtype=torch.float64, scale=1.0, seed=0):
 def test_support_holds_every_joint_value_once_and_its_probabilities_sum_to_one(kind):
     """The probabilities of the support are those of a distribution over distinct values."""
     made = node(kind)
-    support = made.support()
+    support = made.enumerate_support()
     assert len(support) == made.cardinality
     assert len(support.flatten(1).unique(dim=0)) == made.cardinality
     torch.testing.assert_close(made.log_prob(support).exp().sum(0), torch.ones(2, dtype=torch.float64))
@@ -32,7 +32,7 @@ def test_support_holds_every_joint_value_once_and_its_probabilities_sum_to_one(k
 def test_mean_is_the_expectation_over_the_support(kind):
     """The mean is the sum of values weighted by their probabilities."""
     made = node(kind)
-    support = made.support()
+    support = made.enumerate_support()
     weights = made.lift(made.log_prob(support).exp())
     torch.testing.assert_close((weights * support).sum(0), made.mean)
 
@@ -63,8 +63,8 @@ def test_draws_follow_the_probabilities(kind, draw):
     torch.manual_seed(0)
     made = kind(node(kind).logits[0])
     many = made.at(made.logits.expand(200_000, *made.logits.shape))
-    values = many.sample() if draw == "sample" else many.harden(many.noise())
-    support = made.support()
+    values = many.sample() if draw == "sample" else many.discretise(many.noise())
+    support = made.enumerate_support()
     counts = (values[:, None] == support).flatten(2).all(-1).sum(0)
     expected = made.log_prob(support).exp() * len(values)
     assert stats.chisquare(counts.numpy(), expected.numpy()).pvalue > 1e-4
@@ -76,7 +76,7 @@ def test_noise_given_a_value_hardens_to_it(kind):
     torch.manual_seed(0)
     made = node(kind)
     value = made.at(made.logits.expand(1000, *made.logits.shape)).sample()
-    torch.testing.assert_close(made.harden(made.noise_given(value)), value)
+    torch.testing.assert_close(made.discretise(made.noise_given(value)), value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,7 +96,7 @@ def test_gap_is_the_difference_of_the_two_reparametrisations(kind):
     torch.manual_seed(1)
     made = node(kind)
     noise, direction = made.noise(), torch.randn_like(made.logits)
-    z, value = made.logits + noise, made.harden(noise)
+    z, value = made.logits + noise, made.discretise(noise)
     if kind is Bernoulli:
         sign = 2 * value - 1
         w = (torch.expm1(z.abs())).log() - torch.nn.functional.softplus(sign * made.logits)
@@ -123,7 +123,7 @@ def test_relaxed_values_tend_to_hard_ones(kind):
     torch.manual_seed(0)
     made = node(kind)
     noise = made.noise()
-    torch.testing.assert_close(made.soften(noise, 1e-6), made.harden(noise))
+    torch.testing.assert_close(made.relax(noise, 1e-6), made.discretise(noise))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -149,9 +149,9 @@ def test_extreme_logits_stay_finite_in_float32(kind, magnitude):
         logits[..., 1:] = 0
     logits.requires_grad_()
     made = kind(logits)
-    for value in (made.sample(), made.support()):
+    for value in (made.sample(), made.enumerate_support()):
         total = made.log_prob(value).sum() + made.noise_given(value).sum() + made.mean.sum()
-        total = total + made.soften(made.noise_given(value), 0.1).sum() + made.score(value).sum()
+        total = total + made.relax(made.noise_given(value), 0.1).sum() + made.score(value).sum()
         total = total + made.gap(made.noise(), value).sum()
         (slope,) = torch.autograd.grad(total, logits)
         assert math.isfinite(total.item())
@@ -203,3 +203,12 @@ def test_context_is_what_was_given_or_else_the_logits():
     assert torch.equal(Categorical(logits, given).context, given)
     assert Categorical(logits).context.shape == (2, 6)
     assert not Categorical(logits, given).context.requires_grad
+
+
+def test_names_of_version_0_1_still_work():
+    """A plugin that calls a method of a node by its name of version 0.1 gets the method, and a warning."""
+    node = Bernoulli(torch.zeros(3))
+    with pytest.warns(DeprecationWarning, match="enumerate_support"):
+        assert torch.equal(node.support(), node.enumerate_support())
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = node.nothing_like_it

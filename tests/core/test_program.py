@@ -41,7 +41,7 @@ def test_repeated_samples_differ():
 
 def test_plate_gives_each_node_a_leading_dimension_of_its_own():
     """The last node's dimension is leftmost, also where it does not depend on the node before."""
-    cost, sites = run(chain(), plate(lambda _name, node, _sites: node.support()))
+    cost, sites = run(chain(), plate(lambda _name, node, _sites: node.enumerate_support()))
     assert cost.shape == (4, 8, 4, 4)
     assert sites["b"].value.shape == (8, 1, 1, 3)
     assert sites["c"].value.shape == (4, 1, 1, 1, 2)
@@ -57,7 +57,7 @@ def test_replay_answers_with_the_given_values_and_then_with_the_other_sampler():
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_the_score_reaches_the_logits_only_if_it_is_kept(keep):
-    """The derivative of log q for its own logits is dropped for fair draws and kept on demand."""
+    """The derivative of log q for its own logits is dropped for exact samples and kept on demand."""
     logits = torch.zeros(1, 2, requires_grad=True)
     cost, _ = run(lambda sample: sample("b", Bernoulli(logits))[1], draw, keep_score=keep)
     assert cost.requires_grad == keep

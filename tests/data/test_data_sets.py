@@ -7,7 +7,7 @@ import scipy.io
 import torch
 
 from estbench.data import datasets
-from estbench.data.sources import File, Source
+from estbench.data.sources import File, FileSource
 from estbench.errors import UserError
 from tests.support import SHARED
 
@@ -112,7 +112,7 @@ def place(monkeypatch, folder, name, files, examples):
         known.append(File(file, hashlib.sha256(content).hexdigest()))
     source = datasets.SOURCES[name]
     assert [file.name for file in source.files] == [file.name for file in known]
-    monkeypatch.setitem(datasets.SOURCES, name, Source(name, (), tuple(known), examples, ""))
+    monkeypatch.setitem(datasets.SOURCES, name, FileSource(name, (), tuple(known), examples, ""))
     monkeypatch.setenv("ESTBENCH_DATA", str(folder))
 
 

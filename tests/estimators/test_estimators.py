@@ -110,7 +110,7 @@ def test_second_order_estimators_are_exact_for_quadratic_costs(name, kind):
 def test_zgr_is_the_mean_of_straight_through_and_darn_about_the_mean():
     """The defining identity, sample by sample."""
     node = Categorical(LOGITS["classes"])
-    for value in node.support():
+    for value in node.enumerate_support():
         fixed = FixedClasses(node.logits, value=value)
         slope = grad(cubic)(value)
         darn = (slope * node.score(value)).sum(-1, keepdim=True) * node.score(value)
@@ -120,7 +120,7 @@ def test_zgr_is_the_mean_of_straight_through_and_darn_about_the_mean():
 
 def test_zgr_of_bits_is_darn():
     """For bits DARN, ZGR and ReinMax are one estimator."""
-    for value in Bernoulli(LOGITS["bits"]).support():
+    for value in Bernoulli(LOGITS["bits"]).enumerate_support():
         fixed = FixedBits(LOGITS["bits"], value=value)
         one, *others = (gradient(load_estimator(n), fixed, cubic) for n in ("darn", "zgr", "reinmax"))
         for other in others:
@@ -129,7 +129,7 @@ def test_zgr_of_bits_is_darn():
 
 def test_darn_of_two_classes_is_that_of_bits():
     """The gradient with respect to the second class's logit is that with respect to the bit's."""
-    for value in Bernoulli(LOGITS["bits"]).support():
+    for value in Bernoulli(LOGITS["bits"]).enumerate_support():
         node = Bernoulli(LOGITS["bits"])
         hot = FixedClasses(node.classes().logits, value=node.to_hot(value))
         of_bits = gradient(load_estimator("darn"), FixedBits(LOGITS["bits"], value=value), cubic)
@@ -157,8 +157,8 @@ def test_unordered_set_over_all_sets(samples, monkeypatch):
     """The estimator is exact in expectation over all ordered draws, and the same for each order of a set."""
     estimator = load_estimator("unordered_set", samples=samples)
     node = Bernoulli(LOGITS["bits"])
-    q = node.log_prob(node.support()).exp()
-    score, cost = node.score(node.support()), cubic(node.support())
+    q = node.log_prob(node.enumerate_support()).exp()
+    score, cost = node.score(node.enumerate_support()), cubic(node.enumerate_support())
     total = torch.zeros(3, dtype=torch.float64)
 
     def weights(value):
@@ -169,7 +169,7 @@ def test_unordered_set_over_all_sets(samples, monkeypatch):
     for drawn in itertools.permutations(range(8), samples):
         index = list(drawn)
         chance = math.prod(q[s] / (1 - q[index[:k]].sum()) for k, s in enumerate(drawn))
-        value = node.support()[index]
+        value = node.enumerate_support()[index]
         rest = weights(value)
         excess = cost[index] - estimator.baseline(node, value, cost[index])
         total += chance * ((rest * excess)[:, None] * score[index]).sum(0)
@@ -208,10 +208,10 @@ def test_double_cv_and_rodeo_start_as_leave_one_out():
     for name in ("double_cv", "rodeo"):
         estimator = load_estimator(name, samples=3).double().prepare(program(node, costs))
         noise = node.at(node.logits.expand(3, -1)).noise()
-        cost = costs(node.harden(noise))
+        cost = costs(node.discretise(noise))
         found = estimator.gradient("z", node, noise, cost, costs)
         excess = cost - rloo.baseline("z", node, cost)
-        torch.testing.assert_close(found, excess[:, None] * node.score(node.harden(noise)))
+        torch.testing.assert_close(found, excess[:, None] * node.score(node.discretise(noise)))
 
 
 def test_two_coupled_bits_are_disarm():
@@ -219,7 +219,7 @@ def test_two_coupled_bits_are_disarm():
     node = Bernoulli(LOGITS["bits"])
     for _ in range(20):
         noise = load_estimator("disarm").couple(node)
-        cost = cubic(node.harden(noise))
+        cost = cubic(node.discretise(noise))
         one, other = (load_estimator(n).gradient(node, noise, cost) for n in ("disarm", "arms[samples=2]"))
         torch.testing.assert_close(one, other)
 
@@ -238,7 +238,7 @@ def test_coupled_estimators_of_two_classes_are_those_of_bits(name, of_bits):
     bits, (classes, binary) = Bernoulli(LOGITS["bits"]), (load_estimator(name), load_estimator(of_bits))
     for _ in range(20):
         noise = binary.couple(bits)
-        value = bits.harden(noise)
+        value = bits.discretise(noise)
         cost = cubic(value)
         hot = bits.classes().noise_given(bits.to_hot(value))
         found = classes.gradient(bits.classes(), hot, cost)

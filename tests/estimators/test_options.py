@@ -52,7 +52,7 @@ def test_gumbel_rao_averages_straight_through_gumbel_softmax():
 def test_gumbel_rao_tends_to_zgr():
     """At a low temperature the average over the noise is ZGR's derivative."""
     torch.manual_seed(3)
-    for value in Categorical(LOGITS["classes"]).support()[:3]:
+    for value in Categorical(LOGITS["classes"]).enumerate_support()[:3]:
         node = FixedClasses(LOGITS["classes"], value=value)
         rao = load_estimator("gumbel_rao", noises=400_000, temperature=0.02)
         zgr = gradient(load_estimator("zgr"), node, cubic)
@@ -62,7 +62,7 @@ def test_gumbel_rao_tends_to_zgr():
 def test_gst_keeps_the_gap():
     """The relaxed sample has its largest entry where the sample is, by at least the gap."""
     node = Categorical(LOGITS["classes"])
-    for value in node.support():
+    for value in node.enumerate_support():
         fixed = FixedClasses(node.logits, value=value)
         found = gradient(load_estimator("gst", gap=2.0), fixed, lambda hot: hot[..., 0, 0])
         shifted = torch.where(value > 0.5, node.logits.amax(-1, keepdim=True), node.logits)
@@ -238,7 +238,7 @@ def test_muprop_learns_centre_and_deviation_of_what_the_expansion_leaves():
         estimator(program(node, cubic))
     (standardiser,) = estimator.standardisers.values()
     kept = standardiser.state_dict()
-    values = Bernoulli(LOGITS["bits"]).support()
+    values = Bernoulli(LOGITS["bits"]).enumerate_support()
     chances = Bernoulli(LOGITS["bits"]).log_prob(values).exp()
     mean = Bernoulli(LOGITS["bits"]).mean
     left = cubic(values) - cubic(mean) - (values - mean) @ grad(cubic)(mean)

@@ -15,7 +15,7 @@ from estbench.execution.cell_runner import parameters
 from estbench.execution.executors.base import Failure, Job
 from estbench.execution.executors.inline import Inline
 from estbench.execution.executors.local import Local
-from estbench.execution.runner import Work, run
+from estbench.execution.runner import CellWork, run
 from estbench.plan import plan as planning
 from estbench.plan.suite import validate
 from estbench.runtime.precision import arithmetic
@@ -49,7 +49,7 @@ def sizes(jobs):
 
 def results(found, folder, executor, **options):
     """The rows of each cell, by its name."""
-    done = {cell: result for cell, result, _ in run(found, Store(folder), executor, Work(folder), **options)}
+    done = {cell: result for cell, result, _ in run(found, Store(folder), executor, CellWork(folder), **options)}
     return {entry.name: done[cell].rows for cell, entry in found.entries.items()}
 
 
@@ -118,7 +118,9 @@ def test_the_store_holds_single_cells(executor, tmp_path):
         same = ["task", "estimator", "params", "seed", "metric", "step", "n", "status", "error"]
         assert own[same].equals(rows[same])
         assert own["value"].to_list() == pytest.approx(rows["value"].to_list(), rel=1e-5, nan_ok=True)
-    assert not [1 for *_, cached in run(cells, Store(tmp_path / "together"), Inline(), Work(tmp_path)) if not cached]
+    assert not [
+        1 for *_, cached in run(cells, Store(tmp_path / "together"), Inline(), CellWork(tmp_path)) if not cached
+    ]
 
 
 class DiesOfMany(Inline):
@@ -150,7 +152,7 @@ def elbo(dtype, device):
         device=device,
     )
     (cell,) = cells.cells
-    rows = Work(Path("unused"))(Job(cell, cells.entries[cell])).rows
+    rows = CellWork(Path("unused"))(Job(cell, cells.entries[cell])).rows
     assert set(rows["dtype"]) == {dtype}
     return rows[(rows["metric"] == "elbo_test") & (rows["step"] == 200)].iloc[0]
 
@@ -239,6 +241,6 @@ def test_what_is_slower_together_is_trained_alone(task, name, pays, tmp_path):
     cells = plan(measures=["training[steps=2,evaluations=1,samples=0]"], tasks=[task], estimators=[name], seeds=4)
     (job,) = grouped(cells, None)
     for each, replicas in ((job, 4 if pays else 1), (dataclasses.replace(job, auto=False), 4)):
-        found = Work(tmp_path / str(each.auto))(each)
+        found = CellWork(tmp_path / str(each.auto))(each)
         assert {int(count) for result in found for count in result.rows["replicas"]} == {replicas}
         assert not any(result.about["note"] for result in found)

@@ -9,7 +9,7 @@ import pytest
 
 from estbench.errors import UserError
 from estbench.execution.executors import make
-from estbench.execution.runner import Work, run
+from estbench.execution.runner import CellWork, run
 from estbench.plan import plan as planning
 from estbench.plan.suite import validate
 from estbench.store.store import Store
@@ -26,7 +26,7 @@ def done(plan, folder, executor, **options):
     """What came of each estimator, and the order of cells."""
     store = Store(folder)
     results = [
-        (cell, result) for cell, result, _ in run(plan, store, make(executor, None, "cpu"), Work(folder, **options))
+        (cell, result) for cell, result, _ in run(plan, store, make(executor, None, "cpu"), CellWork(folder, **options))
     ]
     assert len(list(store.files())) == len(plan.cells)
     return results

@@ -5,10 +5,10 @@ import pytest
 from estbench.errors import UserError
 from estbench.execution.cell_runner import measure
 from estbench.execution.executors.inline import Inline
-from estbench.execution.runner import Work, run
+from estbench.execution.runner import CellWork, run
 from estbench.plan import plan as planning
 from estbench.plan.suite import Suite, load, validate
-from estbench.store.records import COLUMNS, together
+from estbench.store.records import COLUMNS, joined
 from estbench.store.store import Store
 
 QUICK = {
@@ -42,7 +42,7 @@ def plan(**changes):
 def done(plan, store, executor=None, **options):
     """Runs a plan to its end: each cell with its result and whether it was there."""
     retry = options.pop("retry_failed", False)
-    work = Work(store.folder, **options)
+    work = CellWork(store.folder, **options)
     return list(run(plan, store, executor or Inline(), work, retry_failed=retry))
 
 
@@ -139,7 +139,7 @@ def test_a_failure_is_a_row_and_the_others_go_on(tmp_path):
     file = tmp_path / "broken.py"
     file.write_text(BROKEN)
     broken = plan(estimators=["broken", "rloo"], files=(str(file),))
-    rows = together(result for _, result, _ in done(broken, Store(tmp_path / "store")))
+    rows = joined(result for _, result, _ in done(broken, Store(tmp_path / "store")))
     failed = rows[rows["status"] == "failed"]
     assert set(failed["estimator"]) == {"broken"}
     assert set(failed["error"]) == {"RuntimeError: broken | on <purpose> and on two lines"}

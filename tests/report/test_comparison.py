@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from estbench import report, stats
-from estbench.report.charts.training import Training
+from estbench.report.charts.training import TrainingChart
 from estbench.report.model import comparison
 from estbench.report.model.study import Study
 from estbench.report.model.targets import crossing
@@ -173,7 +173,7 @@ def test_shares_of_an_ensemble_are_no_times_to_compare(rows, others, told):
     remarks = [remark for remark in tables.table(found, "toy").remarks if "ensembles" in remark]
     assert remarks == ([f"Seconds of training are shares of ensembles of {told}."] if told else [])
     figure = Figure()
-    Training().draw(figure, Training().rows(found, "toy"), found)
+    TrainingChart().draw(figure, TrainingChart().rows(found, "toy"), found)
     label = figure.axes[1].get_xlabel()
     assert label == f"seconds of training{told and ': shares of ensembles of '}{told}"
 

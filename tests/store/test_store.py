@@ -11,7 +11,7 @@ import pytest
 from estbench.errors import UserError
 from estbench.execution.cell_runner import alone
 from estbench.execution.executors.inline import Inline
-from estbench.execution.runner import Work, run
+from estbench.execution.runner import CellWork, run
 from estbench.plan import plan as planning
 from estbench.plan.suite import validate
 from estbench.store import maintenance
@@ -144,7 +144,7 @@ def test_a_store_that_cannot_be_written_is_said_before_anything_is_measured(tmp_
     suite, store = small(), Store(tmp_path / "file" / "store")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot keep results in"):
-        next(run(suite, store, Inline(), Work(tmp_path)))
+        next(run(suite, store, Inline(), CellWork(tmp_path)))
 
 
 READ_ONLY = """
@@ -173,7 +173,7 @@ def test_a_read_only_store_is_readable(tmp_path):
     assert "Permission denied" in done.stdout
 
 
-class Bare(Work):
+class Bare(CellWork):
     """Without what belongs to a process and not to a thread."""
 
     def __call__(self, job):

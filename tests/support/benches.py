@@ -6,7 +6,7 @@ import torch
 
 from estbench import load_estimator
 from estbench.engine.base import Bench, Member
-from estbench.engine.training.training_run import Trainee
+from estbench.engine.training.training_run import TrainingRun
 from estbench.measures.training import Training
 from estbench.plugins.registry import discover, load_task
 
@@ -27,7 +27,7 @@ def bench(task, seed=0, device="cuda"):
 
 def trainees(task, name, replicas):
     benches = [bench(task, seed) for seed in range(replicas)]
-    return [Trainee(each, load_estimator(name).to(each.device), name) for each in benches]
+    return [TrainingRun(each, load_estimator(name).to(each.device), name) for each in benches]
 
 
 def steps(where, step):

@@ -24,7 +24,7 @@ class FixedBits(Bernoulli):
     def noise(self):
         return self.value
 
-    def harden(self, noise):
+    def discretise(self, noise):
         return noise
 
 
@@ -38,7 +38,7 @@ class FixedClasses(Categorical):
     def noise(self):
         return self.value
 
-    def harden(self, noise):
+    def discretise(self, noise):
         return noise
 
 
@@ -78,7 +78,7 @@ def expected(estimator, kind, cost=quadratic):
     """The expectation of a gradient whose only randomness is the node's sample, by enumeration."""
     node = NODES[kind](LOGITS[kind])
     fixed = {"bits": FixedBits, "classes": FixedClasses}[kind]
-    values = node.support()
+    values = node.enumerate_support()
     each = [gradient(estimator, fixed(node.logits, value=v), cost) for v in values]
     return torch.einsum("v,v...->...", node.log_prob(values).exp(), torch.stack(each))
 

@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 from estbench import Pathwise, ScoreFunction, load_estimator
 from estbench.engine.base import Bench, Member
 from estbench.engine.training.ensemble import Ensemble
-from estbench.engine.training.training_run import Trainee
+from estbench.engine.training.training_run import TrainingRun
 from estbench.plugins.registry import load_task
 from estbench.store.checkpoints import Checkpoints
 from estbench.store.store import Entry, Store
@@ -41,7 +41,7 @@ def member(task, name, seed=0, dtype=torch.float64, device="cpu", make=None):
 
 
 def trainees(members):
-    return [Trainee(each.bench, each.maker().to(each.bench.device), each.key) for each in members]
+    return [TrainingRun(each.bench, each.maker().to(each.bench.device), each.key) for each in members]
 
 
 def figures(rows):
@@ -82,7 +82,7 @@ class AsksTorch(Pathwise):
     def sample(self, _name, node):
         noise = torch.logit(torch.rand_like(node.logits)) + 0 * torch.randn(node.logits.shape)
         noise = noise + 0 * torch.empty_like(node.logits).exponential_() + 0 * torch.bernoulli(node.mean.detach())
-        return node.harden(noise) + node.mean - node.mean.detach()
+        return node.discretise(noise) + node.mean - node.mean.detach()
 
 
 class AsksForMultinomial(ScoreFunction):

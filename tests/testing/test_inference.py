@@ -9,11 +9,11 @@ from scipy.stats import binom, kstest
 from estbench.core.node import Bernoulli
 from estbench.plugins.registry import load_estimator
 from estbench.testing import POWER, RESOLUTION
-from estbench.testing.inference import Moments, Scale, judge, needed, noncentrality, resolution
+from estbench.testing.inference import RunningCovariance, Scale, judge, needed, noncentrality, resolution
 from estbench.testing.oracle import TooLargeError, objective, truth
 from estbench.testing.programs import RECIPES
 from estbench.testing.statistical import ALPHA
-from estbench.testing.subject import FIRST_LOOK, FIRST_SHARE, Study, Subject
+from estbench.testing.subject import FIRST_LOOK, FIRST_SHARE, MeanErrors, Subject
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def samples(count, n, size, draw):
     """Means and covariances of ``n`` correlated vectors, ``count`` times over."""
     mixing = torch.randn(size, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     for _ in range(count):
-        moments = Moments(size)
+        moments = RunningCovariance(size)
         moments.add(draw(n, size) @ mixing)
         yield moments
 
@@ -52,7 +52,7 @@ def test_false_alarms_are_as_stated(draw):
 def test_p_values_of_a_correct_estimator_are_uniform():
     """Hotelling's p-values of REINFORCE over 200 seeds are uniform."""
     p = [
-        Study(Subject(partial(load_estimator, "reinforce"), seed, FIRST_LOOK), RECIPES[0], 1e-9).judge().t2
+        MeanErrors(Subject(partial(load_estimator, "reinforce"), seed, FIRST_LOOK), RECIPES[0], 1e-9).judge().t2
         for seed in range(200)
     ]
     assert kstest(p, "uniform").pvalue > 1e-3

@@ -10,7 +10,7 @@ from estbench.tracking import remeasure
 from estbench.tracking.gate import gate
 from estbench.tracking.markdown import code
 from estbench.tracking.tracked_values import Figure, Key
-from estbench.tracking.verdicts import Threshold, chance, compare
+from estbench.tracking.verdicts import Threshold, chance, judge
 
 COLUMNS = ["result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b"]
 COLUMNS += ["stats_q_25", "stats_q_75", "stats_number", "stats_repeat", "samples", "profile"]
@@ -32,7 +32,7 @@ def spread(value, relative=0.02, n=16, seed=0):
 def verdicts(base, head):
     key = Key("x.y", ("rloo", "toy"))
     sides = [{key: figure} if figure else {} for figure in (base, head)]
-    return [finding.verdict for finding in compare(*sides, [Threshold("*", 1.05)], 0.01)]
+    return [finding.verdict for finding in judge(*sides, [Threshold("*", 1.05)], 0.01)]
 
 
 def sampled(value, **options):
@@ -77,7 +77,7 @@ def test_the_level_of_the_test_is_kept():
             sides.append(
                 {Key("x", (str(i),)): Figure(float(np.median(v)), samples=tuple(v)) for i, v in enumerate(values)}
             )
-        alarms += any(f.verdict in {"regression", "improvement"} for f in compare(*sides, [Threshold("*", 1.0)], 0.01))
+        alarms += any(f.verdict in {"regression", "improvement"} for f in judge(*sides, [Threshold("*", 1.0)], 0.01))
     assert alarms <= 10
 
 

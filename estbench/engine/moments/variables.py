@@ -47,7 +47,7 @@ class Variables(abc.ABC):
 
     def grouped(self, parts: Mapping[str, Moments]) -> dict[str, Moments]:
         """Moments by group from those by part."""
-        return {group: together([parts[name] for name in names]) for group, names in self.groups.items()}
+        return {group: pooled([parts[name] for name in names]) for group, names in self.groups.items()}
 
 
 class Logits(Variables):
@@ -154,7 +154,7 @@ def children(model: nn.Module) -> list[str]:
     return [child for child in parts_of(model) if child]
 
 
-def together(parts: Sequence[Moments]) -> Moments:
+def pooled(parts: Sequence[Moments]) -> Moments:
     """Moments of several groups of entries as one, from the same replicates."""
     if len(parts) == 1:
         return parts[0]
@@ -164,7 +164,7 @@ def together(parts: Sequence[Moments]) -> Moments:
 
 
 def _soft(_name: str, node: Node, _sites: Sites) -> Tensor:
-    return node.soften(node.noise(), 1.0)
+    return node.relax(node.noise(), 1.0)
 
 
 def _depending(bench: Bench, point: Point, parts: Mapping[str, Iterable[str]]) -> set[str]:

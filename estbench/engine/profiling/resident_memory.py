@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 
 from estbench.core.task import Batch
-from estbench.engine.base import Bench, Maker, MeasurementError
+from estbench.engine.base import Bench, MakeEstimator, MeasurementError
 from estbench.runtime.precision import arithmetic, inside
 
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
-def resident_peak(make_bench: Callable[[], Bench], maker: Maker) -> int:
+def resident_peak(make_bench: Callable[[], Bench], maker: MakeEstimator) -> int:
     """Bytes of resident memory at the peak of one gradient, above what the process had before.
 
     Raises:
@@ -44,7 +44,7 @@ def resident_peak(make_bench: Callable[[], Bench], maker: Maker) -> int:
     return int(done.stdout.split()[-1])
 
 
-def measured(bench: Bench, maker: Maker) -> int:
+def measured(bench: Bench, maker: MakeEstimator) -> int:
     """The same of this process, which should be fresh."""
     model, estimator = bench.model(), maker().to(bench.device)
     batch = next(bench.minibatches(bench.splits().train))

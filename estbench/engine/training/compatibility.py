@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from estbench.engine.training.stacked_optimizer import kind
-from estbench.engine.training.training_run import Trainee
+from estbench.engine.training.training_run import TrainingRun
 
 # what every module has; the hooks among it are of no concern here
 _OF_MODULES = frozenset(vars(nn.Module())) - {"training"}
@@ -30,9 +30,9 @@ class Number(NamedTuple):
     values: tuple[float, ...]
 
 
-def alike(trainees: Sequence[Trainee]) -> list[list[Trainee]]:
+def alike(trainees: Sequence[TrainingRun]) -> list[list[TrainingRun]]:
     """Those that can be trained together, in their order: alike but for seeds, learning rates and numbers."""
-    groups: list[list[Trainee]] = []
+    groups: list[list[TrainingRun]] = []
     for trainee in trainees:
         fitting = (group for group in groups if _fit(group[0], trainee))
         if (group := next(fitting, None)) is None:
@@ -42,12 +42,12 @@ def alike(trainees: Sequence[Trainee]) -> list[list[Trainee]]:
     return groups
 
 
-def _fit(first: Trainee, other: Trainee) -> bool:
+def _fit(first: TrainingRun, other: TrainingRun) -> bool:
     places = (first.step, first.evaluated) == (other.step, other.evaluated)
     return places and kind(first.trainer) == kind(other.trainer) and _structure(first, other) and _data(first, other)
 
 
-def _structure(first: Trainee, other: Trainee) -> bool:
+def _structure(first: TrainingRun, other: TrainingRun) -> bool:
     ours, theirs = _owners(first), _owners(other)
     if [name for name, _ in ours] != [name for name, _ in theirs]:
         return False
@@ -78,7 +78,7 @@ def _equal(one: Any, other: Any) -> bool:
     return False
 
 
-def _data(first: Trainee, other: Trainee) -> bool:
+def _data(first: TrainingRun, other: TrainingRun) -> bool:
     """Whether they learn from the same tensors."""
     pairs = zip(first.bench.splits(), other.bench.splits(), strict=True)
     return all(
@@ -88,14 +88,14 @@ def _data(first: Trainee, other: Trainee) -> bool:
     )
 
 
-def _owners(trainee: Trainee) -> list[tuple[str, Any]]:
+def _owners(trainee: TrainingRun) -> list[tuple[str, Any]]:
     """What holds attributes: the task, and the modules of model and estimator."""
     wholes = _wholes(trainee)
     modules = [(f"{which}.{name}", module) for which, whole in wholes for name, module in whole.named_modules()]
     return [("task", trainee.bench.task), *modules]
 
 
-def _wholes(trainee: Trainee) -> tuple[tuple[str, nn.Module], ...]:
+def _wholes(trainee: TrainingRun) -> tuple[tuple[str, nn.Module], ...]:
     return ("model", trainee.model), ("estimator", trainee.estimator)
 
 
@@ -103,7 +103,7 @@ def _attributes(owner: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(owner).items() if name not in _OF_MODULES}
 
 
-def numbers(trainees: Sequence[Trainee]) -> list[Number]:
+def numbers(trainees: Sequence[TrainingRun]) -> list[Number]:
     """The attributes in which trainees that are alike differ."""
     found: list[Number] = []
     for place, (_, owner) in enumerate(_owners(trainees[0])):
@@ -115,7 +115,7 @@ def numbers(trainees: Sequence[Trainee]) -> list[Number]:
     return found
 
 
-def plain(trainee: Trainee) -> dict[str, str]:
+def plain(trainee: TrainingRun) -> dict[str, str]:
     """What is no tensor of the attributes of task, model and estimator, by name, in words."""
     return {
         f"{place.rstrip('.')}.{name}": repr(value)

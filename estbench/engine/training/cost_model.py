@@ -8,14 +8,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from estbench.engine.training.training_run import Trainee
+from estbench.engine.training.training_run import TrainingRun
 
 # docs/gpu.md, measured with benchmarks/ensemble.py: a step that fills more than the caches hold, by operations that are
 # larger than their start is dear, takes longer for many at once than one after another
 LARGE_STEP, LARGE_OPERATION = 5 * 2**20, 2**15
 
 
-def together_pays(trainee: Trainee) -> bool:
+def together_pays(trainee: TrainingRun) -> bool:
     """Whether training it together with others like it is no slower than one after another."""
     if trainee.bench.device.type != "cpu":
         return True

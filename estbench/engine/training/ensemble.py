@@ -21,16 +21,16 @@ from estbench.engine.training.cuda_graph import Replayed
 from estbench.engine.training.minibatches import Minibatches
 from estbench.engine.training.random_routing import Routed
 from estbench.engine.training.random_tape import CannotTogetherError, Place, Tape
-from estbench.engine.training.run_group import Crew, Question, asked, chunks, gather, rows_at_once
+from estbench.engine.training.run_group import Question, RunGroup, asked, chunks, gather, rows_at_once
 from estbench.engine.training.stacked_optimizer import StackedTrainer
-from estbench.engine.training.training_run import Trainee
+from estbench.engine.training.training_run import TrainingRun
 
 Tensors = dict[str, Tensor]
 # rows that pass through a model at once in evaluation, all replicas together
 ROWS_AT_ONCE = {"cpu": 2**14, "cuda": 2**17}
 
 
-class _Pair(nn.Module):
+class _ModelAndEstimator(nn.Module):
     """A model and an estimator as one module, so that their parameters have names that differ."""
 
     def __init__(self, model: nn.Module, estimator: nn.Module) -> None:
@@ -41,7 +41,7 @@ class _Pair(nn.Module):
         return function()
 
 
-class Ensemble(Crew):
+class Ensemble(RunGroup):
     """Trainees that are alike, as one.
 
     Args:
@@ -52,11 +52,11 @@ class Ensemble(Crew):
         CannotTogetherError: they cannot be trained together.
     """
 
-    def __init__(self, trainees: Sequence[Trainee], *, graphs: bool = True) -> None:
+    def __init__(self, trainees: Sequence[TrainingRun], *, graphs: bool = True) -> None:
         super().__init__(trainees)
         first, benches = trainees[0], [trainee.bench for trainee in trainees]
         self._task, self._device = first.bench.task, first.bench.device
-        self._pairs = [_Pair(trainee.model, trainee.estimator) for trainee in trainees]
+        self._pairs = [_ModelAndEstimator(trainee.model, trainee.estimator) for trainee in trainees]
         names = [{id(parameter): name for name, parameter in pair.named_parameters()} for pair in self._pairs]
         self._trainer = StackedTrainer([trainee.trainer for trainee in trainees], names)
         self._fixed = self._stacked("named_parameters", without=self._trainer.leaves)

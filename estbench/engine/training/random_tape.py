@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from estbench.core.noise import NORMAL, UNIFORM, Law, Source
+from estbench.core.noise import NORMAL, UNIFORM, Law, NoiseSource
 
 # numbers that a replica draws at once for a place in the step: fewer launches, and no more than a cache holds
 AT_ONCE = {"cpu": 2**14, "cuda": 2**18}
@@ -30,7 +30,7 @@ class Place(NamedTuple):
     dtype: torch.dtype
 
 
-class Tape(Source):
+class Tape(NoiseSource):
     """Random numbers of replicas.
 
     Args:

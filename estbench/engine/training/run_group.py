@@ -12,24 +12,24 @@ from estbench.core.noise import drawn_from
 from estbench.core.task import Batch
 from estbench.engine.training.random_routing import Routed
 from estbench.engine.training.random_tape import Tape
-from estbench.engine.training.training_run import Trainee
+from estbench.engine.training.training_run import TrainingRun
 
 # what is asked of a model and a batch: named tensors with a value per example
 Question: TypeAlias = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
 
-class Crew(abc.ABC):
+class RunGroup(abc.ABC):
     """Trainees at the same step.
 
     Args:
         trainees: them.
     """
 
-    def __init__(self, trainees: Sequence[Trainee]) -> None:
+    def __init__(self, trainees: Sequence[TrainingRun]) -> None:
         self.trainees = trainees
 
     @property
-    def alive(self) -> list[tuple[int, Trainee]]:
+    def alive(self) -> list[tuple[int, TrainingRun]]:
         """Those that have not failed, with their numbers."""
         return [(number, trainee) for number, trainee in enumerate(self.trainees) if trainee.error is None]
 
@@ -88,7 +88,7 @@ class Crew(abc.ABC):
         """
 
 
-class Alone(Crew):
+class Alone(RunGroup):
     """A single trainee."""
 
     def train(self) -> Tensor:

@@ -15,7 +15,7 @@ from estbench.engine.training.random_routing import Routed
 from estbench.engine.training.random_tape import Tape
 
 
-class Trainee:
+class TrainingRun:
     """A model and an estimator at some step of their training.
 
     Args:

@@ -13,12 +13,12 @@ from estbench.report.charts.bias import BiasVariance, Efficiency
 from estbench.report.charts.classes import Classes
 from estbench.report.charts.pictures import Pictures
 from estbench.report.charts.profiles import Profiles
-from estbench.report.charts.published import Published
+from estbench.report.charts.published import PublishedChart
 from estbench.report.charts.scores import ScoreProfiles
-from estbench.report.charts.speed import Speed
+from estbench.report.charts.speed import SpeedChart
 from estbench.report.charts.temperature import Temperature
 from estbench.report.charts.ties import Ties
-from estbench.report.charts.training import Training
+from estbench.report.charts.training import TrainingChart
 from estbench.report.charts.trajectory import OwnTrajectory, Trajectory
 from estbench.report.charts.variance import Variance
 from estbench.report.drawing.files import FORMATS, check_formats, save
@@ -33,11 +33,11 @@ CHARTS: Mapping[str, Chart] = {
     "own-trajectory": OwnTrajectory(),
     "temperature": Temperature(),
     "efficiency": Efficiency(),
-    "training": Training(),
+    "training": TrainingChart(),
     "ties": Ties(),
-    "speed": Speed(),
+    "speed": SpeedChart(),
     "classes": Classes(),
-    "published": Published(),
+    "published": PublishedChart(),
     "pictures": Pictures(),
     "profiles": Profiles(),
     "scores": ScoreProfiles(),

@@ -34,7 +34,7 @@ class Illustration(abc.ABC):
         """Draws it."""
 
 
-class GumbelSoftmax(Illustration):
+class GumbelSoftmaxSamples(Illustration):
     """The distribution of Gumbel-Softmax samples at several temperatures.
 
     After Figure 1 of Jang, Gu & Poole (2017), https://arxiv.org/abs/1611.01144. Expectations are means of 50,000
@@ -84,7 +84,7 @@ def _bars(axes: Axes, heights: np.ndarray, colour: str) -> None:
     axes.grid(visible=False, axis="x")
 
 
-ILLUSTRATIONS: Mapping[str, Illustration] = {"gumbel_softmax": GumbelSoftmax()}
+ILLUSTRATIONS: Mapping[str, Illustration] = {"gumbel_softmax": GumbelSoftmaxSamples()}
 
 
 def illustrate(

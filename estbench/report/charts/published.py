@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from estbench.report.charts.base import LINE, Chart, point, titled
 from estbench.report.drawing.style import INK, PAPER, Look, name
-from estbench.report.model.published_match import Group, Pair, beside
+from estbench.report.model.published_match import Group, Match, matches
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import number, shorten
 
@@ -19,7 +19,7 @@ from estbench.report.text.formatting import number, shorten
 WIDEST = 34
 
 
-class Published(Chart):
+class PublishedChart(Chart):
     """Measured figures with their intervals against published ones, a panel for each published table."""
 
     title = "Published against measured"
@@ -39,7 +39,7 @@ class Published(Chart):
                 "published": pair.result.value, "printed": pair.result.printed, "value": pair.value, "low": pair.low,
                 "high": pair.high, "comparable": pair.comparable,
             }
-            for i, group in enumerate(beside(study, task).groups)
+            for i, group in enumerate(matches(study, task).groups)
             for pair in group.pairs
         ]  # fmt: skip
         return pd.DataFrame(pairs)
@@ -70,7 +70,7 @@ def _short(paper: str) -> str:
     return re.sub(r",.* \(", " et al. (", paper)
 
 
-def _line(group: Group, pair: Pair) -> str:
+def _line(group: Group, pair: Match) -> str:
     """An estimator, with the paper's name where it has several figures in the table."""
     several = sum(other.label == pair.label for other in group.pairs) > 1
     return f"{pair.label}: {pair.result.estimator_published}" if several else pair.label

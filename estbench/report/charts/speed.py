@@ -15,7 +15,7 @@ _OF_MEMORY = "_memory"
 NARROW = 4.5  # inches: below, the axes have two-line labels
 
 
-class Speed(Chart):
+class SpeedChart(Chart):
     """Milliseconds of a training step and peak memory, fastest first."""
 
     title = "Time per step and memory"

@@ -13,10 +13,10 @@ from estbench.report.model.study import Study
 from estbench.report.text.formatting import number
 
 
-class Training(Chart):
+class TrainingChart(Chart):
     """Curves of the objective with bands over seeds."""
 
-    title = "Training"
+    title = "TrainingChart"
     caption = (
         "The objective against training steps and against seconds of training, evaluation left out: mean "
         "over seeds, with Student's 95 % band where there are several. Of many estimators the best eight are "

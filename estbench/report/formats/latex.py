@@ -6,7 +6,7 @@ from typing import Any
 
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import latex, plain, slug
-from estbench.report.text.tables import Cell, Table, table
+from estbench.report.text.tables import Table, TableCell, table
 
 _PAPER = re.compile(r"(?P<authors>[^;()]+) \((?P<year>\d{4})\), (?P<address>https?://[^\s;]+)")
 
@@ -47,7 +47,7 @@ def _line(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     text = _figure(cell.text)
     command = {"best": r"\textbf", "tied": r"\textit"}.get(cell.mark)
     text = f"{command}{{{text}}}" if command else text

@@ -6,12 +6,12 @@ from typing import Any
 from estbench.report.charts.gallery import CHARTS
 from estbench.report.formats import latex
 from estbench.report.model import comparison
-from estbench.report.model.comparison import Comparison
+from estbench.report.model.comparison import ComparisonTable
 from estbench.report.model.study import Study
 from estbench.report.text import provenance, published
 from estbench.report.text.findings import answers
 from estbench.report.text.formatting import markdown
-from estbench.report.text.tables import Cell, Table, table
+from estbench.report.text.tables import Table, TableCell, table
 
 _MARKS = {"best": " **best**", "tied": " *tied*"}
 
@@ -44,7 +44,7 @@ def _published(study: Study, task: str) -> list[str]:
     return [*parts, *[f"{markdown(line)}\n" for line in found.lines]]
 
 
-def _comparison(found: Comparison | None) -> list[str]:
+def _comparison(found: ComparisonTable | None) -> list[str]:
     """Estimators against the best."""
     if found is None:
         return []
@@ -88,7 +88,7 @@ def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     interval = f" ({cell.interval})" if cell.interval else ""
     return markdown(cell.text + interval) + _MARKS.get(cell.mark, "")
 

@@ -36,7 +36,7 @@ def _wanted(heading: tables.Heading) -> bool:
     return heading.quantity.key in _KEYS or heading.quantity.key.endswith("_test")
 
 
-def _text(cell: tables.Cell) -> Text:
+def _text(cell: tables.TableCell) -> Text:
     star = {"best": " *", "tied": " ="}.get(cell.mark, "")
     return Text(cell.text + star, style=_STYLES.get(cell.mark or cell.status, ""))
 

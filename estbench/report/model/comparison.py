@@ -18,7 +18,7 @@ _FEW = "With fewer than 5 seeds no interval of it was found to keep its level, a
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonTable:
     """A table of comparisons, as text.
 
     Args:
@@ -34,7 +34,7 @@ class Comparison:
     lines: list[str]
 
 
-def of_task(study: Study, task: str) -> Comparison | None:
+def of_task(study: Study, task: str) -> ComparisonTable | None:
     """The main objective of a task against the best; None where there are no two seeds."""
     key = study.objective(task)
     if not key:
@@ -52,7 +52,7 @@ def of_task(study: Study, task: str) -> Comparison | None:
         f"better than one of {order[0]}, ties counted half."
     )
     lines = [method(paired.tests), about, *_few(paired.runs)]
-    return Comparison("Differences to the best", columns, rows, lines)
+    return ComparisonTable("Differences to the best", columns, rows, lines)
 
 
 def _against(paired: Paired, sign: int, label: str, best: str) -> list[str]:
@@ -71,7 +71,7 @@ def _against(paired: Paired, sign: int, label: str, best: str) -> list[str]:
     ]
 
 
-def of_all(study: Study) -> Comparison | None:
+def of_all(study: Study) -> ComparisonTable | None:
     """Scores over all tasks; None where there are no two tasks and seeds."""
     found = scores(study)
     if len(found) < 2 or next(iter(found.values())).shape[0] < 2:
@@ -89,7 +89,7 @@ def of_all(study: Study) -> Comparison | None:
     left = [label for label in study.labels if label not in found]
     note = [f"Left out, as some task or seed is missing: {listing(left)}."] if left else []
     columns = ["estimator", "interquartile mean score", f"probability to beat {best}"]
-    return Comparison("Over all tasks", columns, rows, [about, *_few(found[best].T), *note])
+    return ComparisonTable("Over all tasks", columns, rows, [about, *_few(found[best].T), *note])
 
 
 def scores(study: Study) -> Mapping[str, Floats]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import pandas as pd
 
-from estbench.published import NOT_STATED, Protocol, Result, words
+from estbench.published import NOT_STATED, Protocol, PublishedResult, words
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import plain
 
@@ -17,7 +17,7 @@ Verdict: TypeAlias = Literal["same", "differs", "not stated", "not recorded"]
 
 
 @dataclass(frozen=True)
-class Part:
+class ProtocolPart:
     """One part of a protocol.
 
     Args:
@@ -34,7 +34,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Run:
+class MeasuredProtocol:
     """How an estimator of a task was run.
 
     Args:
@@ -54,7 +54,7 @@ class Run:
     steps: int
 
     @classmethod
-    def of(cls, study: Study, task: str, label: str) -> "Run":
+    def of(cls, study: Study, task: str, label: str) -> "MeasuredProtocol":
         """The run of an estimator on a task."""
         rows = study.rows[(study.rows["task"] == task) & (study.rows["label"] == label)]
         trained = rows[(rows["measure"] == "training") & (rows["status"] == "ok")]
@@ -95,7 +95,7 @@ def given_in(spec: str) -> dict[str, Any]:
     return dict(part.split("=", 1) for part in inside.split(",") if "=" in part)
 
 
-def parts(run: Run, result: Result, protocol: Protocol, metric: str) -> Iterator[Part]:
+def parts(run: MeasuredProtocol, result: PublishedResult, protocol: Protocol, metric: str) -> Iterator[ProtocolPart]:
     """All parts of a published figure's protocol, against a run and the metric it has."""
     for key, value in {**protocol.task, **result.task.options}.items():
         yield _part(key, run.task_options, value, recorded=run.recorded)
@@ -108,7 +108,7 @@ def parts(run: Run, result: Result, protocol: Protocol, metric: str) -> Iterator
     yield _part("metric", {"metric": metric}, result.metric, recorded=True)
 
 
-def _part(name: str, options: Mapping[str, Any], published: Any, *, recorded: bool) -> Part:
+def _part(name: str, options: Mapping[str, Any], published: Any, *, recorded: bool) -> ProtocolPart:
     key = name.rpartition(": ")[2]
     if key not in options:
         here, verdict = (NO_OPTION, "differs") if recorded else ("not recorded", "not recorded")
@@ -116,18 +116,18 @@ def _part(name: str, options: Mapping[str, Any], published: Any, *, recorded: bo
         here, verdict = plain(words(options[key])), "same" if same(options[key], published) else "differs"
     if published == NOT_STATED:
         verdict = "not stated"
-    return Part(name, here, words(published), verdict)  # type: ignore[arg-type]
+    return ProtocolPart(name, here, words(published), verdict)  # type: ignore[arg-type]
 
 
-def _selection(run: Run, protocol: Protocol) -> Part:
+def _selection(run: MeasuredProtocol, protocol: Protocol) -> ProtocolPart:
     """What was tuned, and on which data it was selected; here always on validation."""
     tuned, selection = frozenset(protocol.run.get("tuned", ())), str(protocol.run.get("selection", NOT_STATED))
     here = f"{', '.join(sorted(run.chosen))} on validation" if run.chosen else "nothing"
     there = f"{', '.join(sorted(tuned))} on {selection}" if tuned else "nothing"
     if selection == NOT_STATED:
-        return Part("tuning", here, there, "not stated")
+        return ProtocolPart("tuning", here, there, "not stated")
     alike = selection == ("validation" if tuned else "none") and (tuned <= run.chosen if tuned else not run.chosen)
-    return Part("tuning", here, there, "same" if alike else "differs")
+    return ProtocolPart("tuning", here, there, "same" if alike else "differs")
 
 
 def same(here: Any, there: Any) -> bool:

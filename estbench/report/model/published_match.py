@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from estbench.published import Protocol, Result, protocols, results
+from estbench.published import Protocol, PublishedResult, protocols, results
 from estbench.report.model.intervals import student
-from estbench.report.model.protocol_match import Part, Run, parts
+from estbench.report.model.protocol_match import MeasuredProtocol, ProtocolPart, parts
 from estbench.report.model.rows import measured
 from estbench.report.model.study import Study
 from estbench.stats import normal_margin
@@ -22,7 +22,7 @@ _KIN = {"bound": ("bound", "elbo"), "elbo": ("elbo", "bound")}
 
 
 @dataclass(frozen=True)
-class Pair:
+class Match:
     """A published figure and the measured one of the same estimator, both as the paper prints it.
 
     Args:
@@ -34,12 +34,12 @@ class Pair:
     """
 
     label: str
-    result: Result
+    result: PublishedResult
     value: float
     low: float
     high: float
     seeds: int
-    parts: tuple[Part, ...]
+    parts: tuple[ProtocolPart, ...]
 
     @property
     def comparable(self) -> bool:
@@ -63,25 +63,25 @@ class Group:
     """A published table's figures of one model, beside those of a task."""
 
     protocol: Protocol
-    pairs: tuple[Pair, ...]
+    pairs: tuple[Match, ...]
 
     @property
-    def first(self) -> Result:
+    def first(self) -> PublishedResult:
         """One of its published figures."""
         return self.pairs[0].result
 
     @property
-    def common(self) -> list[Part]:
+    def common(self) -> list[ProtocolPart]:
         """Parts that are the same for all estimators."""
         return [part for part in self.pairs[0].parts if all(part in pair.parts for pair in self.pairs)]
 
-    def own(self, pair: Pair) -> list[Part]:
+    def own(self, pair: Match) -> list[ProtocolPart]:
         """Parts that are an estimator's own."""
         return [part for part in pair.parts if part not in self.common]
 
 
 @dataclass(frozen=True)
-class Beside:
+class Matches:
     """What is published of a task's estimators.
 
     Args:
@@ -95,13 +95,13 @@ class Beside:
     more: int
 
 
-def beside(study: Study, task: str) -> Beside:
+def matches(study: Study, task: str) -> Matches:
     """What is published of a task's estimators, as far as the run measured something of the kind."""
     rows = study.rows[study.rows["task"] == task]
     ends = _ends(rows)
-    runs = {label: Run.of(study, task, label) for label in dict.fromkeys(ends["label"])}
+    runs = {label: MeasuredProtocol.of(study, task, label) for label in dict.fromkeys(ends["label"])}
     base = str(rows["spec"].iloc[0]).partition("[")[0]
-    tables: dict[tuple[str, ...], list[Pair]] = {}
+    tables: dict[tuple[str, ...], list[Match]] = {}
     elsewhere = set()
     for result in (result for result in results() if result.task.name == base and result.estimator):
         for label, run in runs.items():
@@ -138,7 +138,7 @@ def _nearest(wanted: str, available: Sequence[str]) -> str:
     return max(kin)[2] if kin else ""
 
 
-def _other_data(run: Run, result: Result) -> str:
+def _other_data(run: MeasuredProtocol, result: PublishedResult) -> str:
     """The published data set where its images are not the run's, or the run does not say."""
     there = result.task.options.get("dataset", protocols()[result.protocol].task.get("dataset", ""))
     there = [there] if isinstance(there, str) else there
@@ -147,21 +147,21 @@ def _other_data(run: Run, result: Result) -> str:
     return "" if _IMAGES(here) in map(_IMAGES, there) else str(there[0])
 
 
-def _pair(result: Result, run: Run, label: str, row: pd.Series, metric: str) -> Pair:
+def _pair(result: PublishedResult, run: MeasuredProtocol, label: str, row: pd.Series, metric: str) -> Match:
     value, *ends = (float(row[key]) * result.scale for key in ("value", "low", "high"))
     low, high = sorted(ends)
     found = tuple(parts(run, result, protocols()[result.protocol], metric))
-    return Pair(label, result, value, low, high, int(row["seeds"]), found)
+    return Match(label, result, value, low, high, int(row["seeds"]), found)
 
 
-def _closest(tables: dict[tuple[str, ...], list[Pair]], elsewhere: tuple[str, ...]) -> Beside:
+def _closest(tables: dict[tuple[str, ...], list[Match]], elsewhere: tuple[str, ...]) -> Matches:
     """Of each published table the model that is most like the task's; of the tables those most like the run."""
     models: dict[tuple[str, ...], list[Group]] = {}
     for (protocol, *place, _), pairs in tables.items():
         models.setdefault((protocol, *place), []).append(Group(protocols()[protocol], tuple(pairs)))
     groups = sorted((min(groups, key=_distance) for groups in models.values()), key=_distance)
     kept = [group for i, group in enumerate(groups) if i < MOST or _distance(group) == 0]
-    return Beside(tuple(kept), elsewhere, len(groups) - len(kept))
+    return Matches(tuple(kept), elsewhere, len(groups) - len(kept))
 
 
 def _distance(group: Group) -> float:

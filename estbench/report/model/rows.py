@@ -89,7 +89,7 @@ def troubles(rows: pd.DataFrame) -> pd.DataFrame:
     return found.join(run, on=keys[:3])
 
 
-def together(rows: pd.DataFrame) -> list[int]:
+def replica_counts(rows: pd.DataFrame) -> list[int]:
     """The numbers of replicas that were trained together, where there was training."""
     return sorted(int(count) for count in measured(rows, "training")["replicas"].fillna(1).unique())
 
@@ -102,7 +102,7 @@ def lengths(rows: pd.DataFrame) -> str:
 
 def shares(rows: pd.DataFrame) -> str:
     """What to know of seconds of training: empty where every training was alone."""
-    counts = together(rows)
+    counts = replica_counts(rows)
     if len(counts) > 1:
         return f"shares of ensembles of {counts[0]} to {counts[-1]}, not to be compared"
     return f"shares of ensembles of {counts[0]}" if counts and counts[0] > 1 else ""

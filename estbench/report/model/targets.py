@@ -9,7 +9,7 @@ import pandas as pd
 
 from estbench.report.model.intervals import KEYS, student
 from estbench.report.model.quantities import SECONDS_TO_TARGET, STEPS_TO_TARGET, better
-from estbench.report.model.rows import measured, together
+from estbench.report.model.rows import measured, replica_counts
 from estbench.stats import Floats
 
 
@@ -69,7 +69,7 @@ def reached(rows: pd.DataFrame, goals: Mapping[str, Target]) -> pd.DataFrame:
         goal = goals[str(task)]
         sign = -1.0 if better(goal.metric) == "lower" else 1.0
         values, end = sign * curve["value"].to_numpy(dtype=float), curve.iloc[-1]
-        alike = len(together(rows[rows["task"] == task])) == 1
+        alike = len(replica_counts(rows[rows["task"] == task])) == 1
         for quantity, axis in axes if alike else axes[:1]:
             value = crossing(curve[axis].to_numpy(dtype=float), values, sign * goal.value)
             row = {"task": task, "label": label, "quantity": quantity.key, "seed": seed, "value": value}

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from estbench.report.model.protocol_match import NO_OPTION, Part
-from estbench.report.model.published_match import Beside, Group, Pair, beside
+from estbench.report.model.protocol_match import NO_OPTION, ProtocolPart
+from estbench.report.model.published_match import Group, Match, Matches, matches
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing
 
@@ -34,7 +34,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedText:
     """All that is said of a task's published figures; empty where there are none."""
 
     blocks: tuple[Block, ...]
@@ -46,13 +46,13 @@ class Published:
         return any(block.comparable for block in self.blocks)
 
 
-def published(study: Study, task: str) -> Published:
+def published(study: Study, task: str) -> PublishedText:
     """The blocks of a task, and sentences on what is left out."""
-    found = beside(study, task)
-    return Published(tuple(map(_block, found.groups)), tuple(_left_out(found)))
+    found = matches(study, task)
+    return PublishedText(tuple(map(_block, found.groups)), tuple(_left_out(found)))
 
 
-def _left_out(found: Beside) -> list[str]:
+def _left_out(found: Matches) -> list[str]:
     lines = []
     if found.elsewhere:
         others = listing(list(found.elsewhere))
@@ -74,7 +74,7 @@ def _block(group: Group) -> Block:
     return Block(title, first.metric_published, group.protocol.link, (*lines, *group.protocol.notes), rows, comparable)
 
 
-def _said(parts: Sequence[Part], lead: str) -> list[str]:
+def _said(parts: Sequence[ProtocolPart], lead: str) -> list[str]:
     apart = [_apart(part) for part in parts if part.verdict == "differs"]
     unknown = [f"{part.name} (published {part.there})" for part in parts if part.verdict == "not recorded"]
     if unknown:
@@ -82,7 +82,7 @@ def _said(parts: Sequence[Part], lead: str) -> list[str]:
     return [f"{lead}: {'; '.join(apart)}."] if apart else []
 
 
-def _apart(part: Part) -> str:
+def _apart(part: ProtocolPart) -> str:
     if part.verdict == "not stated":
         return f"{part.name} {part.here} here, not stated in the paper"
     if part.here in {NO_OPTION, "not recorded"}:
@@ -90,12 +90,12 @@ def _apart(part: Part) -> str:
     return f"{part.name} {part.here} here, {part.there} published"
 
 
-def _unstated(parts: Sequence[Part]) -> list[str]:
+def _unstated(parts: Sequence[ProtocolPart]) -> list[str]:
     open_ = [f"{part.name} ({part.here} here)" for part in parts if part.verdict == "not stated"]
     return [f"The paper does not state: {', '.join(open_)}."] if open_ else []
 
 
-def _row(group: Group, pair: Pair) -> tuple[str, ...]:
+def _row(group: Group, pair: Match) -> tuple[str, ...]:
     own = group.own(pair)
     apart = [_apart(replace(part, name=part.name.rpartition(": ")[2])) for part in own if part.verdict != "same"]
     gap = _interval(*pair.difference, sign=True) if pair.comparable else MISSING

@@ -21,7 +21,7 @@ _SCALES = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One figure of a table.
 
     Args:
@@ -42,12 +42,12 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One estimator of a table, with notes on what went wrong."""
 
     label: str
     family: str
-    cells: list[Cell]
+    cells: list[TableCell]
     notes: list[str]
 
 
@@ -66,7 +66,7 @@ class Table:
 
     task: str
     headings: list[Heading]
-    rows: list[Row]
+    rows: list[TableRow]
     remarks: list[str]
 
 
@@ -137,7 +137,7 @@ def scale_for(values: pd.Series, quantity: Quantity) -> tuple[float, str]:
     return next((pair for pair in scales if middle >= pair[0]), scales[-1])
 
 
-def _row(study: Study, task: str, label: str, headings: list[Heading], columns: list[dict[str, pd.Series]]) -> Row:
+def _row(study: Study, task: str, label: str, headings: list[Heading], columns: list[dict[str, pd.Series]]) -> TableRow:
     own = study.troubles[(study.troubles["task"] == task) & (study.troubles["label"] == label)]
     cells = []
     for heading, column in zip(headings, columns, strict=True):
@@ -145,7 +145,7 @@ def _row(study: Study, task: str, label: str, headings: list[Heading], columns: 
             cells.append(_cell(heading, column[label]))
         else:
             cells.append(_blank(own[own["measure"] == heading.quantity.measure]))
-    return Row(label, study.families.get(label, ""), cells, [*_tuned(study, task, label), *_notes(own)])
+    return TableRow(label, study.families.get(label, ""), cells, [*_tuned(study, task, label), *_notes(own)])
 
 
 def _tuned(study: Study, task: str, label: str) -> list[str]:
@@ -156,13 +156,13 @@ def _tuned(study: Study, task: str, label: str) -> list[str]:
     return [f"chosen on validation: {text}" for text in chosen if text]
 
 
-def _blank(reasons: pd.DataFrame) -> Cell:
+def _blank(reasons: pd.DataFrame) -> TableCell:
     """A cell without a figure, and why it has none."""
     if reasons.empty:
-        return Cell()
+        return TableCell()
     status = str(reasons["status"].iloc[0])
     text = "n/a" if status == "not applicable" else status
-    return Cell(text, hover=". ".join(_notes(reasons)), status=status)
+    return TableCell(text, hover=". ".join(_notes(reasons)), status=status)
 
 
 def _notes(reasons: pd.DataFrame) -> list[str]:
@@ -175,17 +175,17 @@ def _notes(reasons: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _cell(heading: Heading, row: pd.Series) -> Cell:
+def _cell(heading: Heading, row: pd.Series) -> TableCell:
     if row["reached"] < row["seeds"]:
         reason = f"the target was reached by {row['reached']:.0f} of {row['seeds']:.0f} seeds"
-        return Cell("not reached", hover=f"{heading.title}: {reason}", order=math.inf)
+        return TableCell("not reached", hover=f"{heading.title}: {reason}", order=math.inf)
     value, low, high = (float(row[key]) / heading.scale for key in ("value", "low", "high"))
     mark = "best" if row["best"] else "tied" if row["tied"] else ""
     if unresolved(heading.quantity, row):
         bound = f"< {number(high, 2)}"
-        return Cell(bound, "below resolution", exact(heading.quantity, row), float(row["high"]), mark, "ok")
+        return TableCell(bound, "below resolution", exact(heading.quantity, row), float(row["high"]), mark, "ok")
     text, interval = _readable(heading.quantity, value, low, high)
-    return Cell(text, interval, exact(heading.quantity, row), float(row["value"]), mark, "ok")
+    return TableCell(text, interval, exact(heading.quantity, row), float(row["value"]), mark, "ok")
 
 
 def unresolved(quantity: Quantity, row: pd.Series) -> bool:

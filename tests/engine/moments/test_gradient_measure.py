@@ -214,7 +214,7 @@ def test_the_bound_tends_to_the_log_likelihood():
     model = where.model()
 
     def everything(_name, node, _sites):
-        return node.support()
+        return node.enumerate_support()
 
     with torch.no_grad():
         cost, sites = run(model(data), plate(everything))

@@ -9,7 +9,7 @@ from estbench import load_estimator, load_task
 from estbench.engine.base import Bench
 from estbench.engine.moments.moments import BATCHES, Moments
 from estbench.engine.moments.points import Point
-from estbench.engine.moments.variables import Groups, together
+from estbench.engine.moments.variables import Groups, pooled
 from estbench.measures.gradient import Gradient
 
 
@@ -62,7 +62,7 @@ def test_nodes_are_told_apart_where_there_are_several():
 def test_moments_of_a_group_are_those_of_its_parts():
     """Means are set side by side, and traces add up."""
     one, two = (Moments(64, torch.full((BATCHES, d), 1.0 * d), torch.full((BATCHES,), 2.0 * d), 1e-7) for d in (2, 3))
-    both = together([one, two])
+    both = pooled([one, two])
     assert both.means.shape == (BATCHES, 5)
     assert both.variances.tolist() == [10.0] * BATCHES
 

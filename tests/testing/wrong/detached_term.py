@@ -14,7 +14,7 @@ class DetachedTerm(ControlVariate):
     paper = ""
 
     def stand_in(self, node, noise):
-        return node.soften(noise, 0.5)
+        return node.relax(noise, 0.5)
 
     def evaluations(self, nodes):
         return 1 + len(nodes)
@@ -26,4 +26,4 @@ class DetachedTerm(ControlVariate):
 
         slope, (_, each) = grad_and_value(control, has_aux=True)(noise)
         # right would be node.gap(noise, slope)
-        return node.lift(cost - each) * node.score(node.harden(noise)) + slope
+        return node.lift(cost - each) * node.score(node.discretise(noise)) + slope

@@ -12,5 +12,5 @@ class ForgottenFactor(Antithetic):
     paper = ""
 
     def gradient(self, node: Node, noise: Tensor, cost: Tensor) -> Tensor:
-        value, opposite = node.harden(noise)
+        value, opposite = node.discretise(noise)
         return node.lift(cost[0] - cost[1]) * (value - opposite) * node.logits.abs().sigmoid()

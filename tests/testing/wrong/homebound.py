@@ -16,4 +16,4 @@ class Homebound(Pathwise):
 
     def sample(self, name: str, node: Node) -> Tensor:
         noise = torch.logit(torch.rand(node.logits.shape, dtype=node.logits.dtype))
-        return node.harden(noise) + silent(node.mean)
+        return node.discretise(noise) + silent(node.mean)

@@ -18,4 +18,4 @@ class LeaksOutOfModel(Pathwise):
         self.log_temperature = nn.Parameter(torch.zeros(()))
 
     def sample(self, name: str, node: Node) -> Tensor:
-        return node.soften(node.noise(), self.log_temperature.exp())
+        return node.relax(node.noise(), self.log_temperature.exp())

@@ -12,7 +12,7 @@ class NanAtExtremes(Antithetic):
     paper = ""
 
     def gradient(self, node: Node, noise: Tensor, cost: Tensor) -> Tensor:
-        value, opposite = node.harden(noise)
+        value, opposite = node.discretise(noise)
         p = node.mean
         share = p * (1 - p) / (2 * p.minimum(1 - p))
         return node.lift(cost[0] - cost[1]) * (value - opposite) * share

@@ -17,4 +17,4 @@ class OwnRandomness(Pathwise):
 
     def sample(self, name: str, node: Node) -> Tensor:
         uniform = torch.as_tensor(np.random.rand(*node.logits.shape)).to(node.logits)  # noqa: NPY002
-        return node.harden(torch.logit(uniform)) + silent(node.mean)
+        return node.discretise(torch.logit(uniform)) + silent(node.mean)

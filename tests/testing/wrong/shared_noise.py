@@ -19,7 +19,7 @@ class SharedNoise(Estimator):
     def forward(self, program: Program) -> Tensor:
         def shared(name: str, node: Node, sites: Sites) -> Tensor:
             noise = node.noise()
-            return node.harden(noise[:1].expand_as(noise) if node.batch_ndim else noise)
+            return node.discretise(noise[:1].expand_as(noise) if node.batch_ndim else noise)
 
         cost, sites = self.interpret(program, shared)
         total = cost.mean()
