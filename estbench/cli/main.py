@@ -13,6 +13,7 @@ from estbench import __version__
 from estbench.cli import compare, inspect, store
 from estbench.cli.inspect import Files, console, data_app, warn
 from estbench.cli.published import published
+from estbench.engine.metrics import Metrics
 from estbench.errors import UserError
 from estbench.plugins import options, registry
 from estbench.plugins.spec import select, split
@@ -210,6 +211,7 @@ def plot(
         else:
             results, environment = _load(run)
             look |= {key: environment.get(key) for key in ("families", "options")}
+            look |= {"metrics": Metrics.from_json(environment.get("metrics") or {})}
             files = plot(kind, results, out or run, **look)
     except ValueError as error:
         raise UserError(str(error)) from error

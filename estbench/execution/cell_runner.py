@@ -5,7 +5,7 @@ import functools
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -13,8 +13,9 @@ import torch
 
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.task import Task
-from estbench.engine.base import Bench, Member, Row, verdict
+from estbench.engine.base import Bench, Measure, Member, Row, verdict
 from estbench.engine.journal import Journal, NoJournal
+from estbench.engine.metrics import Metrics, checked
 from estbench.plan.cell import Cell
 from estbench.plugins.registry import Catalogue, discover
 from estbench.plugins.spec import Spec
@@ -38,7 +39,7 @@ def alone(cell: Cell, journal: Journal) -> list[dict[str, Any]]:
         shared = _bench(cell.task, cell.files, cell.seed, cell.device, cell.dtype)
         bench = dataclasses.replace(shared, cell=cell.identity, journal=journal)
         makers = {label: functools.partial(_admitted, cell, spec) for label, spec in by_label.items()}
-        for label, row in _catalogue("measure", cell.files).make(cell.measure).rows(bench, makers):
+        for label, row in _measure_of(cell).rows(bench, makers):
             if label in by_label:
                 rows.append(record(cell, by_label[label], row))
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
@@ -52,7 +53,7 @@ def measure_batch(cells: Mapping[Cell, Journal], *, auto: bool = False) -> list[
     first, data = next(iter(cells)), defaultdict[Spec, dict[Hashable, Any]](dict)
     try:
         members = [_member(cell, journal, data[cell.task], auto=auto) for cell, journal in cells.items()]
-        found = _catalogue("measure", first.files).make(first.measure).together(members)
+        found = _measure_of(first).together(members)
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
         return [(alone(cell, journal), verdict(error).error) for cell, journal in cells.items()]
     each = [[verdict(one.error)] if one.error else one.rows for one in found]
@@ -68,6 +69,28 @@ def _member(cell: Cell, journal: Journal, data: dict[Hashable, Any], *, auto: bo
     shared = _bench(cell.task, cell.files, cell.seed, cell.device, cell.dtype)
     bench = dataclasses.replace(shared, memory=data, cell=cell.identity, journal=journal)
     return Member(bench, str(spec), functools.partial(_admitted, cell, spec), auto)
+
+
+def declared(cell: Cell, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the cell's measure declares of the metrics in these rows, as JSON takes it; nothing where it has failed."""
+    name = cell.measure.name
+    try:
+        metrics = Metrics({name: _measure_of(cell).metrics})
+    except (Exception, SystemExit):  # noqa: BLE001  (a plugin may raise anything; the rows say so)
+        return {}
+    return metrics.used({name: {row["metric"] for row in rows}}).to_json()
+
+
+def _measure_of(cell: Cell) -> Measure:
+    """The measure of a cell.
+
+    Raises:
+        UserError: it cannot be made.
+        ValueError: what it declares is not valid.
+    """
+    measure: Measure = _catalogue("measure", cell.files).make(cell.measure)
+    checked(measure.metrics)
+    return measure
 
 
 def parameters(cell: Cell) -> int:

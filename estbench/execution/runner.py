@@ -66,7 +66,7 @@ class CellWork:
                 "machine": machine(),
             }
         results = tuple(
-            Result.of(rows, {"cell": cell.about, **about, "note": note})
+            Result.of(rows, {"cell": cell.about, **about, "metrics": cell_runner.declared(cell, rows), "note": note})
             for cell, (rows, note) in zip(cells, found, strict=True)
         )
         return results if job.along else results[0]

@@ -22,6 +22,7 @@ from estbench.engine.moments.points import Point
 from estbench.engine.moments.reference import Drawing, Reference, kept, loaded
 from estbench.engine.moments.stopping import Replication
 from estbench.engine.moments.variables import DEFAULT, Groups, Parameters, children
+from estbench.measures.declarations.gradient import METRICS
 from estbench.stats import Interval
 
 # bytes of moments that are kept for more replicates to be added to; beyond that, more replicates start anew
@@ -49,6 +50,7 @@ class Gradient(Measure):
         budget: bytes of memory for the replicates in flight; 0 finds it from what is free.
     """
 
+    metrics = METRICS
     budgets = ("replicates", "max_replicates")
 
     def __init__(
@@ -177,20 +179,24 @@ def _exactly(value: float) -> Interval:
 
 def _figures(group: str, own: Moments, reference: Moments | None) -> Iterator[Row]:
     known = compared(own, reference)
-    figures = [known.variance, known.variance_per_coordinate, known.snr]
+    figures = {
+        "variance": known.variance,
+        "variance_per_coordinate": known.variance_per_coordinate,
+        "snr": known.snr,
+    }
     if known.variance().value > 0:
-        figures.append(known.log_variance_per_coordinate)
+        figures["log_variance_per_coordinate"] = known.log_variance_per_coordinate
     if reference is not None:
-        figures += [
-            known.bias,
-            known.squared_bias,
-            known.relative_bias,
-            known.mse,
-            known.cosine,
-        ]
+        figures |= {
+            "bias": known.bias,
+            "squared_bias": known.squared_bias,
+            "relative_bias": known.relative_bias,
+            "mse": known.mse,
+            "cosine": known.cosine,
+        }
         yield Row(f"unbiased_p/{group}", known.unbiased_p(), n=own.n)
-    for figure in figures:
-        yield Row(f"{figure.__name__}/{group}", *figure(), n=own.n)
+    for metric, figure in figures.items():
+        yield Row(f"{metric}/{group}", *figure(), n=own.n)
     if reference is None:
         yield Row(
             f"bias/{group}",

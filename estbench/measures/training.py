@@ -20,6 +20,7 @@ from estbench.engine.training.cost_model import together_pays
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.run_group import Alone, RunGroup, rows_at_once
 from estbench.engine.training.training_run import TrainingRun
+from estbench.measures.declarations.training import METRICS
 from estbench.stats import Interval, normal_margin
 
 VALIDATION_SAMPLES = 100
@@ -37,6 +38,7 @@ class Training(Measure):
         pictures: test examples in the pictures that a task makes at the end, if it makes any; 0 for none.
     """
 
+    metrics = METRICS
     repeated = True
     tuned = True
     budgets = ("steps",)

@@ -57,12 +57,13 @@ def _family(estimator: type[Estimator]) -> str:
 def write(results: pd.DataFrame, about: dict[str, Any], folder: Path, console: Console) -> None:
     """Writes results and report, and shows the tables."""
     from estbench import report  # noqa: PLC0415  (slow, and not needed where nothing is new)
+    from estbench.report.text import provenance  # noqa: PLC0415  (likewise)
 
     write_atomically(folder / "results.parquet", results.to_parquet(index=False))
     write_atomically(folder / "results.csv", results.drop(columns="picture").to_csv(index=False).encode())
     report.write(results, about, folder)
     tables = Console(file=io.StringIO(), width=console.width, record=True)
-    for table in report.terminal_table(results):
+    for table in report.terminal_table(results, provenance.metrics(about)):
         console.print(table)
         tables.print(table)
     write_atomically(folder / TABLES, tables.export_text().encode())

@@ -31,7 +31,7 @@ from estbench.plugins.loading import KINDS
 from estbench.plugins.registry import discover
 from estbench.plugins.spec import Spec
 from estbench.runtime.environment import commit, environment, label
-from estbench.store import run_folder
+from estbench.store import declared, run_folder
 from estbench.store.files import make_folder, write_atomically
 from estbench.store.records import Result, joined
 from estbench.store.store import Store, complain
@@ -110,6 +110,7 @@ def run_comparison(request: Request, console: Console) -> int:
             **environment(),
             **run_folder.known(plan, request.files),
             "options": resolved(plan, request.files),
+            "metrics": declared.kept(measured.results.values()).to_json(),
         }
         if tuned is not None:
             write_atomically(out / "tuning.csv", tuned.to_csv(index=False).encode())

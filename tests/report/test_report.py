@@ -502,7 +502,8 @@ def test_every_kind_is_drawn_for_talks_too(tmp_path):
     rows = results(24, tasks=("toy[classes=2]", "toy[classes=8]", "vae[dataset=mnist]"), evaluations=3)
     drawn = rows[rows["measure"] == "training"].iloc[-1].to_dict()
     picture = {"metric": "picture/samples", "value": np.nan, "picture": png(torch.rand(2, 3, 8, 8))}
-    rows = pd.concat([rows, pd.DataFrame([drawn | picture]), along_own_runs(rows)], ignore_index=True)
+    accuracy = [drawn | {"metric": "accuracy_test", "estimator": name, "value": 0.9} for name in ("rloo", "arm")]
+    rows = pd.concat([rows, pd.DataFrame([drawn | picture, *accuracy]), along_own_runs(rows)], ignore_index=True)
     for kind in gallery.CHARTS:
         assert report.plot(kind, rows, tmp_path, style="talk", formats=("svg",), families=FAMILIES)[0].is_file()
 
@@ -642,10 +643,10 @@ def test_the_encoders_gradient_has_columns_of_its_own(five):
     table = report.summary(five).set_index(["task", "estimator"])
     rows = five[(five["metric"] == "variance/encoder") & (five["step"] == 300) & (five["estimator"] == "rloo")]
     expected = rows[rows["task"] == "toy"]["value"].mean()
-    assert table.loc[("toy", "rloo"), "variance_encoder"] == pytest.approx(expected)
+    assert table.loc[("toy", "rloo"), "variance/encoder"] == pytest.approx(expected)
     hidden = {heading.quantity.key for heading in tables.table(Study.of(five), "toy").headings
               if not heading.quantity.shown}  # fmt: skip
-    assert {"variance_encoder", "relative_bias_encoder"} <= hidden
+    assert {"variance/encoder", "relative_bias/encoder"} <= hidden
 
 
 def test_texts_of_a_figure_say_how_wide_they_are(written):
