@@ -8,6 +8,10 @@ class UserError(ValueError):
     """What a user asked for cannot be done; the message is one line that says what, why and what was received."""
 
 
+class DamagedError(ValueError):
+    """A file is not what was written; the message says in what way."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest valid one, or all of them."""
     known = sorted(known)

@@ -15,7 +15,7 @@ from estbench.plan.suite import Suite, Tune
 from estbench.plugins.options import check, options_of
 from estbench.plugins.registry import Catalogue, discover
 from estbench.plugins.spec import Spec, select
-from estbench.store.store import FORMAT, Entry
+from estbench.store.cell_file import FORMAT, Entry
 
 
 @dataclass(frozen=True)
