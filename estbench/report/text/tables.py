@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from estbench.engine.metrics import Quantity
+from estbench.errors import shorten
 from estbench.report.model.quantities import STEPS_TO_TARGET, TRAINING
 from estbench.report.model.rows import lengths, shares, tuned
 from estbench.report.model.study import Study
-from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number, shorten
+from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number
 
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
