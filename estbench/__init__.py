@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from estbench.core.estimator import Estimator, NotApplicableError
+    from estbench.core.metrics import Metric
     from estbench.core.node import Bernoulli, Categorical, Node
     from estbench.core.task import Batch, Splits, Task
     from estbench.engine.base import Bench, MakeEstimator, Measure, Row
-    from estbench.engine.metrics import Metric
     from estbench.errors import UserError
     from estbench.families.control_variate import ControlVariate, Relaxed
     from estbench.families.coupled import Antithetic, Coupled
@@ -39,7 +39,7 @@ _HOMES = {
     "Estimator": "core.estimator",
     "MakeEstimator": "engine.base",
     "Measure": "engine.base",
-    "Metric": "engine.metrics",
+    "Metric": "core.metrics",
     "Node": "core.node",
     "NotApplicableError": "core.estimator",
     "Pathwise": "families.pathwise",

@@ -13,7 +13,7 @@ from estbench import __version__
 from estbench.cli import compare, inspect, store
 from estbench.cli.inspect import Files, console, data_app, warn
 from estbench.cli.published import published
-from estbench.engine.metrics import Metrics
+from estbench.core.metrics import Metrics
 from estbench.errors import UserError
 from estbench.plugins import options, registry
 from estbench.plugins.spec import select, split

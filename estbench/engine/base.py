@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.metrics import Metric
 from estbench.core.task import Batch, Splits, Task
 from estbench.engine.journal import Journal, NoJournal
-from estbench.engine.metrics import Metric
 
 T = TypeVar("T")
 MakeEstimator: TypeAlias = Callable[[], Estimator]

@@ -12,10 +12,10 @@ import pandas as pd
 import torch
 
 from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.metrics import Metrics
 from estbench.core.task import Task
 from estbench.engine.base import Bench, Measure, Member, Row, verdict
 from estbench.engine.journal import Journal, NoJournal
-from estbench.engine.metrics import Metrics, checked
 from estbench.plan.cell import Cell
 from estbench.plugins.registry import Catalogue, discover
 from estbench.plugins.spec import Spec
@@ -86,10 +86,8 @@ def _measure_of(cell: Cell) -> Measure:
 
     Raises:
         UserError: it cannot be made.
-        ValueError: what it declares is not valid.
     """
     measure: Measure = _catalogue("measure", cell.files).make(cell.measure)
-    checked(measure.metrics)
     return measure
 
 

@@ -22,7 +22,7 @@ from estbench.engine.moments.points import Point
 from estbench.engine.moments.reference import Drawing, Reference, kept, loaded
 from estbench.engine.moments.stopping import Replication
 from estbench.engine.moments.variables import DEFAULT, Groups, Parameters, children
-from estbench.measures.declarations.gradient import METRICS
+from estbench.measures.metrics.gradient import METRICS
 from estbench.stats import Interval
 
 # bytes of moments that are kept for more replicates to be added to; beyond that, more replicates start anew

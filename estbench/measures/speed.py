@@ -18,7 +18,7 @@ from estbench.engine.journal import NoJournal
 from estbench.engine.profiling.counting import Evaluations, flops
 from estbench.engine.profiling.resident_memory import resident_peak
 from estbench.engine.profiling.timing import Parts, clock, seconds
-from estbench.measures.declarations.speed import METRICS
+from estbench.measures.metrics.speed import METRICS
 from estbench.stats import Floats, Interval, median_interval
 
 BASELINE = "the task's baseline"

@@ -20,7 +20,7 @@ from estbench.engine.training.cost_model import together_pays
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.run_group import Alone, RunGroup, rows_at_once
 from estbench.engine.training.training_run import TrainingRun
-from estbench.measures.declarations.training import METRICS
+from estbench.measures.metrics.training import METRICS
 from estbench.stats import Interval, normal_margin
 
 VALIDATION_SAMPLES = 100

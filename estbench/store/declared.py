@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from estbench.engine.metrics import Metrics
+from estbench.core.metrics import Metrics
 from estbench.errors import UserError
-from estbench.measures.declarations import BUILT_IN
+from estbench.measures.metrics import BUILT_IN
 from estbench.store.records import Result
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 import pandas as pd
 
-from estbench.engine.metrics import Metrics, Quantity
+from estbench.core.metrics import Metrics, Quantity
 from estbench.errors import UserError
 from estbench.plugins.spec import Spec
 from estbench.store import declared

@@ -12,7 +12,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from estbench.engine.metrics import Metrics, Quantity
+from estbench.core.metrics import Metrics, Quantity
 from estbench.errors import UserError
 from estbench.report.model.intervals import averaged
 from estbench.runtime.environment import resolve

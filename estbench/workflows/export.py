@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from estbench.engine.metrics import Metrics
+from estbench.core.metrics import Metrics
 from estbench.errors import UserError, nearest
 from estbench.store import declared
 from estbench.store.files import write_atomically

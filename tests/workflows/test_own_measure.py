@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from estbench import report
 from estbench.cli.main import app
-from estbench.engine.metrics import Metrics
+from estbench.core.metrics import Metrics
 from estbench.report.model.study import Study
 from estbench.report.text.findings import answers
 from estbench.tracking import tracked_values

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from estbench.engine.metrics import Quantity
+from estbench.core.metrics import Quantity
 from estbench.report.drawing.style import INK, PAPER, Look, hover, logarithmic, name
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import power_of_ten

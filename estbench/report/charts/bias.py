@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.path import Path
 
-from estbench.engine.metrics import Quantity
+from estbench.core.metrics import Quantity
 from estbench.report.charts.base import Chart, mark_zero, point, second, titled, zero_place
 from estbench.report.drawing.legend import legend, legend_height, magnification
 from estbench.report.drawing.point_labels import place_numbers

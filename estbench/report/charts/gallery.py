@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from estbench.engine.metrics import Metrics
+from estbench.core.metrics import Metrics
 from estbench.report.charts.base import WIDTH, Chart
 from estbench.report.charts.bias import BiasVariance, Efficiency
 from estbench.report.charts.classes import Classes

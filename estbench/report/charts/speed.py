@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from estbench.engine.metrics import Quantity
+from estbench.core.metrics import Quantity
 from estbench.report.charts.base import LINE, Chart, listed, second, titled
 from estbench.report.drawing.legend import magnification
 from estbench.report.model.quantities import PEAK_MEMORY, STEP_TIME

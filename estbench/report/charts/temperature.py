@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from estbench.engine.metrics import Quantity
+from estbench.core.metrics import Quantity
 from estbench.report.charts.base import Chart, point, titled
 from estbench.report.drawing.legend import legend, legend_height
 from estbench.report.drawing.style import Look, logarithmic

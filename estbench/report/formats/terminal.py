@@ -5,7 +5,7 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
-from estbench.engine.metrics import Metrics
+from estbench.core.metrics import Metrics
 from estbench.report.model.study import Study
 from estbench.report.text import tables
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from estbench.engine.metrics import Metric, Metrics, Quantity
-from estbench.measures.declarations import BUILT_IN
+from estbench.core.metrics import Metric, Metrics, Quantity
+from estbench.measures.metrics import BUILT_IN
 from estbench.report.model.intervals import KEYS, averaged, product, root_mean_square, student
 from estbench.report.model.rows import measured
 from estbench.stats import SIGNIFICANCE, combined, holm

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from estbench.engine.metrics import Quantity
+from estbench.core.metrics import Quantity
 from estbench.stats import SIGNIFICANCE, Floats, PairedTests, compare_all, paired_all
 
 

@@ -6,8 +6,8 @@ from typing import Any, Self, TypeAlias
 
 import pandas as pd
 
-from estbench.engine.metrics import RESULT, Metrics, Quantity
-from estbench.measures.declarations import BUILT_IN
+from estbench.core.metrics import RESULT, Metrics, Quantity
+from estbench.measures.metrics import BUILT_IN
 from estbench.report.drawing.style import Look, looks
 from estbench.report.model.quantities import Columns, described, estimates, final
 from estbench.report.model.rows import prepare, troubles

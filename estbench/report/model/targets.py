@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from estbench.engine.metrics import Metrics
+from estbench.core.metrics import Metrics
 from estbench.report.model.intervals import KEYS, student
 from estbench.report.model.quantities import SECONDS_TO_TARGET, STEPS_TO_TARGET, TRAINING
 from estbench.report.model.rows import measured, replica_counts

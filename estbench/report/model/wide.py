@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from estbench.engine.metrics import Metrics
+from estbench.core.metrics import Metrics
 from estbench.report.model.study import Study
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from estbench.engine.metrics import Quantity
+from estbench.core.metrics import Quantity
 from estbench.report.model.quantities import RELATIVE_BIAS, STEP_TIME, VARIANCE
 from estbench.report.model.significance import against
 from estbench.report.model.study import Study

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from estbench.engine.metrics import Metric, Metrics
+from estbench.core.metrics import Metric, Metrics
 from estbench.errors import plain
 from estbench.report.model.study import Options
 

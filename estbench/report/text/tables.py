@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from estbench.engine.metrics import Quantity
+from estbench.core.metrics import Quantity
 from estbench.errors import shorten
 from estbench.report.model.quantities import STEPS_TO_TARGET, TRAINING
 from estbench.report.model.rows import lengths, shares, tuned

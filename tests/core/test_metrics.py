@@ -5,8 +5,11 @@ import sys
 import pytest
 
 from estbench import Metric
-from estbench.engine.metrics import Metrics, checked
-from estbench.measures.declarations import BUILT_IN
+from estbench.core.metrics import Metrics
+from estbench.errors import UserError
+from estbench.measures.metrics import BUILT_IN
+from estbench.measures.training import Training
+from estbench.plugins.declarations import verify
 from estbench.plugins.registry import discover
 
 
@@ -47,12 +50,12 @@ def test_a_declaration_that_is_not_valid_is_refused(arguments, reason):
         Metric(**arguments)
 
 
-def test_a_measure_declares_each_metric_once():
-    """Two declarations of one key, and what is no declaration, are refused."""
-    with pytest.raises(ValueError, match="'a' twice"):
-        checked([Metric("a"), Metric("a", "other")])
-    with pytest.raises(ValueError, match="class Metric; got 'a'"):
-        checked(["a"])
+@pytest.mark.parametrize("wrong", [(Metric("a"), Metric("a", "other")), ("a",), [Metric("a")], None])
+def test_what_a_measure_declares_is_looked_at_before_anything_is_measured(wrong):
+    """Two declarations of one key, and what is no tuple of declarations, are refused in one line."""
+    with pytest.raises(UserError, match=r"measure 'mine'.*'metrics' must be a tuple of estbench\.Metric.*; got") as error:
+        verify("measure", "mine", type("Mine", (Training,), {"metrics": wrong})())
+    assert "\n" not in str(error.value)
 
 
 def test_declarations_survive_json():
@@ -75,10 +78,10 @@ def test_parts_of_declarations_keep_their_order():
 def test_built_in_measures_declare_what_the_report_falls_back_to():
     """There is one declaration of each built-in measure: the measure's own."""
     for name, plugin in discover("measure").plugins.items():
-        assert checked(plugin.load().metrics) == BUILT_IN.declared[name]
+        assert plugin.load().metrics == BUILT_IN.declared[name]
 
 
 def test_declarations_need_no_torch():
     """A report reads the declarations without torch, which takes seconds to import."""
-    code = "import sys; import estbench.measures.declarations; sys.exit('torch' in sys.modules)"
+    code = "import sys; import estbench.measures.metrics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=100).returncode == 0

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from estbench.engine.metrics import Metric
+from estbench.core.metrics import Metric
 
 _logits = partial(Metric, group="logits", told=False, tracked=False, log=True)
 _asked = partial(_logits, show="asked")

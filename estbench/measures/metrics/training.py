@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from estbench.engine.metrics import RESULT, Better, Metric
+from estbench.core.metrics import RESULT, Better, Metric
 
 _training = partial(Metric, interval="seeds", told=False, tracked=False)
 _SPLITS = {"train": "Training", "valid": "Validation", "test": "Test"}

@@ -259,17 +259,6 @@ def _short(metric: Metric) -> dict[str, Any]:
     return {name: value for name, value in asdict(metric).items() if value != defaults[name]}
 
 
-def checked(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
-    """The declarations of a measure, each key once.
-
-    Raises:
-        ValueError: one of them is no ``Metric``, or two have one key.
-    """
-    found = tuple(metrics)
-    for metric in found:
-        if not isinstance(metric, Metric):
-            raise ValueError(f"the metrics of a measure are of class Metric; got {metric!r}")  # noqa: TRY004
-    twice = [key for key, count in Counter(metric.key for metric in found).items() if count > 1]
-    if twice:
-        raise ValueError(f"a measure declares each metric once; got {twice[0]!r} twice")
-    return found
+def unique(metrics: Iterable[Metric]) -> bool:
+    """Whether no two metrics have one key."""
+    return max(Counter(metric.key for metric in metrics).values(), default=0) <= 1

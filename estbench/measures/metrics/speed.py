@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from estbench.engine.metrics import Metric
+from estbench.core.metrics import Metric
 
 _lower = partial(Metric, better="lower", log=True, told=False, tracked=False)
 _asked = partial(_lower, show="asked")
