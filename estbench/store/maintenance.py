@@ -64,7 +64,7 @@ def _line(path: Path, result: Result) -> tuple[str, ...]:
     estimators = cell["estimators"]
     who = estimators[0] if len(estimators) == 1 else f"{len(estimators)} estimators"
     statuses = set(result.table["status"].to_pylist())
-    status = next((status for status in ("failed", "not applicable") if status in statuses), "ok")
+    status = next((status for status in ("failed", "not applicable", "unresolved") if status in statuses), "ok")
     return (
         f"{cell['measure']} of {who} on {cell['task']}, seed {cell['seed']}",
         ", ".join(f"{name}={value}" for name, value in cell["budget"].items()),

@@ -28,6 +28,7 @@ TYPES = {
     "error": pa.string(),
     "picture": pa.string(),
     "replicas": pa.int64(),
+    "reference": pa.bool_(),
 }
 COLUMNS = tuple(TYPES)
 SCHEMA = pa.schema(list(TYPES.items()))

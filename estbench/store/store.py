@@ -17,7 +17,7 @@ from estbench.store.files import UNFINISHED, digest, make_folder, write_atomical
 from estbench.store.records import COLUMNS, SCHEMA, Result
 
 # the version of what is in the files; part of every key
-FORMAT = 3
+FORMAT = 4
 _ABOUT = b"estbench"
 
 
