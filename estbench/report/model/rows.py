@@ -95,9 +95,12 @@ def measured(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
 def troubles(rows: pd.DataFrame) -> pd.DataFrame:
     """What is not applicable, unresolved or failed: a row a task, estimator, measure and reason, with its seeds."""
     cells = rows[rows["status"] != "ok"]
-    later = (cells["status"] == "unresolved") & (cells["step"] > 0)
-    where = " (after " + cells["step"].map("{:.0f}".format) + " steps of training)"
-    cells = cells.assign(error=(cells["error"] + where).where(later, cells["error"]))
+    places = zip(cells["error"], cells["status"], cells["step"], strict=True)
+    errors = [
+        f"{error} (after {step:.0f} steps of training)" if status == "unresolved" and step > 0 else error
+        for error, status, step in places
+    ]
+    cells = cells.assign(error=pd.Series(errors, cells.index, dtype=object))
     keys = ["task", "label", "measure", "status", "error"]
     found = cells.groupby(keys, sort=False)["seed"].nunique().rename("seeds").reset_index()
     run = rows.groupby(keys[:3])["seed"].nunique().rename("of")
