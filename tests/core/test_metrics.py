@@ -53,7 +53,9 @@ def test_a_declaration_that_is_not_valid_is_refused(arguments, reason):
 @pytest.mark.parametrize("wrong", [(Metric("a"), Metric("a", "other")), ("a",), [Metric("a")], None])
 def test_what_a_measure_declares_is_looked_at_before_anything_is_measured(wrong):
     """Two declarations of one key, and what is no tuple of declarations, are refused in one line."""
-    with pytest.raises(UserError, match=r"measure 'mine'.*'metrics' must be a tuple of estbench\.Metric.*; got") as error:
+    with pytest.raises(
+        UserError, match=r"measure 'mine'.*'metrics' must be a tuple of estbench\.Metric.*; got"
+    ) as error:
         verify("measure", "mine", type("Mine", (Training,), {"metrics": wrong})())
     assert "\n" not in str(error.value)
 

@@ -49,14 +49,17 @@ _COMMON = (
     _rows("minibatch_variance/{group}", "Variance of minibatches"),
     _rows("total_variance_per_coordinate/{group}", "Total variance per coordinate", "", "lower", log=True),
     _rows("log_total_variance_per_coordinate/{group}", "Logarithm of the total variance per coordinate", "", "lower"),
+    _rows("replicates_needed/{group}", "Replicates needed", interval="none"),
     _rows("precision/{group}", "Precision", interval="none"),
     _rows("precision_reached/{group}", "Precision reached", interval="none"),
     _rows("chunk/{group}", "Replicates at once", interval="none"),
 )  # fmt: skip
 
+# what the keys of figures along a training of each estimator's own begin with
+OWN = "own/"
 # the same along a training of each estimator's own: at different parameters, so that no table compares them
 _OWN = tuple(
-    replace(metric, key=f"own/{metric.key}", test=metric.test and f"own/{metric.test}", show="none", tracked=False,
+    replace(metric, key=f"{OWN}{metric.key}", test=metric.test and f"{OWN}{metric.test}", show="none", tracked=False,
             group="", rank=0)
     for metric in _COMMON
     if not metric.product

@@ -28,7 +28,7 @@ class Ties(Chart):
         quantity = study.objective(task)
         if quantity is None:
             return study.estimates.iloc[:0]
-        column = study.column(task, quantity.key).reset_index()
+        column = study.contestants(task, quantity.key).reset_index()
         column = column[column["value"].notna()]
         if not column["tied"].any():
             return column.iloc[:0]

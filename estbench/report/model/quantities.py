@@ -8,6 +8,7 @@ import pandas as pd
 
 from estbench.core.metrics import Metric, Metrics, Quantity
 from estbench.measures.metrics import BUILT_IN
+from estbench.measures.metrics.gradient import OWN
 from estbench.report.model.intervals import KEYS, averaged, product, root_mean_square, student
 from estbench.report.model.rows import measured
 from estbench.stats import SIGNIFICANCE, combined, holm
@@ -213,7 +214,7 @@ def points(rows: pd.DataFrame, *, own: bool = False) -> pd.DataFrame:
     """The variances at all points of trainings: of the common run, or of each estimator's own."""
     metric = next(m for m in BUILT_IN.declared["gradient"] if m.column == VARIANCE.key)
     rows = measured(rows, "gradient")
-    wanted = replace(metric, key=f"own/{metric.key}") if own else metric
+    wanted = replace(metric, key=f"{OWN}{metric.key}") if own else metric
     return rows[grouped(rows, wanted)]
 
 

@@ -32,6 +32,7 @@ class Study:
         targets: the objective that trainings are timed to, by task.
         metrics: what the measures declare.
         quantities: the columns of the tables, in their order.
+        references: task and label of the oracles, which are no contestants.
     """
 
     rows: pd.DataFrame
@@ -44,6 +45,7 @@ class Study:
     targets: Mapping[str, Target]
     metrics: Metrics
     quantities: tuple[Quantity, ...]
+    references: frozenset[tuple[str, str]]
 
     @classmethod
     def of(
@@ -76,11 +78,14 @@ class Study:
         tables = [table for table in (estimates(columns), times(timed)) if len(table)] or [times(timed)]
         joined = pd.concat(tables, ignore_index=True)
         joined = joined.assign(reached=joined.get("reached", joined["seeds"]).fillna(joined["seeds"]))
+        oracles = rows.loc[rows["reference"], ["task", "label"]].itertuples(index=False, name=None)
+        references = frozenset((str(task), str(label)) for task, label in oracles)
+        joined["reference"] = [pair in references for pair in zip(joined["task"], joined["label"], strict=True)]
         quantities = described(joined, columns)
         found = mark(joined, runs, quantities)
-        look = looks(sorted(names), by_label)
+        look = looks(sorted(names), by_label, {label for _, label in references})
         return cls(
-            rows, found, troubles(rows), by_label, look, options or {}, runs, goals, declared, quantities
+            rows, found, troubles(rows), by_label, look, options or {}, runs, goals, declared, quantities, references
         )  # fmt: skip
 
     @property
@@ -112,10 +117,20 @@ class Study:
         return found[-1] if found else None
 
     def paired(self, task: str, key: str) -> Paired:
-        """Tests between the trainings of all estimators of a task."""
-        return Paired.of(self.runs[(self.runs["task"] == task) & (self.runs["quantity"] == key)])
+        """Tests between the trainings of all estimators of a task, its oracle left out."""
+        own = self.runs[(self.runs["task"] == task) & (self.runs["quantity"] == key)]
+        return Paired.of(own[~own["label"].isin(self.references_of(task))])
+
+    def references_of(self, task: str) -> list[str]:
+        """The oracles among a task's estimators."""
+        return [label for label in self.labels_of(task) if (task, label) in self.references]
 
     def column(self, task: str, key: str) -> pd.DataFrame:
         """One quantity of a task's estimators, indexed by label."""
         chosen = (self.estimates["task"] == task) & (self.estimates["quantity"] == key)
         return self.estimates[chosen].set_index("label")
+
+    def contestants(self, task: str, key: str) -> pd.DataFrame:
+        """The same without the oracles."""
+        column = self.column(task, key)
+        return column[~column["reference"]]

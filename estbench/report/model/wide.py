@@ -10,7 +10,7 @@ def summary(results: pd.DataFrame, metrics: Metrics | None = None) -> pd.DataFra
     """One row a task and estimator with its options.
 
     Columns: ``task``, ``estimator``; for each quantity (``variance``, ``step_time``, ``elbo_test``, ...) its
-    value, ``…_low``, ``…_high`` and ``…_mark`` (``best``, ``tied`` or empty); ``status`` and ``error``.
+    value, ``…_low``, ``…_high`` and ``…_mark`` (``best``, ``tied``, ``reference`` or empty); ``status`` and ``error``.
 
     Args:
         results: rows as in docs/results.md.
@@ -22,6 +22,7 @@ def summary(results: pd.DataFrame, metrics: Metrics | None = None) -> pd.DataFra
     for quantity in found.quantities:
         chosen = found.estimates[found.estimates["quantity"] == quantity.key]
         mark = chosen["tied"].map({True: "tied", False: ""}).mask(chosen["best"], "best")
+        mark = mark.mask(chosen["reference"], "reference")
         columns = {
             "value": quantity.key,
             **{side: f"{quantity.key}_{side}" for side in ("low", "high", "mark")},
