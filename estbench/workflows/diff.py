@@ -150,7 +150,8 @@ def _figures(results: pd.DataFrame, metrics: Metrics) -> dict[tuple[str, ...], p
     own = rows["low"].notna() & rows["high"].notna()
     any_own = own.groupby([rows["measure"], rows["metric"]]).transform("any")
     by_seeds = (declared_interval == "seeds") | ((declared_interval == "own") & ~any_own & (rows["metric"] != ""))
-    kept = (rows["status"] != "ok") | by_seeds | ((declared_interval == "own") & own)
+    untested = declared_interval.isin(["bound", "none"])
+    kept = ~untested & (by_seeds | own | (rows["status"] != "ok"))
     rows, by_seeds = rows[kept].copy(), by_seeds[kept]
     rows["metric"] = rows["metric"].where(by_seeds, _at_step(rows))
     last = rows.groupby([*_FIGURE, "seed"])["step"].transform("max")
