@@ -12,11 +12,12 @@ from typing import Any
 import torch
 
 from estbench.engine.base import Row
-from estbench.execution import cell_runner
 from estbench.execution.batching import Ensembles
+from estbench.execution.cell_runner import CellRunner, record
 from estbench.execution.executors.base import Done, Executor, Failure, Job, Outcome
 from estbench.plan.cell import Cell
 from estbench.plan.plan import Plan
+from estbench.plugins.registry import Plugins
 from estbench.runtime.environment import commit, machine
 from estbench.runtime.guard import muted
 from estbench.runtime.precision import arithmetic
@@ -30,12 +31,14 @@ class CellWork:
     """What makes a result of a job, in whatever process.
 
     Args:
+        plugins: the plugins that the cells use.
         store: folder of the store, for checkpoints.
         checkpoint: seconds from one checkpoint to the next.
         timeout: seconds after which a cell is given up; None for no limit.
         threads: of torch; None for one, and for torch's own choice where a cell has the machine to itself.
     """
 
+    plugins: Plugins
     store: Path
     checkpoint: float = 60.0
     timeout: float | None = None
@@ -49,13 +52,12 @@ class CellWork:
         jobs, process, started = job.singles, os.getpid(), time.perf_counter()
         cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in jobs}
         where = job.cell.device, job.cell.dtype
+        runner = CellRunner(self.plugins)
         # on a GPU there may be something to say of a single one, too
         together = job.along or (job.cell.device != "cpu" and not job.cell.joint)
         with muted(), _threads(self.threads or (None if job.cell.joint else 1)), arithmetic(*where):
             found = (
-                cell_runner.measure_batch(cells, auto=job.auto)
-                if together
-                else [(cell_runner.alone(job.cell, cells[job.cell]), "")]
+                runner.together(cells, auto=job.auto) if together else [(runner.alone(job.cell, cells[job.cell]), "")]
             )
             if os.getpid() != process:
                 os._exit(0)
@@ -136,7 +138,7 @@ def run(
         return
     store.check_writable()
     version = commit()
-    jobs = ensembles.group(missing, executor.workers, cell_runner.parameters)
+    jobs = ensembles.group(missing, executor.workers, plan.plugins, CellRunner(plan.plugins).parameters)
     for job, outcome in _singles(executor, jobs, work):
         yield job.cell, _keep(store, job, outcome, version), False
 
@@ -157,7 +159,7 @@ def failed(cell: Cell, failure: Failure) -> Result:
     """The result of a cell whose process did not return."""
     row = Row(status="failed", error=failure.reason)
     about = {"cell": cell.about, "seconds": round(failure.seconds, 3), "finished": time.time(), "machine": None}
-    return Result.of([cell_runner.record(cell, spec, row) for spec in cell.estimators], about)
+    return Result.of([record(cell, spec, row) for spec in cell.estimators], about)
 
 
 @contextlib.contextmanager

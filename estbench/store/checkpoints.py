@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from estbench.engine.journal import Journal
-from estbench.errors import UserError
+from estbench.errors import DamagedError, UserError
 from estbench.store.files import digest, make_folder, write_atomically
-from estbench.store.store import DamagedError, Entry, Store
+from estbench.store.store import Entry, Store
 
 
 class Checkpoints(Journal):

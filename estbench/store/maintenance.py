@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from estbench.errors import UserError
+from estbench.errors import DamagedError, UserError
 from estbench.store.checkpoints import unpack
 from estbench.store.records import Result
-from estbench.store.store import DamagedError, Store, read
+from estbench.store.store import Store, read
 
 # a file that somebody is writing may be this old
 _WRITING = 3600.0

@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from estbench.errors import UserError
+from estbench.errors import DamagedError, UserError, warn
 from estbench.store.files import UNFINISHED, digest, make_folder, write_atomically
 from estbench.store.records import COLUMNS, SCHEMA, Result
 
@@ -44,15 +43,6 @@ class Entry:
         return f"{self.key}-{self.amount}"
 
 
-class DamagedError(ValueError):
-    """A file is not what was written; the message says in what way."""
-
-
-def complain(message: str) -> None:
-    """Says on stderr what was wrong."""
-    print(f"estbench: {message}", file=sys.stderr)  # noqa: T201
-
-
 class Store:
     """A folder with one Parquet file per cell, written atomically.
 
@@ -67,7 +57,7 @@ class Store:
         UserError: it is there and is no folder.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None] = complain) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None] = warn) -> None:
         if folder.exists() and not folder.is_dir():
             raise UserError(f"cannot keep results in {folder}: it is a file, not a folder")
         self.folder, self._say = folder, say
