@@ -1,13 +1,13 @@
 """What the options of a run's tasks and estimators were, those left at their defaults included."""
 
-import inspect
 from collections.abc import Iterable
 from typing import Any
 
 from estbench.plan.cell import Cell
-from estbench.plugins.options import options_of
+from estbench.plugins.options import defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec
+from estbench.plugins.values import plain
 
 
 def resolved(cells: Iterable[Cell], plugins: Plugins) -> dict[str, dict[str, dict[str, Any]]]:
@@ -28,10 +28,9 @@ def resolved(cells: Iterable[Cell], plugins: Plugins) -> dict[str, dict[str, dic
 
 
 def _options(catalogue: Catalogue, spec: Spec) -> dict[str, Any]:
-    parameters = options_of(catalogue[spec.name].load())
-    defaults = {key: p.default for key, p in parameters.items() if p.default is not inspect.Parameter.empty}
-    return defaults | dict(spec.options)
+    return defaults(catalogue[spec.name].load()) | dict(spec.options)
 
 
 def _task(tasks: Catalogue, spec: Spec) -> dict[str, Any]:
-    return _options(tasks, spec) | dict(tasks.make(spec).effective())
+    effective = tasks.make(spec).effective()
+    return _options(tasks, spec) | {str(key): plain(value) for key, value in effective.items()}

@@ -12,7 +12,7 @@ from estbench.plan.code_digest import Sources
 from estbench.plan.resolved import Pair, ResolvedSuite
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
-from estbench.store.store import FORMAT, Entry
+from estbench.store.cell_file import FORMAT, Entry
 
 
 @dataclass(frozen=True)

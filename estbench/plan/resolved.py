@@ -9,7 +9,8 @@ from estbench.engine.base import Measure
 from estbench.errors import UserError
 from estbench.plan.cell import Cell
 from estbench.plan.suite import Suite, Tune
-from estbench.plugins.options import check, options_of
+from estbench.plugins.declarations import verify
+from estbench.plugins.options import ConstructionError, check, given_defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec, select
 
@@ -139,20 +140,25 @@ def device(name: str) -> str:
 
 
 def _chosen(catalogue: Catalogue, patterns: Sequence[str]) -> list[Spec]:
-    """The specifications that patterns mean, with checked values."""
-    return [_checked(catalogue, spec) for spec in select(patterns, catalogue.plugins, catalogue.kind)]
+    """What patterns mean, with checked values; once each, as words that differ may stand for one value."""
+    found = select(patterns, catalogue.plugins, catalogue.kind)
+    return list(dict.fromkeys(_checked(catalogue, spec) for spec in found))
 
 
 def _checked(catalogue: Catalogue, spec: Spec) -> Spec:
     options = check(catalogue[spec.name].load(), spec)
-    catalogue.make(spec)
+    try:
+        verify(catalogue.kind, spec.name, catalogue.make(spec))
+    except ConstructionError:
+        if catalogue.kind != "estimator":
+            raise
+        # its cells say so, and those of the others are measured
     return Spec(spec.name, options)
 
 
 def _with_defaults(measures: Catalogue, spec: Spec) -> Spec:
     """A measure with all its options, as its budgets have names of their own."""
-    defaults = {name: each.default for name, each in options_of(measures[spec.name].load()).items()}
-    return Spec(spec.name, defaults | dict(spec.options))
+    return Spec(spec.name, given_defaults(measures[spec.name].load()) | dict(spec.options))
 
 
 def _scaled(measure: Spec, scale: float) -> Spec:

@@ -10,17 +10,18 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 import estbench
-from estbench.errors import UserError, nearest
+from estbench.errors import UserError, nearest, plain, reason
 from estbench.plugins import options
-from estbench.plugins.loading import KINDS, base, import_file, kind_of, locate, only_class
+from estbench.plugins.installed import installed, locate, origin
+from estbench.plugins.loading import KINDS, base, import_file, kind_of, only_class
 from estbench.plugins.source import Source
 from estbench.plugins.spec import Spec
+from estbench.runtime.guard import muted
 
 if TYPE_CHECKING:
     from estbench.core.estimator import Estimator
@@ -64,7 +65,7 @@ class Plugin:
     def summary(self) -> str:
         """The first line of the docstring, without the name that it begins with."""
         first, _, _ = self.doc.partition("\n")
-        return first.partition(": ")[2] or first
+        return plain(first.partition(": ")[2] or first)
 
     @property
     def declared(self) -> dict[str, Any]:
@@ -72,18 +73,18 @@ class Plugin:
         return self._source.declared(self.kind, self.attribute)
 
     def load(self) -> type[Any]:
-        """Imports the plugin's class.
+        """Imports the plugin's class; what its module prints is dropped.
 
         Raises:
             UserError: it fails to import, or does not hold exactly one concrete class of its kind.
         """
         try:
-            module = importlib.import_module(self.module) if self.module else import_file(self.path)
+            with muted():
+                module = importlib.import_module(self.module) if self.module else import_file(self.path)
         except UserError:
             raise
         except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise UserError(f"{self.kind} {self.name!r} ({self.origin}) fails to import: {reason}") from error
+            raise UserError(f"{self.kind} {self.name!r} ({self.origin}) fails to import: {reason(error)}") from error
         if self.attribute:
             return self._named(module)
         return only_class(module, self.kind, self.origin)
@@ -184,8 +185,9 @@ def discover(kind: str, files: Iterable[Path | str] = ()) -> Catalogue:
             those of another copy of estbench.
     """
     found: dict[str, Plugin] = {}
-    problems: list[str] = []
-    for plugin in [*_built_in(kind), *_installed(kind), *_files(kind, files)]:
+    points, problems = installed(f"estbench.{kind}s")
+    foreign = [Plugin(p.name, kind, p.module, p.attr or "", locate(p), origin(p)) for p in points]
+    for plugin in [*_built_in(kind), *foreign, *_files(kind, files)]:
         if plugin.name in found:
             problems.append(
                 f"two {kind}s are named {plugin.name!r}: {found[plugin.name].origin} is used, "
@@ -225,7 +227,7 @@ def load_task(name: str, **options: Any) -> "Task":
 
 def _load(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     spec = Spec.one(name)
-    return discover(kind).make(Spec(spec.name, {**spec.options, **options}))
+    return discover(kind).make(spec.having(options))
 
 
 def _built_in(kind: str) -> list[Plugin]:
@@ -255,17 +257,6 @@ def _refuse_other_copies(folders: Iterable[str], package: str) -> None:
                 f"two copies of estbench are mixed: the framework is that of {own.parent}, but {package} is that of "
                 f"{folder.resolve().parent}; take one of them off PYTHONPATH, or install the one that you mean"
             )
-
-
-def _installed(kind: str) -> list[Plugin]:
-    return [
-        Plugin(point.name, kind, point.module, point.attr, locate(point), _origin(point))
-        for point in entry_points(group=f"estbench.{kind}s")
-    ]
-
-
-def _origin(point: EntryPoint) -> str:
-    return f"package {point.dist.name}" if point.dist else "an installed package"
 
 
 def _files(kind: str, files: Iterable[Path | str]) -> list[Plugin]:

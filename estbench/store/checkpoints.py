@@ -11,8 +11,9 @@ import torch
 
 from estbench.engine.journal import Journal
 from estbench.errors import DamagedError, UserError
+from estbench.store.cell_file import Entry
 from estbench.store.files import digest, make_folder, write_atomically
-from estbench.store.store import Entry, Store
+from estbench.store.store import Store
 
 
 class Checkpoints(Journal):

@@ -75,7 +75,6 @@ def request(folder, executor, estimators=("noting", "rloo")):
         "estimators": list(estimators),
         "measures": ["training[steps=2,evaluations=1,samples=0]"],
         "seeds": 1,
-        "seeds": 1,
         "device": "cpu",
     }
     return Request("quick", suite, (), folder / "out", folder / "store", None, Spec.one(executor), ensemble="auto")
