@@ -49,9 +49,9 @@ class CellRunner:
             makers = {label: self._maker(cell, spec) for label, spec in by_label.items()}
             for label, row in self.plugins.measures.make(cell.measure).rows(bench, makers):
                 if label in by_label:
-                    rows.append(record(cell, by_label[label], row))
+                    rows.append(self.record(cell, by_label[label], row))
         except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
-            rows = [record(cell, spec, verdict(error)) for spec in cell.estimators]
+            rows = [self.record(cell, spec, verdict(error)) for spec in cell.estimators]
         return rows
 
     def together(self, cells: Mapping[Cell, Journal], *, auto: bool = False) -> list[tuple[list[dict[str, Any]], str]]:
@@ -65,7 +65,7 @@ class CellRunner:
             return [(self.alone(cell, journal), verdict(error).error) for cell, journal in cells.items()]
         each = [[verdict(one.error)] if one.error else one.rows for one in found]
         return [
-            ([record(cell, cell.estimators[0], row) for row in rows], one.note)
+            ([self.record(cell, cell.estimators[0], row) for row in rows], one.note)
             for cell, rows, one in zip(cells, each, found, strict=True)
         ]
 
@@ -81,6 +81,23 @@ class CellRunner:
         """The task of a cell."""
         return self._bench(cell).task
 
+    def record(self, cell: Cell, spec: Spec, row: Row) -> dict[str, Any]:
+        """A row with the cell behind it, as a store takes it."""
+        options = {**cell.task.options, **spec.options}
+        chosen = {name: options[name] for name in cell.tuned if name in options}
+        return {
+            "task": str(cell.task.without(cell.tuned)),
+            "estimator": spec.name,
+            "params": spec.without(cell.tuned).params,
+            "chosen": json.dumps(chosen, sort_keys=True),
+            "seed": cell.seed,
+            "device": cell.device,
+            "dtype": cell.dtype,
+            "measure": cell.measure.name,
+            "reference": spec.name == _oracle_of(self.plugins, cell.task.name),
+            **vars(row),
+        }
+
     def _member(self, cell: Cell, journal: Journal, data: dict[Hashable, Any], *, auto: bool) -> Member:
         """A cell among others; of the same task they share the data."""
         (spec,) = cell.estimators
@@ -95,21 +112,14 @@ class CellRunner:
         return functools.partial(_admitted, self, cell, spec)
 
 
-def record(cell: Cell, spec: Spec, row: Row) -> dict[str, Any]:
-    """A row with the cell behind it, as a store takes it."""
-    options = {**cell.task.options, **spec.options}
-    chosen = {name: options[name] for name in cell.tuned if name in options}
-    return {
-        "task": str(cell.task.without(cell.tuned)),
-        "estimator": spec.name,
-        "params": spec.without(cell.tuned).params,
-        "chosen": json.dumps(chosen, sort_keys=True),
-        "seed": cell.seed,
-        "device": cell.device,
-        "dtype": cell.dtype,
-        "measure": cell.measure.name,
-        **vars(row),
-    }
+@functools.lru_cache(maxsize=8)
+def _oracle_of(plugins: Plugins, task: str) -> str | None:
+    """The name of a task's oracle, by what its class declares: a task that cannot be made has rows too."""
+    try:
+        oracle: str | None = plugins.tasks[task].load().oracle
+    except (Exception, SystemExit):  # noqa: BLE001  (a plugin may raise anything; the cell itself will say so)
+        return None
+    return oracle
 
 
 @functools.lru_cache(maxsize=2)

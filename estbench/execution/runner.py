@@ -13,7 +13,7 @@ import torch
 
 from estbench.engine.base import Row
 from estbench.execution.batching import Ensembles
-from estbench.execution.cell_runner import CellRunner, record
+from estbench.execution.cell_runner import CellRunner
 from estbench.execution.executors.base import Done, Executor, Failure, Job, Outcome
 from estbench.plan.cell import Cell
 from estbench.plan.plan import Plan
@@ -76,7 +76,7 @@ class CellWork:
     def keep(self, job: Job, outcome: Outcome) -> None:
         """Keeps what came of a job from where it was measured; elsewhere the driver does."""
         for single, own in _singly(job, outcome):
-            _keep(Store(self.store), single, own, commit())
+            _keep(CellRunner(self.plugins), Store(self.store), single, own, commit())
 
     def kept(self, job: Job, since: float) -> Done | None:
         """What was kept of a job since a time (``time.time``)."""
@@ -93,9 +93,9 @@ def _singly(job: Job, outcome: Outcome) -> Iterator[tuple[Job, Result | Failure]
         yield single, outcome[number] if isinstance(outcome, tuple) else outcome
 
 
-def _keep(store: Store, job: Job, outcome: Result | Failure, version: Mapping[str, Any]) -> Result:
+def _keep(runner: CellRunner, store: Store, job: Job, outcome: Result | Failure, version: Mapping[str, Any]) -> Result:
     """Keeps what came of a job, with the version of the code that it came from."""
-    result = failed(job.cell, outcome) if isinstance(outcome, Failure) else outcome
+    result = failed(runner, job.cell, outcome) if isinstance(outcome, Failure) else outcome
     result = dataclasses.replace(result, about={**result.about, **version})
     store.put(job.entry, result)
     return result
@@ -137,10 +137,10 @@ def run(
     if not missing:
         return
     store.check_writable()
-    version = commit()
-    jobs = ensembles.group(missing, executor.workers, plan.plugins, CellRunner(plan.plugins).parameters)
+    version, runner = commit(), CellRunner(plan.plugins)
+    jobs = ensembles.group(missing, executor.workers, plan.plugins, runner.parameters)
     for job, outcome in _singles(executor, jobs, work):
-        yield job.cell, _keep(store, job, outcome, version), False
+        yield job.cell, _keep(runner, store, job, outcome, version), False
 
 
 def _singles(executor: Executor, jobs: Sequence[Job], work: CellWork) -> Iterator[tuple[Job, Result | Failure]]:
@@ -155,11 +155,11 @@ def _singles(executor: Executor, jobs: Sequence[Job], work: CellWork) -> Iterato
         yield from _singles(executor, again, work)
 
 
-def failed(cell: Cell, failure: Failure) -> Result:
+def failed(runner: CellRunner, cell: Cell, failure: Failure) -> Result:
     """The result of a cell whose process did not return."""
     row = Row(status="failed", error=failure.reason)
     about = {"cell": cell.about, "seconds": round(failure.seconds, 3), "finished": time.time(), "machine": None}
-    return Result.of([record(cell, spec, row) for spec in cell.estimators], about)
+    return Result.of([runner.record(cell, spec, row) for spec in cell.estimators], about)
 
 
 @contextlib.contextmanager
