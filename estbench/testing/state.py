@@ -2,9 +2,11 @@
 
 import math
 import pickle
+from functools import partial
 
 import torch
 
+from estbench.testing.border import Rounded
 from estbench.testing.compare import difference, modes, seeded
 from estbench.testing.programs import Estimate
 from estbench.testing.replicates import one_gradient, replicates
@@ -13,6 +15,8 @@ from estbench.testing.verdict import Fault, Inapplicable
 
 EXTREME = 60.0
 TUNING_STEPS = 40
+# of the largest entry: a gradient comes back in the dtype of the logits, of 8 bits, and relaxed samples are cast to it
+ROUNDING = 0.05
 
 
 def seed(subject: Subject) -> str:
@@ -164,6 +168,22 @@ def extremes(subject: Subject) -> str:
     return f"finite at {EXTREME:g}"
 
 
+def half_precision(subject: Subject) -> str:
+    """With one seed, logits of bfloat16 and float16 give the estimate that the same numbers give in float32."""
+    largest = 0.0
+    for recipe in subject.applicable():
+        for dtype in (torch.bfloat16, torch.float16):
+            rounded, exact = (
+                seeded(subject, subject.bench(recipe, torch.float32, around=partial(Rounded, dtype=dtype, back=back)))
+                for back in (False, True)
+            )
+            apart = difference(exact, rounded)
+            if not apart < ROUNDING:
+                raise Fault(f"logits of {dtype} change its estimate by {apart:.1%} ({recipe.name})")
+            largest = max(largest, apart)
+    return f"within {largest:.2%}"
+
+
 def saturate(bench: Estimate, pattern: tuple[int, ...]) -> None:
     """Sets the logits to these numbers in turn, times 60; the encoder adds nothing."""
     with torch.no_grad():
@@ -176,4 +196,4 @@ def saturate(bench: Estimate, pattern: tuple[int, ...]) -> None:
                 parameter.copy_(numbers[turn].reshape(parameter.shape))
 
 
-CHECKS = (seed, leaks, tuning, untouched, state_dict, pickles, vmap, extremes)
+CHECKS = (seed, leaks, tuning, untouched, state_dict, pickles, vmap, extremes, half_precision)
