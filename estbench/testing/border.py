@@ -65,14 +65,17 @@ class Rounded(Around):
         net: maps nothing to a program.
         dtype: to round to.
         back: whether they come back.
+        samples: takes the samples that the program gets.
     """
 
-    def __init__(self, net: nn.Module, dtype: torch.dtype, *, back: bool) -> None:
+    def __init__(self, net: nn.Module, dtype: torch.dtype, *, back: bool, samples: list[Tensor]) -> None:
         super().__init__(net)
-        self.dtype, self.back = dtype, back
+        self.dtype, self.back, self.samples = dtype, back, samples
 
     def ask(self, sample: Sample, name: str, node: Node) -> tuple[Tensor, Tensor]:
         """Asks for a sample from rounded logits; it comes back in the net's dtype."""
         logits, given = node.logits.to(self.dtype), node.given
         value, log_q = sample(name, type(node)(logits.to(node.logits.dtype) if self.back else logits, given))
-        return value.to(node.logits.dtype), log_q
+        value = value.to(node.logits.dtype)
+        self.samples.append(value.detach())
+        return value, log_q
