@@ -71,7 +71,7 @@ class Estimator(nn.Module, abc.ABC):
             moved = fn(values)
             return at_least_float32(moved) if moved.is_floating_point() else moved
 
-        return super()._apply(kept, recurse)  # type: ignore[no-untyped-call]  (torch's own)
+        return super()._apply(kept, recurse)  # type: ignore[no-untyped-call]  # torch's own
 
     def build(self, name: str, node: Node) -> None:
         """Hook: makes a network for this node."""
