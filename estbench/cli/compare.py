@@ -7,7 +7,9 @@ import typer
 
 from estbench.cli.inspect import Files, console
 from estbench.errors import UserError
+from estbench.plugins.grammar import shown
 from estbench.plugins.spec import split
+from estbench.store.files import check_folder
 
 Tasks = Annotated[list[str] | None, typer.Option(help="Tasks, comma-separated; globs and vae[dataset=mnist] work.")]
 Estimators = Annotated[list[str] | None, typer.Option(help="Estimators, likewise; rloo[samples=2,4] is a grid.")]
@@ -29,7 +31,7 @@ Precision = Annotated[
 ]
 Parts = Annotated[str | None, typer.Option(help="Which parts of a suite that has several: 1,3; by default all.")]
 StoreFolder = Annotated[Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Cells at once; by default one a core.")]
+Workers = Annotated[int | None, typer.Option(min=1, max=4096, help="Cells at once; by default one a core.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure cells again that failed.")]
 ExecutorName = Annotated[
     str, typer.Option(help="inline; local, in processes; ray; slurm; auto: local on several cores or GPUs.")
@@ -41,6 +43,8 @@ Ensemble = Annotated[
 ]
 
 STORE = Path(".estbench")
+# three years in seconds; clocks of the system take no more than some multiple of it
+LONGEST = 1e8
 
 
 def compare(
@@ -57,13 +61,15 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")] = None,
     store: StoreFolder = STORE,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of torch; by default 1, and all for what is timed.")
+        int | None, typer.Option(min=1, max=1024, help="Threads of torch; by default 1, and all for what is timed.")
     ] = None,
     executor: ExecutorName = "auto",
     workers: Workers = None,
-    timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds after which a cell has failed.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, max=LONGEST, help="Seconds after which a cell has failed.")
+    ] = None,
     checkpoint: Annotated[
-        float, typer.Option(min=0, help="Seconds from one checkpoint of a training to the next.")
+        float, typer.Option(min=0, max=LONGEST, help="Seconds from one checkpoint of a training to the next.")
     ] = 60,
     retry_failed: RetryFailed = False,
     ensemble: Ensemble = "auto",
@@ -78,6 +84,8 @@ def compare(
     from estbench.workflows import comparison  # noqa: PLC0415  (imports torch)
     from estbench.workflows.dry_run import preview  # noqa: PLC0415
 
+    for place in (out or Path("runs"), store):
+        check_folder(place)
     request = comparison.Request(
         suite,
         _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision),
@@ -155,14 +163,17 @@ def _files(plugin: list[Path] | None) -> tuple[str, ...]:
 
 
 def _parts(text: str | None) -> tuple[int, ...]:
-    return tuple(_numbers("--parts", text or ""))
+    return () if text is None else tuple(_numbers("--parts", text))
 
 
 def _numbers(option: str, text: str) -> list[int]:
     try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise UserError(f"{option} takes a number, or numbers separated by commas; got {text!r}") from error
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if not numbers:
+        raise UserError(f"{option} takes a number, or numbers separated by commas; got {shown(text)}")
+    return numbers
 
 
 def _seeds(text: str) -> int | list[int]:

@@ -14,7 +14,7 @@ from estbench.errors import UserError, nearest
 from estbench.plugins import loading, registry
 from estbench.plugins.options import options_of
 
-data_app = typer.Typer(help="Data sets: which are here, and fetching them.", no_args_is_help=True)
+data_app = typer.Typer(help="Data sets: which are here, and fetching them.")
 
 Files = Annotated[list[Path] | None, typer.Option("-e", "--plugin", help="A plugin file; may be given several times.")]
 

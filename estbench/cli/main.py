@@ -1,6 +1,8 @@
 """The command line."""
 
+import contextlib
 import functools
+import math
 import os
 import sys
 from pathlib import Path
@@ -12,10 +14,13 @@ from rich.markup import escape
 from estbench import __version__
 from estbench.cli import compare, inspect, store
 from estbench.cli.inspect import Files, console, data_app, warn
+from estbench.cli.parsing import run, strict
 from estbench.cli.published import published
 from estbench.errors import UserError
 from estbench.plugins import options, registry
+from estbench.plugins.grammar import shown
 from estbench.plugins.spec import select, split
+from estbench.store.files import check_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +31,6 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "6")
 app = typer.Typer(
     name="estbench",
     help="Benchmarks stochastic gradient estimators of discrete random variables.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -46,12 +50,7 @@ app.command()(store.env)
 
 def main() -> None:
     """Runs the command; what a user did wrong is one line on stderr and exit code 2."""
-    try:
-        app()
-    except UserError as error:
-        for line in str(error).splitlines():
-            print(f"estbench: {line}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+    sys.exit(run(app, sys.argv[1:]))
 
 
 def _version(wanted: bool) -> None:
@@ -72,7 +71,7 @@ def _options(
 @app.command()
 def check(
     names: Annotated[list[str] | None, typer.Argument(help="Estimators; by default those of the plugin files.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the statistical checks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the statistical checks.")] = 0,
     plugin: Files = None,
 ) -> None:
     """Checks that estimators are what they declare; exits with 1 if one is not."""
@@ -130,10 +129,13 @@ def gate(
     head: Annotated[str, typer.Argument(help="Likewise.")],
     results: Annotated[Path | None, typer.Option(help="Folder of asv's results, for commits.")] = None,
     threshold: Annotated[list[str] | None, typer.Option(help="Ratio that counts: 1.05, or *time*=1.2.")] = None,
-    alpha: Annotated[float, typer.Option(help="Level of the tests, over all figures.")] = 0.01,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Level of the tests, over all figures.")] = 0.01,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Let figures be missing in HEAD.")] = False,
     repeat: Annotated[
-        int, typer.Option(help="Of two commits: measure times that got worse again with asv, this often each.")
+        int,
+        typer.Option(
+            min=0, max=1000, help="Of two commits: measure times that got worse again with asv, this often each."
+        ),
     ] = 0,
 ) -> None:
     """Tells regressions from noise, gaps and failures; exits with 1 on a regression, 3 on a gap or failure."""
@@ -179,16 +181,17 @@ def report(
     from estbench.report import write  # noqa: PLC0415  (slow)
 
     targets = dict(_target(text) for text in target or [])
+    check_folder(out or run)
     results, environment = _load(run)
     console().print(f"Report: {escape(str(write(results, environment, out or run, targets)))}")
 
 
 def _target(text: str) -> tuple[str, float]:
     metric, _, value = text.partition("=")
-    try:
-        return metric.strip(), float(value)
-    except ValueError as error:
-        raise UserError(f"a target is a metric and a number, such as elbo_valid=-100; got {text!r}") from error
+    with contextlib.suppress(ValueError):
+        if metric.strip() and math.isfinite(float(value)):
+            return metric.strip(), float(value)
+    raise UserError(f"a target is a metric and a finite number, such as elbo_valid=-100; got {shown(text)}")
 
 
 @app.command()
@@ -197,12 +200,13 @@ def plot(
     run: Annotated[Path | None, typer.Argument(help="Folder of a run; gumbel_softmax needs none.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the files; by default the run's, or this one.")] = None,
     style: Annotated[str, typer.Option(help="paper or talk.")] = "paper",
-    width: Annotated[float | None, typer.Option(min=1, help="Inches; by default one column a task.")] = None,
+    width: Annotated[float | None, typer.Option(min=1, max=100, help="Inches; by default one column a task.")] = None,
     format_: Annotated[str, typer.Option("--format", help="svg, png, pdf; comma-separated.")] = "svg,png,pdf",
 ) -> None:
     """Draws one kind of figure, from the results of a run if it shows any."""
     from estbench.report import illustrate, plot  # noqa: PLC0415  (slow)
 
+    check_folder(out or run or Path())
     look: dict[str, Any] = {"style": style, "width": width, "formats": split(format_)}
     try:
         if run is None:
@@ -228,3 +232,6 @@ def _load(run: Path) -> tuple["pd.DataFrame", dict[str, Any]]:
         return results, json.loads((run / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{run} holds no results of a comparison: {error}") from error
+
+
+strict(app, data_app, store.cache_app)
