@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from estbench.errors import UserError, nearest, reason
+from estbench.errors import UserError, nearest, plain, reason, shorten
 from estbench.plugins.grammar import shown
 
 FOLDER = Path(__file__).parent / "suites"
@@ -160,4 +160,5 @@ def _line(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"unknown key {where!r}; {nearest(where, Suite.model_fields)}"
-    return f"{where}: {error['msg'].lower().removeprefix('value error, ')}; got {shown(str(error['input']))}"
+    got = shorten(plain(repr(error["input"])), 200)
+    return f"{where}: {error['msg'].lower().removeprefix('value error, ')}; got {got}"
