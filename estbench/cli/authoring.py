@@ -14,7 +14,7 @@ from estbench.plugins.spec import select
 
 def check(
     names: Annotated[list[str] | None, typer.Argument(help="Estimators; by default those of the plugin files.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the statistical checks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the statistical checks.")] = 0,
     plugin: Files = None,
 ) -> None:
     """Checks that estimators are what they declare; exits with 1 if one is not."""

@@ -8,8 +8,10 @@ from rich.markup import escape
 
 from estbench.cli.screen import Files, console
 from estbench.errors import UserError, warn
+from estbench.plugins.grammar import shown
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec, split
+from estbench.store.files import check_folder
 
 if TYPE_CHECKING:
     from estbench.workflows.comparison import Request
@@ -34,7 +36,7 @@ Precision = Annotated[
 ]
 Parts = Annotated[str | None, typer.Option(help="Which parts of a suite that has several: 1,3; by default all.")]
 StoreFolder = Annotated[Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Cells at once; by default one a core.")]
+Workers = Annotated[int | None, typer.Option(min=1, max=4096, help="Cells at once; by default one a core.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure cells again that failed.")]
 ExecutorName = Annotated[
     str, typer.Option(help="inline; local, in processes; ray; slurm; auto: local on several cores or GPUs.")
@@ -46,6 +48,8 @@ Ensemble = Annotated[
 ]
 
 STORE = Path(".estbench")
+# three years in seconds; clocks of the system take no more than some multiple of it
+LONGEST = 1e8
 
 
 def compare(
@@ -62,13 +66,15 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")] = None,
     store: StoreFolder = STORE,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of torch; by default 1, and all for what is timed.")
+        int | None, typer.Option(min=1, max=1024, help="Threads of torch; by default 1, and all for what is timed.")
     ] = None,
     executor: ExecutorName = "auto",
     workers: Workers = None,
-    timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds after which a cell has failed.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, max=LONGEST, help="Seconds after which a cell has failed.")
+    ] = None,
     checkpoint: Annotated[
-        float, typer.Option(min=0, help="Seconds from one checkpoint of a training to the next.")
+        float, typer.Option(min=0, max=LONGEST, help="Seconds from one checkpoint of a training to the next.")
     ] = 60,
     retry_failed: RetryFailed = False,
     ensemble: Ensemble = "auto",
@@ -83,6 +89,8 @@ def compare(
     from estbench.cli.progress import Progress  # noqa: PLC0415  (imports torch)
     from estbench.workflows import comparison  # noqa: PLC0415  (imports torch)
 
+    for place in (out or Path("runs"), store):
+        check_folder(place)
     screen, plugins = console(), _plugins(plugin)
     request = comparison.Request(
         suite,
@@ -174,14 +182,17 @@ def _overrides(
 
 
 def _parts(text: str | None) -> tuple[int, ...]:
-    return tuple(_numbers("--parts", text or ""))
+    return () if text is None else tuple(_numbers("--parts", text))
 
 
 def _numbers(option: str, text: str) -> list[int]:
     try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise UserError(f"{option} takes a number, or numbers separated by commas; got {text!r}") from error
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if not numbers:
+        raise UserError(f"{option} takes a number, or numbers separated by commas; got {shown(text)}")
+    return numbers
 
 
 def _seeds(text: str) -> int | list[int]:

@@ -14,7 +14,7 @@ from estbench.plugins.options import options_of
 # what the list says of a declaration; what is not declared as a literal is shown as "?"
 _SAID = {"True": "yes", "False": "no"}
 
-data_app = typer.Typer(help="Data sets: which are here, and fetching them.", no_args_is_help=True)
+data_app = typer.Typer(help="Data sets: which are here, and fetching them.")
 
 
 def list_(

@@ -8,8 +8,8 @@ import typer
 
 from estbench import __version__
 from estbench.cli import authoring, compare, inspect, report, store, tracking
+from estbench.cli.parsing import run, strict
 from estbench.cli.published import published
-from estbench.errors import UserError, warn
 
 # the profiler that counts memory announces itself on stderr otherwise
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")
@@ -17,7 +17,6 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "6")
 app = typer.Typer(
     name="estbench",
     help="Benchmarks stochastic gradient estimators of discrete random variables.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -43,11 +42,7 @@ app.command()(tracking.gate)
 
 def main() -> None:
     """Runs the command; what a user did wrong is one line on stderr and exit code 2."""
-    try:
-        app()
-    except UserError as error:
-        warn(str(error))
-        sys.exit(2)
+    sys.exit(run(app, sys.argv[1:]))
 
 
 def _version(wanted: bool) -> None:
@@ -63,3 +58,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
+
+
+strict(app, inspect.data_app, store.cache_app)

@@ -17,7 +17,7 @@ from estbench.plugins.spec import split
 if TYPE_CHECKING:
     from estbench.workflows.diff import Change
 
-cache_app = typer.Typer(help="The store of finished cells: what is in it, whether it is sound.", no_args_is_help=True)
+cache_app = typer.Typer(help="The store of finished cells: what is in it, whether it is sound.")
 
 
 @cache_app.command("list")
@@ -50,7 +50,9 @@ def cache_prune(
     store: StoreFolder = STORE,
     failed: Annotated[bool, typer.Option("--failed", help="Remove failed cells too.")] = False,
     checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Remove all checkpoints too.")] = False,
-    days: Annotated[float | None, typer.Option(min=0, help="Remove what was written longer ago, too.")] = None,
+    days: Annotated[
+        float | None, typer.Option(min=0, max=36500, help="Remove what was written longer ago, too.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> None:
     """Removes what no run can use: damaged files, those of older versions, and what killed writers left."""

@@ -43,10 +43,13 @@ def gate(
     head: Annotated[str, typer.Argument(help="Likewise.")],
     results: Annotated[Path | None, typer.Option(help="Folder of asv's results, for commits.")] = None,
     threshold: Annotated[list[str] | None, typer.Option(help="Ratio that counts: 1.05, or *time*=1.2.")] = None,
-    alpha: Annotated[float, typer.Option(help="Level of the tests, over all figures.")] = 0.01,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Level of the tests, over all figures.")] = 0.01,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Let figures be missing in HEAD.")] = False,
     repeat: Annotated[
-        int, typer.Option(help="Of two commits: measure times that got worse again with asv, this often each.")
+        int,
+        typer.Option(
+            min=0, max=1000, help="Of two commits: measure times that got worse again with asv, this often each."
+        ),
     ] = 0,
 ) -> None:
     """Tells regressions from noise, gaps and failures; exits with 1 on a regression, 3 on a gap or failure."""

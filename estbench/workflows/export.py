@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from estbench.errors import UserError, nearest
-from estbench.store.files import write_atomically
+from estbench.store.files import check_folder, make_folder, write_atomically
 from estbench.store.records import joined
 from estbench.store.run_folder import RunFolder, read_results
 from estbench.store.store import Store
@@ -36,14 +36,17 @@ def export(source: Path, to: Path | None, formats: Sequence[str]) -> list[Path]:
         formats: of ``csv``, ``parquet``, ``json`` and ``latex``.
 
     Raises:
-        UserError: there are no results, or a format is unknown.
+        UserError: there are no results, no format is named, or one is unknown.
     """
+    if not formats:
+        raise UserError(f"name at least one format of {', '.join(_WRITERS)}; got none")
     for name in formats:
         if name not in _WRITERS:
             raise UserError(f"unknown format {name!r}; {nearest(name, _WRITERS)}")
-    results = load(source)
     folder = to or (source if source.is_dir() else source.parent)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
+    results = load(source)
+    make_folder(folder)
     written = []
     for name in dict.fromkeys(formats):
         file, render = _WRITERS[name]
