@@ -8,6 +8,7 @@ from estbench.core.metrics import Metrics
 from estbench.errors import UserError
 from estbench.measures.metrics import BUILT_IN
 from estbench.store.records import Result
+from estbench.store.run_folder import RunFolder
 
 
 def of_results(results: Iterable[Result]) -> Metrics:
@@ -23,17 +24,16 @@ def kept(results: Iterable[Result]) -> Metrics:
     return found
 
 
-def of_run(place: Path) -> Metrics:
+def of_run(source: Path) -> Metrics:
     """The metrics of a run, by its folder or a file of results in it.
 
     Raises:
-        UserError: the run's record of them is damaged.
+        UserError: what is known of the run cannot be read.
     """
-    path = (place if place.is_dir() else place.parent) / "environment.json"
-    if not path.is_file():
+    folder = RunFolder.of(source)
+    if not folder.recorded():
         return BUILT_IN
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        return Metrics.from_json(about.get("metrics") or {}) + BUILT_IN
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} holds no record of a run: {str(error).splitlines()[0]}") from error
+        return Metrics.from_json(folder.info().metrics) + BUILT_IN
+    except ValueError as error:
+        raise UserError(f"{folder.path} is not what a run writes: {error}") from error
