@@ -80,7 +80,9 @@ class Study:
         joined = joined.assign(reached=joined.get("reached", joined["seeds"]).fillna(joined["seeds"]))
         oracles = rows.loc[rows["reference"], ["task", "label"]].itertuples(index=False, name=None)
         references = frozenset((str(task), str(label)) for task, label in oracles)
-        joined["reference"] = [pair in references for pair in zip(joined["task"], joined["label"], strict=True)]
+        pairs = zip(joined["task"], joined["label"], strict=True)
+        # the type is named for results without any figure
+        joined["reference"] = pd.Series([pair in references for pair in pairs], joined.index, dtype=bool)
         quantities = described(joined, columns)
         found = mark(joined, runs, quantities)
         look = looks(sorted(names), by_label, {label for _, label in references})
