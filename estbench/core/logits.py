@@ -26,7 +26,7 @@ def at_least_float32(values: Tensor) -> Tensor:
 
 
 def bounded_bits(logits: Tensor) -> tuple[Tensor, bool]:
-    """Logits of bits ``(*batch, units)`` in [-REACH, REACH], without gradient at the ends, and whether any may be there."""
+    """Logits of bits kept within ±REACH, without gradient there, and whether any may be: ``(*batch, units)``."""
     seen = _extremes(logits)
     if seen is not None and seen[0] > -REACH and seen[1] < REACH:
         return logits, False
