@@ -24,10 +24,11 @@ test-cuda: $(NEEDED)  ## the tests that need a GPU; RUN=python3 with what that h
 gpu-report: $(NEEDED)  ## all that has to be seen on a GPU, in reports/gpu; HOURS for the suites, OPTIONS of the script
 	$(WITH) scripts/gpu_report.py --hours $(HOURS) $(OPTIONS)
 
-lint: $(INSTALLED)  ## style and types
+lint: $(INSTALLED)  ## style, types, and which room may import which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(INSTALLED)  ## the asv suite on this commit, in this environment; BENCH=regex for some of it
 	$(BIN)/asv machine --yes

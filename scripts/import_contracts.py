@@ -4,6 +4,8 @@ The folders ``estimators/`` and ``tasks/`` are imported as ``estbench.estimators
 import-linter does not look for them, so that its own contracts do not see these imports.
 """
 
+# ruff: noqa: INP001  (a script, found by import-linter in the current folder)
+
 import ast
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +23,11 @@ class Unnamed(Contract):
     folders = fields.ListField(subfield=fields.StringField())
     packages = fields.ListField(subfield=fields.StringField())
 
-    def check(self, graph: object, verbose: bool) -> ContractCheck:  # noqa: ARG002, FBT001  (import-linter's own)
+    def check(self, graph: object, verbose: bool) -> ContractCheck:  # noqa: ARG002  (import-linter's own)
         """Reads the sources."""
-        found = [line for folder in self.folders for path in sorted(Path(folder).rglob("*.py")) for line in self._of(path)]
+        found = [
+            line for folder in self.folders for path in sorted(Path(folder).rglob("*.py")) for line in self._of(path)
+        ]
         return ContractCheck(kept=not found, metadata={"found": found})
 
     def render_broken_contract(self, check: ContractCheck) -> None:
