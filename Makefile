@@ -17,6 +17,7 @@ compare: $(INSTALLED)  ## the default comparison on embedded data, with its repo
 
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest --doctest-modules estbench
 
 test-cuda: $(NEEDED)  ## the tests that need a GPU; RUN=python3 with what that has
 	$(WITH) -m pytest -m cuda $(OPTIONS)
@@ -27,6 +28,7 @@ gpu-report: $(NEEDED)  ## all that has to be seen on a GPU, in reports/gpu; HOUR
 lint: $(INSTALLED)  ## style, types, and which room may import which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
