@@ -120,7 +120,7 @@ class Gradient(Measure):
 
     def _points(self, bench: Bench, maker: MakeEstimator) -> Iterator[tuple[Point, Estimator]]:
         """The points of measurement, each with the estimator as it is there."""
-        batch = next(bench.minibatches(bench.splits().train))
+        batch = next(bench.minibatches())
         if self._along != "own":
             estimator = _prepared(bench, maker, batch)
             for step, model in zip(self._stops, self._common(bench, estimator), strict=True):

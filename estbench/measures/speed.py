@@ -87,7 +87,7 @@ class _Runner:
 
     def __init__(self, bench: Bench, estimator: Estimator) -> None:
         self._model, self._estimator, self._device = bench.model(), estimator.to(bench.device), bench.device
-        self._batch = next(bench.minibatches(bench.splits().train))
+        self._batch = next(bench.minibatches())
         estimator.prepare(self._model(*self._batch))
         self._trainer = bench.task.trainer(self._model, estimator)
         self.gradient: Parts = (self._forward, self._backward, self._trainer.zero_grad)

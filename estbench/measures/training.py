@@ -159,10 +159,10 @@ class Training(Measure):
     def _few(self, crew: RunGroup) -> list[Batch]:
         """The training examples on which each replica is evaluated, as training sees them."""
         benches = [trainee.bench for trainee in crew.trainees]
-        some = tuple(x[: self.examples] for x in benches[0].splits().train)
         if type(benches[0].task).view is Task.view:
-            return [some]
-        return [bench.task.view(some, bench.generator("view")) for bench in benches]
+            return [tuple(x[: self.examples] for x in benches[0].splits().train)]
+        some = tuple(x[: self.examples] for x in benches[0].on_cpu().train)
+        return [bench.view(some, "view") for bench in benches]
 
     def _bounds(self, crew: RunGroup) -> None:
         """The multi-sample bound at the end of training."""

@@ -117,7 +117,7 @@ class MinibatchVariance:
             return replace(variables, point=point).gradient(estimator, point.program)()
 
         def minibatch(number: int) -> Batch:
-            return next(bench.task.minibatches(bench.splits().train, bench.generator("random minibatch", number)))
+            return next(bench.minibatches("random minibatch", number))
 
         estimator.eval()
         with torch.no_grad():
