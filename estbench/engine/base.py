@@ -12,7 +12,7 @@ import torch
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.task import Batch, Splits, Task
 from estbench.engine.journal import Journal, NoJournal
-from estbench.runtime.memory import moved
+from estbench.runtime.device import moved
 
 T = TypeVar("T")
 MakeEstimator: TypeAlias = Callable[[], Estimator]

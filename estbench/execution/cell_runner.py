@@ -19,6 +19,7 @@ from estbench.plan.cell import Cell
 from estbench.plugins.registry import Catalogue, discover
 from estbench.plugins.spec import Spec
 from estbench.runtime import memory
+from estbench.runtime.device import check_device
 from estbench.runtime.guard import muted
 from estbench.runtime.precision import stored
 from estbench.store.records import Result
@@ -42,6 +43,7 @@ def alone(cell: Cell, journal: Journal) -> list[dict[str, Any]]:
             if label in by_label:
                 rows.append(record(cell, by_label[label], row))
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+        check_device(torch.device(cell.device), error)
         rows = [record(cell, spec, verdict(error)) for spec in cell.estimators]
     return rows
 
@@ -54,6 +56,7 @@ def measure_batch(cells: Mapping[Cell, Journal], *, auto: bool = False) -> list[
         members = [_member(cell, journal, data[cell.task], auto=auto) for cell, journal in cells.items()]
         found = _catalogue("measure", first.files).make(first.measure).together(members)
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+        check_device(torch.device(first.device), error)
         return [(alone(cell, journal), verdict(error).error) for cell, journal in cells.items()]
     each = [[verdict(one.error)] if one.error else one.rows for one in found]
     return [

@@ -17,6 +17,7 @@ from estbench.execution.batching import Ensembles
 from estbench.execution.executors.base import Done, Executor, Failure, Job, Outcome
 from estbench.plan.cell import Cell
 from estbench.plan.plan import Plan
+from estbench.runtime.device import check_device
 from estbench.runtime.environment import commit, machine
 from estbench.runtime.guard import muted
 from estbench.runtime.precision import arithmetic
@@ -45,6 +46,9 @@ class CellWork:
         """The result of a job, or those of its cells; what goes wrong in it is a row.
 
         Nothing that a plugin prints is let through, and no process that it forks gets any further.
+
+        Raises:
+            DeviceLostError: the GPU no longer answers this process, which is to be ended.
         """
         jobs, process, started = job.singles, os.getpid(), time.perf_counter()
         cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in jobs}
@@ -59,6 +63,8 @@ class CellWork:
             )
             if os.getpid() != process:
                 os._exit(0)
+            # what a measure has caught may have been an error that persists
+            check_device(torch.device(job.cell.device))
             about = {
                 # of cells that are measured together each has its share
                 "seconds": round((time.perf_counter() - started) / len(jobs), 3),

@@ -7,7 +7,6 @@ import os
 import sys
 
 import torch
-from torch import Tensor
 
 # of glibc's malloc.h
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
@@ -28,15 +27,6 @@ def reuse() -> bool:
         return False
     asked = ((_MMAP_THRESHOLD, 2**25), (_TRIM_THRESHOLD, 2**30), (_TOP_PAD, 2**26))
     return all(bool(mallopt(option, value)) for option, value in asked)
-
-
-def moved(x: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on a device; the host does not wait for the copy to a GPU, which is from pinned memory."""
-    if device.type != "cuda":
-        return x.to(device)
-    pinned = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
-    pinned.copy_(x)
-    return pinned.to(device, non_blocking=True)
 
 
 def collect(device: torch.device) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.program import Program, mean, run
 from estbench.engine.base import Bench
-from estbench.engine.moments.moments import BATCHES, Gradients, Moments, chunk_size, moments, working_set
+from estbench.engine.moments.moments import Gradients, Moments, chunk_size, largest_tensor, moments, working_set
 from estbench.engine.moments.stopping import Parts, Replication
 from estbench.engine.moments.variables import Variables
 
@@ -34,10 +34,12 @@ class Drawing:
     Args:
         replication: how many.
         budget: bytes of memory for those in flight; 0 finds it.
+        chunk: how many are in flight at once; 0 for as many as fit into the budget.
     """
 
     replication: Replication
     budget: int
+    chunk: int = 0
 
     def draw(
         self,
@@ -62,7 +64,7 @@ class Drawing:
         with torch.no_grad():
             gradient = variables.gradient(estimator, variables.point.program)
             bench.sow(*stream)
-            chunk = chunk_size(working_set(gradient), self.budget, bench.device)
+            chunk = self.chunk or chunk_size(working_set(gradient), self.budget, bench.device, largest_tensor(gradient))
             seeds = functools.partial(bench.stream, *stream)
             found = self.replication.draw(
                 lambda goal, have: moments(gradient, goal, chunk, seeds, have, variables.weights),
@@ -70,7 +72,7 @@ class Drawing:
                 known if len(known) == len(variables.parts) else NOTHING,
             )
         estimator.train()
-        return Drawn(found, min(chunk, next(iter(found.values())).n // BATCHES))
+        return Drawn(found, min(chunk, next(iter(found.values())).n))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from estbench.core.task import Batch, Task
 from estbench.engine.base import Bench
 from estbench.engine.training.random_routing import Routed
 from estbench.engine.training.random_tape import Tape, mixed
-from estbench.runtime.memory import moved
+from estbench.runtime.device import moved
 
 
 class Minibatches:
