@@ -40,7 +40,7 @@ def make(text: str, workers: int | None, device: str) -> Executor:
             f"got --device {device}"
         )
     if workers and spec.name != "inline":
-        spec = Spec(spec.name, {**spec.options, "workers": workers})
+        spec = spec.having({"workers": workers})
     return make_checked(_load(spec.name), spec)
 
 
