@@ -86,9 +86,9 @@ class Training(Measure):
         device = members[0].bench.device
         # on a GPU a single one is an ensemble too, for its graph
         if len(group) == 1 and device.type != "cuda":
-            return [self._alone(lambda: group[0], device, before)]
+            return [self._alone(lambda: group[0], before)]
         if members[0].auto and not together_pays(group[0]):
-            return [self._alone(functools.partial(self._trainee, member), device, before) for member in members]
+            return list(self._each_alone(members, before))
         halve = False
         try:
             return self._as_one(group, before)
@@ -102,7 +102,7 @@ class Training(Measure):
         if halve:
             halves = _parts(members, -(-len(members) // 2))
             return [one for half in halves for one in self._found(half, list(map(self._trainee, half)), note)]
-        return [self._alone(functools.partial(self._trainee, member), device, note) for member in members]
+        return list(self._each_alone(members, note))
 
     def _as_one(self, group: Sequence[TrainingRun], before: str) -> list[Found]:
         crew = Ensemble(group)
@@ -110,12 +110,18 @@ class Training(Measure):
         note = "; ".join(filter(None, (before, crew.note)))
         return [Found(self._shown(trainee), trainee.error, note) for trainee in group]
 
-    def _alone(self, make: Callable[[], TrainingRun], device: torch.device, note: str) -> Found:
+    def _each_alone(self, members: Sequence[Member], note: str) -> Iterator[Found]:
+        for member in members:
+            found = self._alone(functools.partial(self._trainee, member), note)
+            if found.error is not None:
+                check_device(member.bench.device, found.error)
+            yield found
+
+    def _alone(self, make: Callable[[], TrainingRun], note: str) -> Found:
         try:
             trainee = make()
             self._train(Alone([trainee]))
         except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
-            check_device(device, error)
             return Found(error=error, note=note)
         return Found(self._shown(trainee), trainee.error, note)
 
