@@ -30,6 +30,7 @@ from estbench.engine.training.training_run import TrainingRun
 from estbench.measures.gradient import Gradient
 from estbench.plugins.registry import load_task
 from estbench.plugins.spec import split
+from estbench.runtime.precision import arithmetic
 from estbench.stats import median_interval
 
 MNIST = "vae[dataset=mnist,hidden=200 200,latents=bernoulli],vae[dataset=mnist,latents=categorical]"
@@ -219,7 +220,15 @@ def main():
     if options.device == "cpu":
         torch.set_num_threads(1)
     lines = options.out.read_text(encoding="utf-8").splitlines() if options.out and options.out.exists() else []
-    done, failed = [json.loads(line) for line in lines], False
+    done = [json.loads(line) for line in lines]
+    # as in a run: torch by itself lets convolutions use tf32
+    with arithmetic(options.device, "float32"):
+        sys.exit(int(not measured_all(options, done)))
+
+
+def measured_all(options, done):
+    """Whether all could be measured that is not among what is done."""
+    good = True
     for named, measured in wanted(options):
         if any(named.items() <= each.items() for each in done):
             continue
@@ -228,13 +237,13 @@ def main():
         except Exception:  # noqa: BLE001  (the others are worth having)
             traceback.print_exc()
             print(f"failed: {named}", file=sys.stderr, flush=True)
-            failed = True
+            good = False
             continue
         print(line, flush=True)
         if options.out:
             with options.out.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
-    sys.exit(int(failed))
+    return good
 
 
 if __name__ == "__main__":

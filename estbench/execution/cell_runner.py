@@ -53,7 +53,11 @@ def measure_batch(cells: Mapping[Cell, Journal], *, auto: bool = False) -> list[
     memory.reuse()
     first, data = next(iter(cells)), defaultdict[Spec, dict[Hashable, Any]](dict)
     try:
-        members = [_member(cell, journal, data[cell.task], auto=auto) for cell, journal in cells.items()]
+        members: list[Member] = []
+        for cell, journal in cells.items():
+            members.append(_member(cell, journal, data[cell.task], auto=auto))
+            # tasks that differ in a learning rate alone have the same data
+            members[-1].bench.take_data(member.bench for member in members[:-1])
         found = _catalogue("measure", first.files).make(first.measure).together(members)
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
         check_device(torch.device(first.device), error)

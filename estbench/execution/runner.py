@@ -69,7 +69,7 @@ class CellWork:
                 # of cells that are measured together each has its share
                 "seconds": round((time.perf_counter() - started) / len(jobs), 3),
                 "finished": time.time(),
-                "machine": machine(),
+                "machine": machine(job.cell.device),
             }
         results = tuple(
             Result.of(rows, {"cell": cell.about, **about, "note": note})

@@ -107,7 +107,7 @@ def run_comparison(request: Request, console: Console) -> int:
             "seconds": round(time.time() - started.timestamp(), 1),
             "seeds": wanted.seeds,
             "cells": mark,
-            **environment(),
+            **environment(planning.device(wanted.device)),
             **run_folder.known(plan, request.files),
             "options": resolved(plan, request.files),
         }
