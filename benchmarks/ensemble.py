@@ -28,6 +28,7 @@ from estbench.engine.profiling.counting import flops
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.training_run import TrainingRun
 from estbench.measures.gradient import Gradient
+from estbench.measures.speed import Speed
 from estbench.plugins.registry import load_task
 from estbench.plugins.spec import split
 from estbench.runtime.precision import arithmetic
@@ -184,6 +185,14 @@ def many_moments(task, name, replicates, options):
     return {"replicates": replicates, "seconds": _seconds(measured)}
 
 
+def speed(task, name, options):
+    """Seconds of a step of a single run and of its gradient, and the memory of that, as the measure of speed has it."""
+    where, maker = bench(task, 0, options.device), functools.partial(load_estimator, name)
+    rows = {row.metric: row for _, row in Speed(blocks=6).rows(where, {name: maker})}
+    found = {metric: rows[metric].value for metric in ("gradient_time", "peak_memory", "clock")}
+    return {"seconds": rows["step_time"].value, **found}
+
+
 def wanted(options):
     """What is asked for: a name of each benchmark, and what gives its figures."""
     kinds = options.only.split(",")
@@ -198,6 +207,8 @@ def wanted(options):
             yield named, functools.partial(loop, task, name, replicas, options)
         if "traffic" in kinds:
             yield {"benchmark": "traffic", **about}, functools.partial(traffic, task, name, options)
+        if "speed" in kinds:
+            yield {"benchmark": "speed", **about}, functools.partial(speed, task, name, options)
         if "moments" in kinds:
             named = {"benchmark": "moments", **about}
             yield named, functools.partial(many_moments, task, name, options.replicates, options)
