@@ -31,7 +31,7 @@ class Row:
         seconds: training time to that step; of replicas that were trained together their share, the time of all over
             their number.
         replicas: how many were trained together; seconds tell what a step takes only where it is 1.
-        status: ``ok``, ``not applicable`` or ``failed``.
+        status: ``ok``, ``not applicable``, ``failed``, or ``unresolved`` where too few replicates tell no figure.
         error: the reason where it is not ``ok``.
         picture: a PNG in base64, for a metric that is a picture.
     """

@@ -18,7 +18,7 @@ from estbench.engine.journal import NoJournal
 from estbench.engine.profiling.counting import Evaluations, flops
 from estbench.engine.profiling.resident_memory import resident_peak
 from estbench.engine.profiling.timing import Parts, clock, seconds
-from estbench.runtime.device import check_device
+from estbench.runtime.device import check_answers
 from estbench.stats import Floats, Interval, median_interval
 
 BASELINE = "the task's baseline"
@@ -47,7 +47,7 @@ class Speed(Measure):
             try:
                 runners[key] = _Runner(bench, maker())
             except Exception as error:  # noqa: BLE001  (one estimator's failure must not cost the others)
-                check_device(bench.device, error)
+                check_answers(bench.device, error)
                 yield key, verdict(error)
         clocks: list[float] = []
         gradients = self._times(bench, {key: runner.gradient for key, runner in runners.items()}, clocks)

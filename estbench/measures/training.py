@@ -21,7 +21,7 @@ from estbench.engine.training.cost_model import replicas_that_fit, together_pays
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.run_group import Alone, RunGroup, rows_at_once
 from estbench.engine.training.training_run import TrainingRun
-from estbench.runtime.device import check_device
+from estbench.runtime.device import check_answers
 from estbench.runtime.memory import collect
 from estbench.stats import Interval, normal_margin
 
@@ -72,7 +72,7 @@ class Training(Measure):
             try:
                 trainees[number] = self._trainee(member)
             except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
-                check_device(member.bench.device, error)
+                check_answers(member.bench.device, error)
                 found[number] = Found(error=error)
         for group in alike(list(trainees.values())):
             numbers = [number for number, trainee in trainees.items() if trainee in group]
@@ -93,7 +93,7 @@ class Training(Measure):
         try:
             return self._as_one(group, before)
         except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, each may do better alone)
-            check_device(device, error)
+            check_answers(device, error)
             halve = isinstance(error, torch.OutOfMemoryError) and len(members) > 1
             note = f"not in an ensemble of {len(members)}: {type(error).__name__}: {error}"
         # out here the error is gone, and with it what its frames held: memory may have been what was short
@@ -114,7 +114,7 @@ class Training(Measure):
         for member in members:
             found = self._alone(functools.partial(self._trainee, member), note)
             if found.error is not None:
-                check_device(member.bench.device, found.error)
+                check_answers(member.bench.device, found.error)
             yield found
 
     def _alone(self, make: Callable[[], TrainingRun], note: str) -> Found:

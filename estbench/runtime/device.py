@@ -15,7 +15,7 @@ def moved(x: Tensor, device: torch.device) -> Tensor:
     return pinned.to(device, non_blocking=True)
 
 
-def check_device(device: torch.device, error: BaseException | None = None) -> None:
+def check_answers(device: torch.device, error: BaseException | None = None) -> None:
     """Waits for a device.
 
     Args:

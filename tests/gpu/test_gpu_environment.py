@@ -9,10 +9,9 @@ import torch
 from benchmarks import ensemble as benchmark
 from estbench.engine.journal import NoJournal
 from estbench.execution import cell_runner
-from estbench.plan import plan as planning
-from estbench.plan.suite import validate
 from estbench.runtime import environment as about
 from estbench.runtime.precision import arithmetic
+from tests.support.plans import plan_of
 
 CARDS = {0: ("small", 20, 1536), 1: ("large", 132, 2048)}
 
@@ -102,15 +101,15 @@ def test_learning_rates_share_the_data(monkeypatch):
         # whose data is a copy, as on a GPU
         "dtype": "float64",
     }
-    plan, seen = planning.make(validate(wanted, "test"), ()), []
-    together = cell_runner.measure_batch.__globals__["Member"]
+    plan, seen = plan_of(wanted), []
+    together = cell_runner.Member
 
     def member(bench, *others):
         seen.append(bench)
         return together(bench, *others)
 
     monkeypatch.setattr(cell_runner, "Member", member)
-    cell_runner.measure_batch({cell: NoJournal() for cell in plan.cells})
+    cell_runner.CellRunner(plan.plugins).together({cell: NoJournal() for cell in plan.cells})
     assert len({str(bench.task.learning_rate) for bench in seen}) == 2
     assert len({id(bench.splits().train[0]) for bench in seen}) == 1
     assert len(seen) == 4

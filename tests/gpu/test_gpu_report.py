@@ -25,7 +25,7 @@ class Missing:
 sys.meta_path.insert(0, Missing())
 """
 THERE = {"torch", "numpy", "scipy", "pandas", "matplotlib", "pillow", "pytest"}
-NAMES = {"scikit-learn": "sklearn", "pytest-timeout": "pytest_timeout", "pytest-xdist": "xdist"}
+NAMES = {"pytest-timeout": "pytest_timeout", "pytest-xdist": "xdist"}
 
 
 def loaded(name):
@@ -151,7 +151,7 @@ def test_tests_are_collected_with_the_packages_of_a_gpu_machine(script, tmp_path
     text = (ROOT / "pyproject.toml").read_text()
     names = {re.split(r"[<>=\[]", line)[0] for line in re.findall(r'"([a-z][^" ]*>=[^"]*)"', text)}
     hidden = {NAMES.get(name, name) for name in names - THERE - {"pydantic"}} | {"asv_runner", "click", "ray"}
-    assert {"pooch", "ray", "asv", "selenium", "reinmax", "typer", "rich", "sklearn", "pyarrow"} <= hidden
+    assert {"pooch", "ray", "asv", "selenium", "reinmax", "typer", "rich", "pyarrow"} <= hidden
     (tmp_path / "sitecustomize.py").write_text(MISSING.format(names=hidden))
     (graphs,) = (stage for stage in script.stages(options(tmp_path)) if stage.name == "graphs")
     command = [*graphs.command[: -len(script.GRAPHS)], "--collect-only", *script.GRAPHS, *script.TESTS]

@@ -8,7 +8,8 @@ import torch
 
 from estbench.engine.base import Bench, Member
 from estbench.errors import UserError
-from estbench.execution import cell_runner, executors
+from estbench.execution import executors
+from estbench.execution.cell_runner import CellRunner
 from estbench.execution.executors.base import Failure, Job
 from estbench.execution.executors.inline import Inline
 from estbench.execution.executors.local import Local
@@ -16,12 +17,12 @@ from estbench.execution.executors.on_slurm import _measure as in_slurm_job
 from estbench.execution.runner import CellWork
 from estbench.measures import training
 from estbench.measures.training import Training
-from estbench.plan import plan as planning
-from estbench.plan.suite import validate
-from estbench.runtime.device import check_device
+from estbench.plugins.spec import Spec
+from estbench.runtime.device import check_answers
 from estbench.runtime.guard import DeviceLostError
 from estbench.store.checkpoints import Checkpoints
 from estbench.store.store import Store
+from tests.support.plans import plan_of
 from tests.support.replicas import member, small
 
 ASSERTION = "CUDA error: device-side assert triggered"
@@ -37,11 +38,15 @@ def lost(monkeypatch):
     monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
 
 
-def jobs(number, tmp_path):
-    """Jobs of as many cells."""
+def plan(number):
+    """A plan of as many cells."""
     wanted = {"tasks": ["toy"], "measures": ["training[steps=1]"], "estimators": ["rloo"], "device": "cpu"}
-    plan = planning.make(validate({**wanted, "seeds": number}, "test"), ())
-    return [Job(cell, entry) for cell, entry in plan.entries.items()]
+    return plan_of({**wanted, "seeds": number})
+
+
+def jobs(number):
+    """Jobs of as many cells."""
+    return [Job(cell, entry) for cell, entry in plan(number).entries.items()]
 
 
 class Loses:
@@ -63,16 +68,16 @@ class Loses:
 
 def test_only_an_error_that_persists_is_a_loss(lost):
     """What can be waited for goes on, whatever was wrong before; the reason is the error that was first."""
-    check_device(torch.device("cpu"), ValueError("of the plugin"))
+    check_answers(torch.device("cpu"), ValueError("of the plugin"))
     with pytest.raises(DeviceLostError, match="ValueError: of the plugin"):
-        check_device(torch.device("cuda"), ValueError("of the plugin"))
+        check_answers(torch.device("cuda"), ValueError("of the plugin"))
     with pytest.raises(DeviceLostError, match="device-side assert"):
-        check_device(torch.device("cuda"))
+        check_answers(torch.device("cuda"))
 
 
-def test_a_worker_that_lost_its_gpu_is_replaced(tmp_path):
+def test_a_worker_that_lost_its_gpu_is_replaced():
     """The job at fault fails with the reason; those after it are measured, in another process."""
-    found = {job.cell.seed: outcome for job, outcome in Local(1).run(jobs(3, tmp_path), Loses(1))}
+    found = {job.cell.seed: outcome for job, outcome in Local(1).run(jobs(3), Loses(1))}
     assert isinstance(found[1], Failure)
     assert found[1].reason == ASSERTION
     assert isinstance(found[0], int)
@@ -80,20 +85,20 @@ def test_a_worker_that_lost_its_gpu_is_replaced(tmp_path):
     assert found[0] != found[2]
 
 
-def test_in_this_process_the_run_ends(tmp_path):
+def test_in_this_process_the_run_ends():
     """Inline, the job at fault is told, and then no further one is begun, also when it is asked for again."""
     here, found = Inline(), []
-    some = jobs(3, tmp_path)
+    some = jobs(3)
     with pytest.raises(UserError, match="--executor local"):
         found += iter(here.run(some, Loses(0)))
     with pytest.raises(UserError, match="device-side assert"):
         next(here.run(some[:1], Loses(9)))
 
 
-def test_a_slurm_job_ends_with_its_gpu(tmp_path):
+def test_a_slurm_job_ends_with_its_gpu():
     """What it had done is kept and the loss too; the rest is left to another job."""
     work = Loses(1)
-    outcomes = in_slurm_job(work, jobs(3, tmp_path))
+    outcomes = in_slurm_job(work, jobs(3))
     assert [type(outcome) for outcome in outcomes] == [int, Failure]
     assert [seed for seed, _ in work.kept_jobs] == [0, 1]
 
@@ -133,17 +138,17 @@ def trainee(one):
 
 def test_a_cell_that_only_swallowed_the_loss_is_not_kept(lost, tmp_path, monkeypatch):
     """A measure that goes on after the error still loses the process once its cell is done."""
-    (job,) = jobs(1, tmp_path)
+    (job,) = jobs(1)
     where = functools.partial(torch.device, "cuda")
     checked = []
 
     def check(_device, error=None):
         checked.append(error)
-        check_device(where(), error)
+        check_answers(where(), error)
 
-    monkeypatch.setattr("estbench.execution.runner.check_device", check)
+    monkeypatch.setattr("estbench.execution.runner.check_answers", check)
     with pytest.raises(DeviceLostError):
-        CellWork(tmp_path)(job)
+        CellWork(plan(1).plugins, tmp_path)(job)
     assert checked == [None]
 
 
@@ -154,12 +159,13 @@ def test_a_cell_that_fails_by_it_is_no_row(lost, tmp_path, monkeypatch):
         raise RuntimeError(ASSERTION)
 
     monkeypatch.setattr(Training, "rows", fail)
-    (job,) = jobs(1, tmp_path)
+    (job,) = jobs(1)
     journal = Checkpoints(Store(tmp_path), job.entry, 60)
-    assert cell_runner.alone(job.cell, journal)[0]["error"].endswith(ASSERTION)
+    runner = CellRunner(plan(1).plugins)
+    assert runner.alone(job.cell, journal)[0]["error"].endswith(ASSERTION)
     monkeypatch.setattr(torch, "device", lambda _: GPU)
     with pytest.raises(DeviceLostError):
-        cell_runner.alone(job.cell, journal)
+        runner.alone(job.cell, journal)
 
 
 GPU = torch.device("cuda")
@@ -171,7 +177,7 @@ GPU = torch.device("cuda")
 def test_gpu_cells_run_in_workers(device, count, workers, monkeypatch):
     """One a GPU where none is named; a GPU that is named has one worker, which sees it under its number."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    made = executors.make("auto", None, device)
+    made = executors.make(Spec("auto"), None, device)
     assert isinstance(made, Local)
     assert made.workers == workers
     assert made.gpus == (count if device == "cuda" else 0)
@@ -180,4 +186,4 @@ def test_gpu_cells_run_in_workers(device, count, workers, monkeypatch):
 def test_a_gpu_by_number_is_refused_where_workers_see_one_each():
     """Every worker would find its only GPU under number 0, and each cell would fail by itself."""
     with pytest.raises(UserError, match=r"local\[gpus=2\].*got --device cuda:1"):
-        executors.make("local[gpus=2]", None, "cuda:1")
+        executors.make(Spec.one("local[gpus=2]"), None, "cuda:1")
