@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from estbench import __version__
 from estbench.cli import compare, inspect, store
+from estbench.cli.doctor import doctor
 from estbench.cli.inspect import Files, console, data_app, warn
 from estbench.cli.published import published
 from estbench.errors import UserError
@@ -42,6 +43,7 @@ app.command()(store.merge)
 app.command()(store.export)
 app.command()(store.diff)
 app.command()(store.env)
+app.command()(doctor)
 
 
 def main() -> None:
