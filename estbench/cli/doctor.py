@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from estbench.cli.inspect import console
+from estbench.cli.screen import console
 
 MARKS = {"ok": "[green]ok[/]     ", "absent": "[yellow]absent[/] ", "broken": "[red]broken[/] "}
 

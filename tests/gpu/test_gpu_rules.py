@@ -13,6 +13,7 @@ from estbench.errors import UserError
 from estbench.execution import executors
 from estbench.measures import training
 from estbench.measures.training import Training
+from estbench.plugins.spec import Spec
 from estbench.runtime import memory
 from estbench.workflows import comparison
 from tests.support.pretended_gpu import pretended
@@ -103,16 +104,16 @@ def test_a_gpu_that_is_not_here_is_refused(device, dtype, executor, devices, mes
     monkeypatch.setattr(torch.cuda, "is_available", lambda: devices > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
     if not message:
-        comparison._check_device(device, dtype, executor)
+        comparison.check_device(device, dtype, executor)
         return
     with pytest.raises(UserError, match=message):
-        comparison._check_device(device, dtype, executor)
+        comparison.check_device(device, dtype, executor)
 
 
 def test_ray_is_told_to_share_out_gpus():
     """Without it would hide them from its tasks."""
     with pytest.raises(UserError, match=r"ray\[gpus=1\]"):
-        executors.make("ray", None, "cuda")
+        executors.make(Spec("ray"), None, "cuda")
 
 
 def test_learning_rates_that_fall_do_not_wait(monkeypatch):

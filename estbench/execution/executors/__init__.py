@@ -15,11 +15,11 @@ _HOMES = {"inline": "inline:Inline", "local": "local:Local", "ray": "on_ray:Ray"
 NAMES = ("auto", *_HOMES)
 
 
-def make(text: str, workers: int | None, device: str) -> Executor:
+def make(spec: Spec, workers: int | None, device: str) -> Executor:
     """An executor by its name and options, ``ray[address=auto,gpus=0.25]``.
 
     Args:
-        text: ``inline``, ``local``, ``ray``, ``slurm``, or ``auto``: local where there are several cores or GPUs to
+        spec: ``inline``, ``local``, ``ray``, ``slurm``, or ``auto``: local where there are several cores or GPUs to
             share out, else inline.
         workers: how many cells at once; None for what the executor makes of the machine.
         device: where the cells run.
@@ -27,13 +27,12 @@ def make(text: str, workers: int | None, device: str) -> Executor:
     Raises:
         UserError: there is no such executor, or it is not installed, or an option is not what it must be.
     """
-    spec = Spec.one(text)
     if spec.name not in NAMES:
         raise UserError(f"unknown executor {spec.name!r}; {nearest(spec.name, NAMES)}")
     if spec.name == "auto":
         spec = _automatic(workers, device)
     if spec.name == "ray" and device.startswith("cuda") and not spec.options.get("gpus"):
-        raise UserError(f"ray shows cells no GPU that they do not ask for: --executor 'ray[gpus=1]'; got {text!r}")
+        raise UserError(f"ray shows cells no GPU that they do not ask for: --executor 'ray[gpus=1]'; got '{spec}'")
     if workers and spec.name != "inline":
         spec = spec.having({"workers": workers})
     return make_checked(_load(spec.name), spec)
