@@ -8,6 +8,7 @@ import typer
 
 from estbench import __version__
 from estbench.cli import authoring, compare, inspect, report, store, tracking
+from estbench.cli.doctor import doctor
 from estbench.cli.parsing import run, strict
 from estbench.cli.published import published
 
@@ -38,6 +39,7 @@ app.command()(report.report)
 app.command()(report.plot)
 app.command()(tracking.track)
 app.command()(tracking.gate)
+app.command()(doctor)
 
 
 def main() -> None:

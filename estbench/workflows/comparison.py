@@ -196,7 +196,7 @@ def _info(wanted: suite.Suite, plan: Plan, started: dt.datetime, cells: str, met
         seconds=round(time.time() - started.timestamp(), 1),
         seeds=wanted.seeds,
         cells=cells,
-        **environment(),
+        **environment(resolved.device(wanted.device)),
         families=plan.families,
         papers=plan.papers,
         options=plan.options,

@@ -8,7 +8,7 @@ import pandas as pd
 
 from estbench.core.metrics import RESULT, Metrics, Quantity
 from estbench.measures.metrics import BUILT_IN
-from estbench.report.drawing.style import Look, looks
+from estbench.report.model.looks import Look, looks
 from estbench.report.model.quantities import Columns, described, estimates, final
 from estbench.report.model.rows import prepare, troubles
 from estbench.report.model.significance import Paired, mark
