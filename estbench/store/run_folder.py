@@ -15,7 +15,7 @@ from estbench.plan.cell import Cell
 from estbench.plan.plan import Plan
 from estbench.plugins.registry import discover
 from estbench.store.files import digest, write_atomically
-from estbench.store.records import Result
+from estbench.store.records import Result, csv
 
 TABLES = "tables.txt"
 
@@ -59,7 +59,7 @@ def write(results: pd.DataFrame, about: dict[str, Any], folder: Path, console: C
     from estbench import report  # noqa: PLC0415  (slow, and not needed where nothing is new)
 
     write_atomically(folder / "results.parquet", results.to_parquet(index=False))
-    write_atomically(folder / "results.csv", results.drop(columns="picture").to_csv(index=False).encode())
+    write_atomically(folder / "results.csv", csv(results))
     report.write(results, about, folder)
     tables = Console(file=io.StringIO(), width=console.width, record=True)
     for table in report.terminal_table(results):

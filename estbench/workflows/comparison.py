@@ -33,7 +33,7 @@ from estbench.plugins.spec import Spec
 from estbench.runtime.environment import commit, environment, label
 from estbench.store import run_folder
 from estbench.store.files import make_folder, write_atomically
-from estbench.store.records import Result, joined
+from estbench.store.records import Result, csv, joined
 from estbench.store.store import Store, complain
 from estbench.workflows import tuning
 
@@ -81,11 +81,12 @@ def run_comparison(request: Request, console: Console) -> int:
     """
     started = dt.datetime.now(dt.UTC).astimezone()
     wanted, trials, plan = prepare(request)
+    executor = executors.make(request.executor, request.workers, plan.cells[0].device)
+    Ensembles.of(request.ensemble)
     if trials:
         console.print(f"{len(trials.plan.cells)} candidates to choose from on validation, then")
     console.print(f"{len(plan.cells)} cells: {_counts(plan)}.")
     store = Store(request.store)
-    executor = executors.make(request.executor, request.workers, plan.cells[0].device)
     tuned = None
     if trials:
         tried = _measure(trials.plan, store, executor, request)
@@ -112,7 +113,7 @@ def run_comparison(request: Request, console: Console) -> int:
             "options": resolved(plan, request.files),
         }
         if tuned is not None:
-            write_atomically(out / "tuning.csv", tuned.to_csv(index=False).encode())
+            write_atomically(out / "tuning.csv", csv(tuned))
         run_folder.write(joined(measured.results.values()), about, out, console)
     else:
         console.print((out / run_folder.TABLES).read_text(encoding="utf-8"), markup=False, end="")
@@ -199,15 +200,21 @@ def _measure(plan: planning.Plan, store: Store, executor: Executor, request: Req
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Takes a polite request to end, as clusters make before they kill, for Ctrl-C."""
+    """Takes a polite request to end, of clusters before they kill or of a terminal that is closed, for Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    wanted = {signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if name in signal.Signals.__members__}
+    # under nohup the end of the terminal is no request
+    before = {number: signal.getsignal(number) for number in wanted}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 def _close(measured: _Measured, out: Path, console: Console) -> int:
