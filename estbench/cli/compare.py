@@ -1,15 +1,20 @@
 """What is run: the commands that measure, and that say what would be measured."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from estbench.cli.inspect import Files, console
-from estbench.errors import UserError
+from estbench.cli.screen import Files, console
+from estbench.errors import UserError, warn
 from estbench.plugins.grammar import shown
-from estbench.plugins.spec import split
+from estbench.plugins.registry import Plugins
+from estbench.plugins.spec import Spec, split
 from estbench.store.files import check_folder
+
+if TYPE_CHECKING:
+    from estbench.workflows.comparison import Request
 
 Tasks = Annotated[list[str] | None, typer.Option(help="Tasks, comma-separated; globs and vae[dataset=mnist] work.")]
 Estimators = Annotated[list[str] | None, typer.Option(help="Estimators, likewise; rloo[samples=2,4] is a grid.")]
@@ -81,30 +86,32 @@ def compare(
     Options replace the values of the suite. Finished cells are kept: the same command again goes on where it
     stopped, and with more steps or replicates it goes on from what is there.
     """
+    from estbench.cli.progress import Progress  # noqa: PLC0415  (imports torch)
     from estbench.workflows import comparison  # noqa: PLC0415  (imports torch)
-    from estbench.workflows.dry_run import preview  # noqa: PLC0415
 
     for place in (out or Path("runs"), store):
         check_folder(place)
+    screen, plugins = console(), _plugins(plugin)
     request = comparison.Request(
         suite,
         _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision),
         _parts(parts),
-        _files(plugin),
         out,
         store,
         threads,
-        executor,
+        Spec.one(executor),
         workers,
         timeout,
         checkpoint,
         retry_failed,
         ensemble,
+        screen.width,
     )
     if dry_run:
-        preview(request, console())
+        _preview(request, plugins)
         return
-    raise typer.Exit(comparison.run_comparison(request, console()))
+    progress = Progress(screen)
+    raise typer.Exit(progress.finished(comparison.run_comparison(request, plugins, progress)))
 
 
 def plan(
@@ -126,13 +133,29 @@ def plan(
 ) -> None:
     """Prints the cells of a suite, which of them are kept already, and how long the others may take."""
     from estbench.workflows.comparison import Request  # noqa: PLC0415  (imports torch)
-    from estbench.workflows.dry_run import preview  # noqa: PLC0415
 
     overrides = _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision)
-    request = Request(
-        suite, overrides, _parts(parts), _files(plugin), None, store, None, executor, workers, retry_failed=retry_failed
-    )
-    preview(request, console())
+    where = Spec.one(executor), workers
+    request = Request(suite, overrides, _parts(parts), None, store, None, *where, retry_failed=retry_failed)
+    _preview(request, _plugins(plugin))
+
+
+def _plugins(files: list[Path] | None) -> Plugins:
+    """What there is, found once; problems with plugins that are left out are said on stderr."""
+    plugins = Plugins.found(files or ())
+    for problem in plugins.problems:
+        warn(problem)
+    return plugins
+
+
+def _preview(request: "Request", plugins: Plugins) -> None:
+    """Prints what a request would measure."""
+    from estbench.workflows.dry_run import preview  # noqa: PLC0415  (imports torch)
+
+    found, screen = preview(request, plugins), console()
+    for cell, state in found.states.items():
+        screen.print(f"{state:<9} {escape(str(cell))}", soft_wrap=True)
+    screen.print(found.summary)
 
 
 def _overrides(
@@ -156,10 +179,6 @@ def _overrides(
     if seeds is not None:
         overrides["seeds"] = _seeds(seeds)
     return overrides
-
-
-def _files(plugin: list[Path] | None) -> tuple[str, ...]:
-    return tuple(str(path.resolve()) for path in plugin or ())
 
 
 def _parts(text: str | None) -> tuple[int, ...]:

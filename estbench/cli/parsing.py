@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperCommand
 
-from estbench.errors import UserError, plain, shorten
+from estbench.errors import UserError, plain, shorten, warn
 from estbench.plugins.grammar import shown
 
 # what the parser raises; typer brings a parser of its own and does not export it
@@ -98,7 +98,7 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
 
 def refused(message: str) -> int:
     """Says in one line on stderr why a command is not done; returns the exit code."""
-    print(f"estbench: {shorten(plain(message))}", file=sys.stderr)  # noqa: T201
+    warn(shorten(plain(message)))
     return 2
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from estbench.errors import UserError, nearest
 from estbench.store.files import check_folder, make_folder, write_atomically
 from estbench.store.records import csv, joined
+from estbench.store.run_folder import RunFolder, read_results
 from estbench.store.store import Store
 
 
@@ -17,12 +18,8 @@ def load(source: Path) -> pd.DataFrame:
     Raises:
         UserError: there are none.
     """
-    file = source if source.is_file() else source / "results.parquet"
-    try:
-        if file.is_file():
-            return pd.read_parquet(file)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} holds no results: {str(error).splitlines()[0]}") from error
+    if source.is_file() or RunFolder(source).measured():
+        return read_results(source)
     store = Store(source)
     found = [result for path in store.files() if (result := store.load(path)) is not None]
     if not found:
