@@ -37,6 +37,9 @@ from estbench.store.run_folder import RunFolder, RunInfo
 from estbench.store.store import Store
 from estbench.workflows import tuning
 
+# requests to end; not every system has all of them
+_REQUESTS = [each for each in signal.Signals if each.name in ("SIGTERM", "SIGHUP")]
+
 
 @dataclass(frozen=True)
 class Request:
@@ -151,9 +154,10 @@ def run_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Fini
     started = dt.datetime.now(dt.UTC).astimezone()
     prepared = prepare(request, plugins)
     plan, tuned = prepared.plan, None
-    watcher.planned(plan, len(prepared.trials.plan.cells) if prepared.trials else 0)
     store = Store(request.store)
     executor = executors.make(request.executor, request.workers, plan.cells[0].device)
+    Ensembles.of(request.ensemble)
+    watcher.planned(plan, len(prepared.trials.plan.cells) if prepared.trials else 0)
     if prepared.trials:
         tried = _measure(prepared.trials.plan, store, executor, request, watcher)
         if tried.interrupted:
@@ -271,12 +275,17 @@ def _measure(plan: Plan, store: Store, executor: Executor, request: Request, wat
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Takes a polite request to end, as clusters make before they kill, for Ctrl-C."""
+    """Takes a polite request to end, of clusters before they kill or of a terminal that is closed, for Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in _REQUESTS}
+    # under nohup the end of the terminal is no request
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in heard:
+            signal.signal(number, before[number])

@@ -10,7 +10,7 @@ from estbench.core.metrics import Metrics
 from estbench.errors import UserError, nearest
 from estbench.store import declared
 from estbench.store.files import check_folder, make_folder, write_atomically
-from estbench.store.records import joined
+from estbench.store.records import csv, joined
 from estbench.store.run_folder import RunFolder, read_results
 from estbench.store.store import Store
 
@@ -72,7 +72,7 @@ def export(source: Path, to: Path | None, formats: Sequence[str]) -> list[Path]:
 
 
 def _csv(results: Loaded) -> bytes:
-    return results.rows.drop(columns="picture", errors="ignore").to_csv(index=False).encode()
+    return csv(results.rows)
 
 
 def _parquet(results: Loaded) -> bytes:

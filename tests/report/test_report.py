@@ -22,6 +22,7 @@ from scipy import stats
 
 from estbench import report
 from estbench.engine.profiling.png import png
+from estbench.errors import plain, shorten
 from estbench.report.charts import gallery
 from estbench.report.charts.bias import pareto
 from estbench.report.drawing import curve_labels, style
@@ -378,7 +379,7 @@ def test_names_drive_no_terminal(evil):
 
 def test_plain_text_is_one_line_without_directions():
     """Newlines, escapes, directions and lone surrogates go."""
-    assert formatting.plain("a\nb\x1b[1m\u202ec\ud800") == "a b [1m c"
+    assert plain("a\nb\x1b[1m\u202ec\ud800") == "a b [1m c"
 
 
 def test_numbers_keep_three_digits():
@@ -389,8 +390,8 @@ def test_numbers_keep_three_digits():
 
 def test_long_names_keep_both_ends():
     """A shortened name still tells options apart."""
-    assert formatting.shorten("a" * 40 + "[t=1]", 20).endswith("[t=1]")
-    assert len(formatting.shorten("a" * 40 + "[t=1]", 20)) == 20
+    assert shorten("a" * 40 + "[t=1]", 20).endswith("[t=1]")
+    assert len(shorten("a" * 40 + "[t=1]", 20)) == 20
 
 
 def test_looks_tell_40_estimators_apart():
