@@ -30,10 +30,13 @@ class Site(NamedTuple):
     @property
     def shape(self) -> torch.Size:
         """Of the log-probability: ``(*samples, *batch)``."""
-        node, value = self
-        given, batch = value.shape[: value.ndim - node.event_ndim], node.logits.shape[: node.batch_ndim]
-        # values that are enumerated are the same for all examples
+        given, batch = self.given_shape, self.node.logits.shape[: self.node.batch_ndim]
         return given if given[len(given) - len(batch) :] == batch else torch.broadcast_shapes(given, batch)
+
+    @property
+    def given_shape(self) -> torch.Size:
+        """Of the value without its event: where values are enumerated, those of all examples stand there once."""
+        return self.value.shape[: self.value.ndim - self.node.event_ndim]
 
 
 Sites: TypeAlias = Mapping[str, Site]
@@ -158,7 +161,7 @@ def _interpreted(
 def refuse_misshapen(cost: Tensor, sites: Sites) -> None:
     """Refuses what is not one cost per sample and example.
 
-    A cost may lack the plates of samples that it does not depend on.
+    A cost may lack the plates of samples that it does not depend on, and the batch where enumerated values lack it.
 
     Raises:
         ValueError: the cost is no tensor of floating-point numbers, or not of the shape of the samples it depends on.
@@ -167,7 +170,7 @@ def refuse_misshapen(cost: Tensor, sites: Sites) -> None:
         raise ValueError(f"a program returns its costs as one tensor; got {type(cost).__name__}")  # noqa: TRY004
     if not cost.dtype.is_floating_point:
         raise ValueError(f"a program returns its costs as floating-point numbers; got {cost.dtype}")
-    shapes = {site.shape for site in sites.values()}
+    shapes = {shape for site in sites.values() for shape in (site.shape, site.given_shape)}
     if cost.shape in shapes:
         return
     some = (each for count in range(2, len(shapes) + 1) for each in itertools.combinations(shapes, count))

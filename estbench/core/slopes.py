@@ -5,11 +5,11 @@ The gradient of an expected cost that contains :math:`\log q` is
 .. math:: \nabla \, \mathbb E_q f(b, \log q(b)) =
     \mathbb E_q \Big[ \Big( f + \frac{\partial f}{\partial \log q} \Big) \nabla \log q(b) + \nabla f \Big]
 
-A slope :math:`\partial f / \partial \log q` that is the same whatever is sampled, as the 1 of an ELBO, adds only noise,
-for the score has mean zero. Where it may differ from sample to sample, it counts.
+A slope :math:`\partial f / \partial \log q` that no sample changes, as the 1 of an ELBO, only adds noise, for the
+score has mean zero. Where it may differ from sample to sample, it counts.
 
-Whether it may is read from the graph that leads from the cost to the log-probability, and never from the slope's values:
-a choice by values would depend on the samples, and a choice that depends on the samples is a bias.
+Whether it may is read from the graph that leads from the cost to the log-probability, and never from the slope's
+values: a choice by values would depend on the samples, and a choice that depends on the samples is a bias.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from estbench.core.transforms import transformed
 
 GraphNode: TypeAlias = torch.autograd.graph.Node
 
-# operations whose derivative depends on no value, by the names of their backward passes without the overload's number
+# operations whose derivative depends on no value, by the name of the backward pass without its number
 _LINEAR = frozenset(
     f"{name}Backward"
     for name in (
