@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from estbench.families.perturbed import Perturbed
     from estbench.families.score_function import ScoreFunction
     from estbench.families.weighted import Weighted
+    from estbench.plugins.drop_in import expectation, rsample
     from estbench.plugins.registry import Catalogue, discover, load_estimator, load_task
 
 __version__ = "0.1.0"
@@ -25,7 +26,7 @@ if importlib.util.find_spec("estbench.tasks") is None:
     # an installation maps folders beside this one to it; in a checkout that is not installed they are found here
     __path__.append(str(Path(__file__).parent.parent))
 
-_HOMES = {
+HOMES = {
     "Antithetic": "families.coupled",
     "Batch": "core.task",
     "Bernoulli": "core.node",
@@ -48,8 +49,10 @@ _HOMES = {
     "UserError": "errors",
     "Weighted": "families.weighted",
     "discover": "plugins.registry",
+    "expectation": "plugins.drop_in",
     "load_estimator": "plugins.registry",
     "load_task": "plugins.registry",
+    "rsample": "plugins.drop_in",
 }
 
 __all__ = [
@@ -75,16 +78,18 @@ __all__ = [
     "UserError",
     "Weighted",
     "discover",
+    "expectation",
     "load_estimator",
     "load_task",
+    "rsample",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Imports public names when they are asked for, so that ``estbench list`` need not import torch."""
-    if name not in _HOMES:
+    if name not in HOMES:
         raise AttributeError(f"module 'estbench' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"estbench.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"estbench.{HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -5,12 +5,13 @@ Each abstract family owns ``forward``; a plugin fills in its hooks and overrides
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from estbench.core.logits import at_least_float32, refuse_unusable
 from estbench.core.node import Bernoulli, Categorical, Node
 from estbench.core.program import Evaluation, Program, Sampler, Site, Sites, draw, evaluate, run
 
@@ -36,14 +37,14 @@ class Estimator(nn.Module, abc.ABC):
         differentiates: whether it uses the derivative of the cost with respect to samples.
         couples_examples: whether an example's gradient depends on the samples of other examples of the batch, by shared
             noise or a baseline computed from the batch.
-        paper: where it comes from.
+        paper: where it comes from; empty where nothing was published.
     """
 
     accepts: ClassVar[tuple[type[Node], ...]] = (Bernoulli, Categorical)
     unbiased: bool
     differentiates: ClassVar[bool]
     couples_examples: ClassVar[bool] = False
-    paper: ClassVar[str]
+    paper: ClassVar[str] = ""
 
     @property
     def bound(self) -> int:
@@ -55,12 +56,22 @@ class Estimator(nn.Module, abc.ABC):
 
         Raises:
             NotApplicableError: it cannot take a node of this program.
+            ValueError: logits are NaN or infinite, or all classes of a variable are masked.
         """
         with torch.no_grad():
             _, sites = self.interpret(program, draw)
         for name, site in sites.items():
+            refuse_unusable(name, site.node.logits)
             self.build(name, site.node)
         return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # running statistics and networks of its own keep float32 where a model is turned to half precision
+        def kept(values: Tensor) -> Tensor:
+            moved = fn(values)
+            return at_least_float32(moved) if moved.is_floating_point() else moved
+
+        return super()._apply(kept, recurse)  # type: ignore[no-untyped-call]  # torch's own
 
     def build(self, name: str, node: Node) -> None:
         """Hook: makes a network for this node."""

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from estbench.core.logits import at_least_float32
 from estbench.core.node import Node
 from estbench.core.slopes import differentiable, varying_slopes
 
@@ -89,7 +90,8 @@ class Evaluation:
 def run(program: Program, sampler: Sampler, *, keep_score: bool = False) -> tuple[Tensor, dict[str, Site]]:
     r"""Runs a program, answering each of its samples.
 
-    ``sample`` returns the value and its log-probability. The score of an exact sample has mean zero, so that the
+    ``sample`` returns the value, in the dtype of the logits that the program gave, and its log-probability, which has
+    at least float32, as the cost has that is returned. The score of an exact sample has mean zero, so that the
     derivative of the cost with respect to :math:`\log q` is dropped where it is the same for all samples: it would only
     add noise. Where values are no exact samples (relaxed ones, or an objective that weighs samples) it must stay:
     ``keep_score``.
@@ -149,13 +151,13 @@ def _interpreted(
             )
         value = sampler(name, node, sites)
         sites[name] = Site(node, value)
-        return value, log_prob(node, value, name)
+        return value.to(node.dtype), log_prob(node, value, name)
 
     cost = program(sample)
     if not sites:
         raise ValueError("the program sampled nothing, so there is no gradient to estimate")
     refuse_misshapen(cost, sites)
-    return cost, sites
+    return at_least_float32(cost), sites
 
 
 def refuse_misshapen(cost: Tensor, sites: Sites) -> None:
@@ -204,7 +206,7 @@ def repeat(sampler: Sampler, samples: int) -> Sampler:
 
     def repeated(name: str, node: Node, sites: Sites) -> Tensor:
         if leading(node, sites) == 0:
-            node = node.at(node.logits.expand(samples, *node.logits.shape))
+            node = node.arranged(node.logits.expand(samples, *node.logits.shape))
         return sampler(name, node, sites)
 
     return repeated
@@ -219,7 +221,7 @@ def plate(sampler: Sampler) -> Sampler:
     def plated(name: str, node: Node, sites: Sites) -> Tensor:
         missing = len(sites) - leading(node, sites)
         if missing:
-            node = node.at(node.logits.reshape(*(1,) * missing, *node.logits.shape))
+            node = node.arranged(node.logits.reshape(*(1,) * missing, *node.logits.shape))
         return sampler(name, node, sites)
 
     return plated

@@ -14,7 +14,8 @@ from estbench.core.estimator import Estimator
 from estbench.core.task import Batch
 from estbench.engine.base import Bench, MakeEstimator, Measure, Row
 from estbench.engine.moments import trajectory
-from estbench.engine.moments.figures_of_merit import compared, relative_half_width
+from estbench.engine.moments.figures_of_merit import relative_half_width
+from estbench.engine.moments.judged import Judged, exactly
 from estbench.engine.moments.linear_layers import by_layers
 from estbench.engine.moments.minibatch_variance import MinibatchVariance
 from estbench.engine.moments.moments import Moments
@@ -22,7 +23,6 @@ from estbench.engine.moments.points import Point
 from estbench.engine.moments.reference import Drawing, Reference, kept, loaded
 from estbench.engine.moments.stopping import Replication
 from estbench.engine.moments.variables import DEFAULT, Groups, Parameters, children
-from estbench.stats import Interval
 
 # bytes of moments that are kept for more replicates to be added to; beyond that, more replicates start anew
 KEPT = 2**24
@@ -46,7 +46,10 @@ class Gradient(Measure):
         precision: half the width of the variance's interval, over the variance, at which replicates are enough in
             every group; they double until then. 0 takes ``replicates`` as they are.
         max_replicates: how many there are at most, where a precision is asked for.
-        budget: bytes of memory for the replicates in flight; 0 finds it from what is free.
+        budget: bytes of memory for the replicates in flight; 0 finds it.
+        chunk: replicates in flight at once, which decides the random numbers of each; 0 for as many as fit into the
+            budget. The result tells it as ``chunk/...``: asked for, it gives the same figures on a device of other
+            memory.
     """
 
     budgets = ("replicates", "max_replicates")
@@ -63,13 +66,16 @@ class Gradient(Measure):
         precision: float = 0.0,
         max_replicates: int = 2**16,
         budget: int = 0,
+        chunk: int = 0,
     ) -> None:
         _check(replicates, reference_replicates, after, points, minibatches, precision)
-        self._drawing = Drawing(Replication(replicates, precision, max_replicates), budget)
-        self._reference = Reference(Drawing(Replication(reference_replicates), budget))
+        if budget < 0 or chunk < 0:
+            raise ValueError(f"memory and replicates in flight cannot be negative; got {budget=}, {chunk=}")
+        self._drawing = Drawing(Replication(replicates, precision, max_replicates), budget, chunk)
+        self._reference = Reference(Drawing(Replication(reference_replicates), budget, chunk))
         self._stops = trajectory.stops(after, points)
         self._along, self._groups = along, Groups.of(groups)
-        self._minibatches = MinibatchVariance(minibatches, budget)
+        self._minibatches = MinibatchVariance(minibatches, budget, chunk)
 
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         for key, maker in makers.items():
@@ -98,29 +104,31 @@ class Gradient(Measure):
             found |= drawn.parts
             reference = self._reference.parts(bench, variables, estimator.bound)
             truth = variables.grouped(reference) if reference is not None else {}
+            judged = Judged(bench, variables, estimator, self._reference)
             for group, own in variables.grouped(drawn.parts).items():
-                yield from _figures(group, own, truth.get(group))
-                yield from self._narrow(group, own)
-            yield Row(f"chunk/{variables.name}", *_exactly(drawn.chunk))
+                yield from judged.rows(group, own, truth.get(group))
+                yield from self._narrow(judged, group, own)
+            yield Row(f"chunk/{variables.name}", *exactly(drawn.chunk))
         for variables in wanted:
             if isinstance(variables, Parameters):
                 yield from self._minibatches.rows(bench, variables, estimator, ("minibatches", *place))
-        yield Row("evaluations", *_exactly(point.evaluations(estimator)))
+        yield Row("evaluations", *exactly(point.evaluations(estimator)))
         for name in self._groups.missing(point.model):
             there = ", ".join(children(point.model)) or "none"
             error = f"the model has no parameters called {name!r}; its own are {there}"
             yield Row(f"variance/{name}", status="not applicable", error=error)
 
-    def _narrow(self, group: str, own: Moments) -> Iterator[Row]:
+    def _narrow(self, judged: Judged, group: str, own: Moments) -> Iterator[Row]:
         """Whether the precision that is asked for was reached."""
         replication = self._drawing.replication
         if replication.precision:
-            yield Row(f"precision/{group}", *_exactly(relative_half_width(own)), n=own.n)
-            yield Row(f"precision_reached/{group}", *_exactly(replication.reached([own])), n=own.n)
+            reached = replication.reached([own]) and judged.chances.resolved({group: own})
+            yield Row(f"precision/{group}", *exactly(relative_half_width(own)), n=own.n)
+            yield Row(f"precision_reached/{group}", *exactly(reached), n=own.n)
 
     def _points(self, bench: Bench, maker: MakeEstimator) -> Iterator[tuple[Point, Estimator]]:
         """The points of measurement, each with the estimator as it is there."""
-        batch = next(bench.minibatches(bench.splits().train))
+        batch = next(bench.minibatches())
         if self._along != "own":
             estimator = _prepared(bench, maker, batch)
             for step, model in zip(self._stops, self._common(bench, estimator), strict=True):
@@ -169,31 +177,3 @@ def _prepared(bench: Bench, maker: MakeEstimator, batch: Batch) -> Estimator:
     estimator, start = maker().to(bench.device), bench.model()
     bench.sow("prepare")
     return estimator.prepare(start(*batch))
-
-
-def _exactly(value: float) -> Interval:
-    return Interval(*[float(value)] * 3)
-
-
-def _figures(group: str, own: Moments, reference: Moments | None) -> Iterator[Row]:
-    known = compared(own, reference)
-    figures = [known.variance, known.variance_per_coordinate, known.snr]
-    if known.variance().value > 0:
-        figures.append(known.log_variance_per_coordinate)
-    if reference is not None:
-        figures += [
-            known.bias,
-            known.squared_bias,
-            known.relative_bias,
-            known.mse,
-            known.cosine,
-        ]
-        yield Row(f"unbiased_p/{group}", known.unbiased_p(), n=own.n)
-    for figure in figures:
-        yield Row(f"{figure.__name__}/{group}", *figure(), n=own.n)
-    if reference is None:
-        yield Row(
-            f"bias/{group}",
-            status="not applicable",
-            error="no reference: the multi-sample bound is too large to enumerate",
-        )

@@ -1,15 +1,16 @@
 """Imports: from a file or an entry point to the class of a plugin in it."""
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from estbench.errors import UserError
+from estbench.errors import UserError, reason
+from estbench.runtime.guard import muted
 
 # where each kind's abstract class lives, and the package that holds the built-in ones
 KINDS = {
@@ -39,32 +40,18 @@ def kind_of(path: Path | str) -> str:
     return kinds[0]
 
 
-def locate(point: EntryPoint) -> Path | None:
-    """The source of an entry point's module, found without importing its package."""
-    top, *rest = point.module.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    if not spec or not rest:
-        return Path(spec.origin) if spec and spec.origin else None
-    places = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]
-    sources = [source for p in places for source in (p.with_suffix(".py"), p / "__init__.py")]
-    return next((source for source in sources if source.exists()), None)
-
-
 def import_file(path: Path | None) -> ModuleType:
-    """Imports a file by its path, once.
+    """Imports a file by its path, once; what it prints is dropped.
 
     Raises:
         UserError: there is none, or it fails to import.
     """
     if path is None or not path.is_file():
         raise UserError(f"no such plugin file: {path}")
-    name = f"estbench_file_{path.stem}"
-    known = sys.modules.get(name)
-    if known and known.__file__ == str(path.resolve()):
-        return known
+    # the folder tells files of one name apart
+    name = f"estbench_file_{path.stem}_{hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise UserError(f"a plugin file must be Python source; got {path}")
@@ -74,11 +61,11 @@ def import_file(path: Path | None) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with muted():
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"plugin file {path} fails to import: {reason}") from error
+        sys.modules.pop(name, None)
+        raise UserError(f"plugin file {path} fails to import: {reason(error)}") from error
     return module
 
 

@@ -28,6 +28,7 @@ TYPES = {
     "error": pa.string(),
     "picture": pa.string(),
     "replicas": pa.int64(),
+    "reference": pa.bool_(),
 }
 COLUMNS = tuple(TYPES)
 SCHEMA = pa.schema(list(TYPES.items()))
@@ -54,6 +55,12 @@ class Result:
     def rows(self) -> pd.DataFrame:
         """The rows."""
         return self.table.to_pandas()
+
+    @property
+    def status(self) -> str:
+        """The worst status of its rows: ``failed``, ``not applicable``, ``unresolved`` or ``ok``."""
+        statuses = set(self.table["status"].to_pylist())
+        return next((status for status in ("failed", "not applicable", "unresolved") if status in statuses), "ok")
 
     @property
     def failures(self) -> list[str]:

@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from estbench.report.drawing.style import INK, PAPER, Look, hover, logarithmic, name
+from estbench.report.drawing.style import PAPER, hover, logarithmic, name
+from estbench.report.model.looks import INK, Look
 from estbench.report.model.quantities import Quantity
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import power_of_ten
@@ -58,7 +59,7 @@ def listed(axes: Axes, rows: pd.DataFrame, quantity: Quantity, looks: Mapping[st
     low, high = (rows[side].clip(lower=zero * scale) / scale for side in ("low", "high"))
     axes.hlines(range(len(rows)), low, high, colors=colours, linewidth=2.2, alpha=0.55)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), [name(label) for label in rows["label"]])
+    axes.set_yticks(range(len(rows)), [name(label, looks[label]) for label in rows["label"]])
     axes.tick_params("y", length=0)
     axes.grid(visible=False, axis="y")
     logarithmic(axes, "x")

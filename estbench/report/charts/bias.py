@@ -12,7 +12,8 @@ from matplotlib.path import Path
 from estbench.report.charts.base import Chart, mark_zero, point, second, titled, zero_place
 from estbench.report.drawing.legend import legend, legend_height, magnification
 from estbench.report.drawing.point_labels import place_numbers
-from estbench.report.drawing.style import INK, Look, logarithmic
+from estbench.report.drawing.style import logarithmic
+from estbench.report.model.looks import INK, Look
 from estbench.report.model.quantities import RELATIVE_BIAS, VARIANCE, WORK, Quantity
 from estbench.report.model.study import Study
 from estbench.report.text.tables import exact
@@ -135,5 +136,9 @@ def pareto(rows: pd.DataFrame) -> list[int]:
 
 
 def _draw_front(axes: Axes, rows: pd.DataFrame, places: list[tuple[float, float]]) -> None:
-    x, y = zip(*[places[i] for i in pareto(rows)], strict=True)
+    rivals = [i for i, reference in enumerate(rows["reference"]) if not reference]
+    front = [places[rivals[i]] for i in pareto(rows.iloc[rivals])]
+    if not front:
+        return
+    x, y = zip(*front, strict=True)
     axes.plot(x, y, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1.5)

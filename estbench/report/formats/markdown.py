@@ -5,10 +5,9 @@ from typing import Any
 
 from estbench.report.charts.gallery import CHARTS
 from estbench.report.formats import latex
-from estbench.report.model import comparison
-from estbench.report.model.comparison import ComparisonTable
 from estbench.report.model.study import Study
-from estbench.report.text import provenance, published
+from estbench.report.text import comparison, provenance, published
+from estbench.report.text.comparison import ComparisonTable
 from estbench.report.text.findings import answers
 from estbench.report.text.formatting import markdown
 from estbench.report.text.tables import Table, TableCell, table
@@ -72,7 +71,7 @@ def _figures(task: str, stems: Mapping[str, Mapping[str, str]]) -> list[str]:
 def _table(found: Table) -> list[str]:
     titles = ["estimator", *[heading.title for heading in found.headings]]
     lines = [_line([markdown(title) for title in titles]), _line(["---", *["---:"] * len(found.headings)])]
-    lines += [_line([markdown(row.label), *map(_cell, row.cells)]) for row in found.rows]
+    lines += [_line([markdown(row.title), *map(_cell, row.cells)]) for row in found.rows]
     notes = [f"- {markdown(row.label)}: {markdown(note)}" for row in found.rows for note in row.notes]
     legend = " ".join([_LEGEND, *map(markdown, found.remarks)])
     return [*lines, "", legend, *([""] if notes else []), *notes]
