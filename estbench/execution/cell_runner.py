@@ -20,6 +20,7 @@ from estbench.planning.cell import Cell
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
 from estbench.runtime import memory
+from estbench.runtime.device import check_answers
 from estbench.runtime.guard import muted
 from estbench.runtime.precision import stored
 from estbench.store.records import Result
@@ -51,6 +52,7 @@ class CellRunner:
                 if label in by_label:
                     rows.append(self.record(cell, by_label[label], row))
         except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+            check_answers(torch.device(cell.device), error)
             rows = [self.record(cell, spec, verdict(error)) for spec in cell.estimators]
         return rows
 
@@ -59,9 +61,14 @@ class CellRunner:
         memory.reuse()
         first, data = next(iter(cells)), defaultdict[Spec, dict[Hashable, Any]](dict)
         try:
-            members = [self._member(cell, journal, data[cell.task], auto=auto) for cell, journal in cells.items()]
+            members: list[Member] = []
+            for cell, journal in cells.items():
+                members.append(self._member(cell, journal, data[cell.task], auto=auto))
+                # tasks that differ in a learning rate alone have the same data
+                members[-1].bench.take_data(member.bench for member in members[:-1])
             found = self.plugins.measures.make(first.measure).together(members)
         except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+            check_answers(torch.device(first.device), error)
             return [(self.alone(cell, journal), verdict(error).error) for cell, journal in cells.items()]
         each = [[verdict(one.error)] if one.error else one.rows for one in found]
         return [

@@ -18,6 +18,7 @@ from estbench.execution.executors.base import Done, Executor, Failure, Job, Outc
 from estbench.planning.cell import Cell
 from estbench.planning.plan import Plan
 from estbench.plugins.registry import Plugins
+from estbench.runtime.device import check_answers
 from estbench.runtime.environment import commit, machine
 from estbench.runtime.guard import muted
 from estbench.runtime.precision import arithmetic
@@ -48,6 +49,9 @@ class CellWork:
         """The result of a job, or those of its cells; what goes wrong in it is a row.
 
         Nothing that a plugin prints is let through, and no process that it forks gets any further.
+
+        Raises:
+            DeviceLostError: the GPU no longer answers this process, which is to be ended.
         """
         jobs, process, started = job.singles, os.getpid(), time.perf_counter()
         cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in jobs}
@@ -61,11 +65,13 @@ class CellWork:
             )
             if os.getpid() != process:
                 os._exit(0)
+            # what a measure has caught may have been an error that persists
+            check_answers(torch.device(job.cell.device))
             about = {
                 # of cells that are measured together each has its share
                 "seconds": round((time.perf_counter() - started) / len(jobs), 3),
                 "finished": time.time(),
-                "machine": machine(),
+                "machine": machine(job.cell.device),
             }
         results = tuple(
             Result.of(rows, {"cell": cell.about, **about, "note": note})

@@ -19,7 +19,7 @@ _INFO = "environment.json"
 _PAGE = "index.html"
 _NEEDED = ("task", "estimator", "params", "seed", "measure", "metric", "step", "value", "low", "high", "n", "status")
 # of these None is an answer: there is no GPU, and the run was started outside a repository
-_MAY_BE_NONE = {"commit", "dirty", "gpu", "driver"}
+_MAY_BE_NONE = {"commit", "dirty", "gpu", "gpu_random_numbers", "driver"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class RunInfo:
         cpu: the processor.
         cores: of the processor.
         gpu: the GPU.
+        gpu_random_numbers: which of its random numbers other GPUs do not have.
         driver: version of the GPU's driver.
         blas: libraries of linear algebra and threads.
         torch: version.
@@ -65,6 +66,7 @@ class RunInfo:
     cpu: str | None = None
     cores: int | None = None
     gpu: str | None = None
+    gpu_random_numbers: str | None = None
     driver: str | None = None
     blas: str | None = None
     torch: str | None = None

@@ -236,7 +236,7 @@ def _info(request: Request, wanted: suite.Suite, plan: Plan, started: dt.datetim
         seconds=round(time.time() - started.timestamp(), 1),
         seeds=wanted.seeds,
         cells=cells,
-        **environment(),
+        **environment(resolved.device(wanted.device)),
         families=plan.families,
         papers=plan.papers,
         options=plan.options,

@@ -142,7 +142,7 @@ def test_an_ensemble_that_ends_its_process_is_measured_cell_by_cell(tmp_path):
     assert {status for rows in found.values() for status in rows["status"]} == {"ok"}
 
 
-def elbo(dtype, device):
+def elbo(dtype):
     """The test ELBO of a short training."""
     cells = plan(
         tasks=["vae[units=20,optimizer=adam]"],
@@ -150,7 +150,6 @@ def elbo(dtype, device):
         measures=["training[steps=200]"],
         seeds=1,
         dtype=dtype,
-        device=device,
     )
     (cell,) = cells.cells
     rows = CellWork(cells.plugins, Path("unused"))(Job(cell, cells.entries[cell])).rows
@@ -158,17 +157,10 @@ def elbo(dtype, device):
     return rows[(rows["metric"] == "elbo_test") & (rows["step"] == 200)].iloc[0]
 
 
-GPU = pytest.mark.cuda
-
-
-@pytest.mark.parametrize(
-    ("device", "dtype"),
-    [("cpu", "bf16"), pytest.param("cuda", "bf16", marks=GPU), pytest.param("cuda", "tf32", marks=GPU)],
-)
-def test_rounded_matrix_products_leave_the_elbo_within_its_interval(device, dtype, tmp_path, monkeypatch):
+def test_rounded_matrix_products_leave_the_elbo_within_its_interval(tmp_path, monkeypatch):
     """It is another number, but within the 95 % interval of single precision."""
     monkeypatch.chdir(tmp_path)
-    exact, rounded = elbo("float32", device), elbo(dtype, device)
+    exact, rounded = elbo("float32"), elbo("bf16")
     assert rounded["value"] != exact["value"]
     assert exact["low"] < rounded["value"] < exact["high"]
 

@@ -19,8 +19,8 @@ def make(spec: Spec, workers: int | None, device: str) -> Executor:
     """An executor by its name and options, ``ray[address=auto,gpus=0.25]``.
 
     Args:
-        spec: ``inline``, ``local``, ``ray``, ``slurm``, or ``auto``: local where there are several cores or GPUs to
-            share out, else inline.
+        spec: ``inline``, ``local``, ``ray``, ``slurm``, or ``auto``: local where there are several cores to share out
+            or a GPU, which a failed kernel takes from the process that started it; else inline.
         workers: how many cells at once; None for what the executor makes of the machine.
         device: where the cells run.
 
@@ -33,6 +33,11 @@ def make(spec: Spec, workers: int | None, device: str) -> Executor:
         spec = _automatic(workers, device)
     if spec.name == "ray" and device.startswith("cuda") and not spec.options.get("gpus"):
         raise UserError(f"ray shows cells no GPU that they do not ask for: --executor 'ray[gpus=1]'; got '{spec}'")
+    if spec.name == "local" and spec.options.get("gpus") and ":" in device:
+        raise UserError(
+            f"every worker of {spec} sees one GPU, as its only one, so its cells run on --device cuda; "
+            f"got --device {device}"
+        )
     if workers and spec.name != "inline":
         spec = spec.having({"workers": workers})
     return make_checked(_load(spec.name), spec)
@@ -49,6 +54,8 @@ def _load(name: str) -> type[Any]:
 def _automatic(workers: int | None, device: str) -> Spec:
     import torch  # noqa: PLC0415  (slow)
 
-    if device == "cuda" and torch.cuda.device_count() > 1:
+    if device == "cuda":
         return Spec("local", {"gpus": torch.cuda.device_count()})
-    return Spec("local" if device == "cpu" and (workers or joblib.cpu_count()) > 1 else "inline")
+    if device.startswith("cuda"):
+        return Spec("local", {"workers": 1})
+    return Spec("local" if (workers or joblib.cpu_count()) > 1 else "inline")
