@@ -67,7 +67,7 @@ class Run:
         estimators = frame["label"].map(lambda label: _prefixed("estimator", known.get("estimator", {}).get(label, {})))
         chosen = frame.get("chosen", pd.Series("{}", frame.index)).map(_chosen)
         options = [_merged(*parts) for parts in zip(tasks, estimators, chosen, strict=True)]
-        return pd.concat([frame, pd.DataFrame(options, frame.index)], axis=1)
+        return pd.concat([frame, pd.DataFrame(options, frame.index, dtype=object).apply(_typed)], axis=1)
 
     def table(self, task: str | None = None) -> pd.DataFrame:
         """The report's main table of a task, as numbers: a row an estimator.
@@ -211,6 +211,14 @@ class Run:
         return (
             f"Run({len(self.estimators)} estimators on {', '.join(self.tasks) or 'no task'}; {len(self.results)} rows)"
         )
+
+
+def _typed(column: pd.Series) -> pd.Series:
+    """An option's values in their own type: where some rows have none, pandas makes whole numbers fractions."""
+    kinds = {type(value) for value in column.dropna()}
+    if kinds == {int}:
+        return column.astype("Int64")
+    return column.astype(float) if kinds and kinds <= {int, float} else column
 
 
 def _marked(cell: Any) -> str:
