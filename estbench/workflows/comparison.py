@@ -36,6 +36,8 @@ from estbench.workflows import tuning
 
 # of tables beside a report, in characters
 WIDTH = 160
+# requests to end; not every system has all of them
+_REQUESTS = [each for each in signal.Signals if each.name in ("SIGTERM", "SIGHUP")]
 
 
 @dataclass(frozen=True)
@@ -196,9 +198,10 @@ def measure_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> 
     started = dt.datetime.now(dt.UTC).astimezone()
     prepared = prepare(request, plugins)
     plan, tuned = prepared.plan, None
-    watcher.planned(plan, len(prepared.trials.plan.cells) if prepared.trials else 0)
     store = Store(request.store)
     executor = executors.make(request.executor, request.workers, plan.cells[0].device)
+    Ensembles.of(request.ensemble)
+    watcher.planned(plan, len(prepared.trials.plan.cells) if prepared.trials else 0)
     if prepared.trials:
         tried = _measure(prepared.trials.plan, store, executor, request, watcher)
         if tried.interrupted:
@@ -315,12 +318,17 @@ def _measure(plan: Plan, store: Store, executor: Executor, request: Request, wat
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Takes a polite request to end, as clusters make before they kill, for Ctrl-C."""
+    """Takes a polite request to end, of clusters before they kill or of a terminal that is closed, for Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in _REQUESTS}
+    # under nohup the end of the terminal is no request
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in heard:
+            signal.signal(number, before[number])
