@@ -17,7 +17,7 @@ from estbench.core.metrics import Metrics
 from estbench.core.task import Task
 from estbench.engine.base import Bench, Member, Row, verdict
 from estbench.engine.journal import Journal, NoJournal
-from estbench.plan.cell import Cell
+from estbench.planning.cell import Cell
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
 from estbench.runtime import memory
