@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from estbench.api.functions import check, compare, diff, gate, load, merge, plan
+    from estbench.api.run import Run
     from estbench.core.estimator import Estimator, NotApplicableError
     from estbench.core.node import Bernoulli, Categorical, Node
     from estbench.core.task import Batch, Splits, Task
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from estbench.families.weighted import Weighted
     from estbench.plugins.drop_in import expectation, rsample
     from estbench.plugins.registry import Catalogue, discover, load_estimator, load_task
+    from estbench.plugins.spec import Spec
 
 __version__ = "0.1.0"
 
@@ -42,16 +45,25 @@ HOMES = {
     "Perturbed": "families.perturbed",
     "Relaxed": "families.control_variate",
     "Row": "engine.base",
+    "Run": "api.run",
     "ScoreFunction": "families.score_function",
+    "Spec": "plugins.spec",
     "Splits": "core.task",
     "Task": "core.task",
     "Tempered": "families.pathwise",
     "UserError": "errors",
     "Weighted": "families.weighted",
+    "check": "api.functions",
+    "compare": "api.functions",
+    "diff": "api.functions",
     "discover": "plugins.registry",
     "expectation": "plugins.drop_in",
+    "gate": "api.functions",
+    "load": "api.functions",
     "load_estimator": "plugins.registry",
     "load_task": "plugins.registry",
+    "merge": "api.functions",
+    "plan": "api.functions",
     "rsample": "plugins.drop_in",
 }
 
@@ -71,16 +83,25 @@ __all__ = [
     "Perturbed",
     "Relaxed",
     "Row",
+    "Run",
     "ScoreFunction",
+    "Spec",
     "Splits",
     "Task",
     "Tempered",
     "UserError",
     "Weighted",
+    "check",
+    "compare",
+    "diff",
     "discover",
     "expectation",
+    "gate",
+    "load",
     "load_estimator",
     "load_task",
+    "merge",
+    "plan",
     "rsample",
 ]
 

@@ -12,6 +12,7 @@ import torch
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.task import Batch, Splits, Task
 from estbench.engine.journal import Journal, NoJournal
+from estbench.errors import plain, reason, shorten
 from estbench.runtime.device import moved
 
 T = TypeVar("T")
@@ -57,11 +58,11 @@ class MeasurementError(RuntimeError):
 def verdict(error: BaseException) -> Row:
     """The row of an estimator that could not be measured, with the reason in one line."""
     if isinstance(error, NotApplicableError):
-        return Row(status="not applicable", error=" ".join(str(error).split()))
+        return Row(status="not applicable", error=shorten(plain(error)))
     if isinstance(error, SystemExit):
         return Row(status="failed", error=f"it tried to exit the interpreter, with {error.code!r}")
-    text = str(error) if isinstance(error, MeasurementError) else f"{type(error).__name__}: {error}"
-    return Row(status="failed", error=" ".join(text.split()))
+    text = shorten(plain(error)) if isinstance(error, MeasurementError) else reason(error)
+    return Row(status="failed", error=text)
 
 
 @dataclass(frozen=True)

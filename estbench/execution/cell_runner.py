@@ -16,7 +16,7 @@ from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.task import Task
 from estbench.engine.base import Bench, Member, Row, verdict
 from estbench.engine.journal import Journal, NoJournal
-from estbench.plan.cell import Cell
+from estbench.planning.cell import Cell
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
 from estbench.runtime import memory

@@ -15,8 +15,8 @@ from estbench.engine.base import Row
 from estbench.execution.batching import Ensembles
 from estbench.execution.cell_runner import CellRunner
 from estbench.execution.executors.base import Done, Executor, Failure, Job, Outcome
-from estbench.plan.cell import Cell
-from estbench.plan.plan import Plan
+from estbench.planning.cell import Cell
+from estbench.planning.plan import Plan
 from estbench.plugins.registry import Plugins
 from estbench.runtime.device import check_answers
 from estbench.runtime.environment import commit, machine

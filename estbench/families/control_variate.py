@@ -21,6 +21,8 @@ Found: TypeAlias = tuple[dict[str, Tensor], dict[str, Tensor]]
 class ControlVariate(Estimator):
     """Subtracts from the score-function estimate a control variate that asks what the cost would be elsewhere.
 
+    Where the cost contains log q with a slope that varies, this slope weighs the score beside what the hook gives.
+
     The parameters of the estimator are tuned to minimise the squared gradient, hence its variance, as part of
     the same backward pass; nothing of that reaches the model.
 
@@ -63,7 +65,8 @@ class ControlVariate(Estimator):
             return node.discretise(noises[name])
 
         sampler = repeat(noisy, self.samples) if self.samples else noisy
-        cost, sites = self.interpret(program, sampler)
+        evaluation = self.evaluate(program, sampler)
+        cost, sites = evaluation.cost, evaluation.sites
 
         def gradients() -> Found:
             found = {
@@ -88,7 +91,16 @@ class ControlVariate(Estimator):
         total = cost.mean() + tuning
         for name, site in sites.items():
             total = total + inject(site.node, estimates[name])
+        for name, slope in evaluation.slopes().items():
+            node, value = sites[name]
+            total = total + inject(node, node.lift(self._centred(slope)) * node.score(value).detach())
         return total
+
+    def _centred(self, slope: Tensor) -> Tensor:
+        """A slope less that of the other samples, where there are others."""
+        if self.samples is None or self.samples < 2:
+            return slope
+        return slope - (slope.sum(0) - slope) / (self.samples - 1)
 
     def _tuned(self, gradients: Callable[[], Found], sites: Sites) -> tuple[Found, Tensor | float]:
         """What the gradients are, and in training a silent term that carries the derivative of their squares."""

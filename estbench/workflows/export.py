@@ -7,7 +7,7 @@ import pandas as pd
 
 from estbench.errors import UserError, nearest
 from estbench.store.files import check_folder, make_folder, write_atomically
-from estbench.store.records import joined
+from estbench.store.records import csv, joined
 from estbench.store.run_folder import RunFolder, read_results
 from estbench.store.store import Store
 
@@ -55,10 +55,6 @@ def export(source: Path, to: Path | None, formats: Sequence[str]) -> list[Path]:
     return written
 
 
-def _csv(results: pd.DataFrame) -> bytes:
-    return results.drop(columns="picture", errors="ignore").to_csv(index=False).encode()
-
-
 def _parquet(results: pd.DataFrame) -> bytes:
     return results.to_parquet(index=False)
 
@@ -76,7 +72,7 @@ def _latex(results: pd.DataFrame) -> bytes:
 
 
 _WRITERS: Mapping[str, tuple[str, Callable[[pd.DataFrame], bytes]]] = {
-    "csv": ("results.csv", _csv),
+    "csv": ("results.csv", csv),
     "parquet": ("results.parquet", _parquet),
     "json": ("results.json", _json),
     "latex": ("tables.tex", _latex),

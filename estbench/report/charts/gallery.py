@@ -70,22 +70,34 @@ def plot(
     Raises:
         ValueError: there is no such kind, style or format, or nothing to draw.
     """
-    chart, look = _chart(kind, formats), settings(style)
-    found = Study.of(results, families, options)
+    check_formats(formats)
+    figure = draw(kind, Study.of(results, families, options), style=style, width=width)
+    with mpl.rc_context(settings(style)):
+        return save(figure, folder, kind, formats)
+
+
+def draw(kind: str, found: Study, *, style: str = "paper", width: float | None = None) -> Figure:
+    """Draws one kind of figure, a panel for each task.
+
+    Args:
+        kind: one of ``CHARTS``.
+        found: what is shown.
+        style: ``paper`` or ``talk``.
+        width: inches; by default one column a task.
+
+    Raises:
+        ValueError: there is no such kind or style, or nothing to draw.
+    """
+    if kind not in CHARTS:
+        raise ValueError(f"the kinds of figures are {', '.join(CHARTS)}; got {kind!r}")
+    chart, look = CHARTS[kind], settings(style)
     panels = _panels(chart, found)
     if not panels:
         raise ValueError(f"these results hold nothing that a figure of kind {kind!r} shows")
     with mpl.rc_context(look):
         figure = _compose(chart, panels, found, width, look["font.size"] / SIZE)
         _uncrowd(figure)
-        return save(figure, folder, kind, formats)
-
-
-def _chart(kind: str, formats: Sequence[str]) -> Chart:
-    if kind not in CHARTS:
-        raise ValueError(f"the kinds of figures are {', '.join(CHARTS)}; got {kind!r}")
-    check_formats(formats)
-    return CHARTS[kind]
+    return figure
 
 
 def draw_all(found: Study, folder: Path) -> dict[str, dict[str, str]]:
