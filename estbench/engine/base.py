@@ -15,6 +15,7 @@ from estbench.core.task import Batch, Splits, Task
 from estbench.engine.journal import Journal, NoJournal
 from estbench.errors import plain, reason, shorten
 from estbench.runtime.device import moved
+from estbench.runtime.guard import pass_on
 
 T = TypeVar("T")
 MakeEstimator: TypeAlias = Callable[[], Estimator]
@@ -240,5 +241,6 @@ def found_alone(measure: Measure, member: Member) -> Found:
     """What comes of one measurement."""
     try:
         return Found([row for _, row in measure.rows(member.bench, {member.key: member.maker})])
-    except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+    except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+        pass_on(error)
         return Found(error=error)

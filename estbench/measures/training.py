@@ -23,6 +23,7 @@ from estbench.engine.training.run_group import Alone, RunGroup, rows_at_once
 from estbench.engine.training.training_run import TrainingRun
 from estbench.measures.metrics.training import METRICS
 from estbench.runtime.device import check_answers
+from estbench.runtime.guard import pass_on
 from estbench.runtime.memory import collect
 from estbench.stats import Interval, normal_margin
 
@@ -73,7 +74,8 @@ class Training(Measure):
         for number, member in enumerate(members):
             try:
                 trainees[number] = self._trainee(member)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+            except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+                pass_on(error)
                 check_answers(member.bench.device, error)
                 found[number] = Found(error=error)
         for group in alike(list(trainees.values())):
@@ -94,7 +96,8 @@ class Training(Measure):
         halve = False
         try:
             return self._as_one(group, before)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, each may do better alone)
+        except BaseException as error:  # noqa: BLE001  (whatever it is, each may do better alone)
+            pass_on(error)
             check_answers(device, error)
             halve = isinstance(error, torch.OutOfMemoryError) and len(members) > 1
             note = f"not in an ensemble of {len(members)}: {type(error).__name__}: {error}"
@@ -123,7 +126,8 @@ class Training(Measure):
         try:
             trainee = make()
             self._train(Alone([trainee]))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+        except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+            pass_on(error)
             return Found(error=error, note=note)
         return Found(self._shown(trainee), trainee.error, note)
 

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from estbench.errors import UserError, reason
-from estbench.runtime.guard import muted
+from estbench.runtime.guard import muted, pass_on
 
 # where each kind's abstract class lives, and the package that holds the built-in ones
 KINDS = {
@@ -63,7 +63,8 @@ def import_file(path: Path | None) -> ModuleType:
     try:
         with muted():
             spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_on(error)
         sys.modules.pop(name, None)
         raise UserError(f"plugin file {path} fails to import: {reason(error)}") from error
     return module
