@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.task import Batch, Splits, Task
@@ -31,7 +32,7 @@ class Row:
             their number.
         replicas: how many were trained together; seconds tell what a step takes only where it is 1.
         status: ``ok``, ``not applicable`` or ``failed``.
-        error: the reason where it is not ``ok``.
+        error: the reason where it is not ``ok``; else what there is to note about how it was measured.
         picture: a PNG in base64, for a metric that is a picture.
     """
 
@@ -121,7 +122,12 @@ class Bench:
     def model(self) -> torch.nn.Module:
         """The model as initialised by the seed: the same for every estimator."""
         self.sow("model")
-        return self.task.model().to(self.device, self.dtype)
+        model = self.task.model().to(self.device, self.dtype)
+        if any(nn.parameter.is_lazy(parameter) for parameter in [*model.parameters(), *model.buffers()]):
+            # lazy layers take their shapes from a minibatch, and their parameters from the same stream
+            with torch.no_grad():
+                model(*next(self.minibatches(self.splits().train)))
+        return model
 
     def splits(self) -> Splits:
         """The data on the device; floating-point tensors in the bench's precision."""

@@ -13,6 +13,7 @@ from torch import nn
 from estbench.core.estimator import Estimator
 from estbench.core.task import Batch
 from estbench.engine.base import Bench, MakeEstimator, Measure, Row
+from estbench.engine.model_state import ModelState
 from estbench.engine.moments import trajectory
 from estbench.engine.moments.figures_of_merit import compared, relative_half_width
 from estbench.engine.moments.linear_layers import by_layers
@@ -47,6 +48,9 @@ class Gradient(Measure):
             every group; they double until then. 0 takes ``replicates`` as they are.
         max_replicates: how many there are at most, where a precision is asked for.
         budget: bytes of memory for the replicates in flight; 0 finds it from what is free.
+        model_noise: random numbers that the model draws itself, such as dropout masks: ``held``, one draw for the
+            reference, all estimators and all replicates; or ``drawn``, anew in every replicate, and then part of the
+            variance and of the reference's mean.
     """
 
     budgets = ("replicates", "max_replicates")
@@ -63,6 +67,7 @@ class Gradient(Measure):
         precision: float = 0.0,
         max_replicates: int = 2**16,
         budget: int = 0,
+        model_noise: Literal["held", "drawn"] = "held",
     ) -> None:
         _check(replicates, reference_replicates, after, points, minibatches, precision)
         self._drawing = Drawing(Replication(replicates, precision, max_replicates), budget)
@@ -70,6 +75,7 @@ class Gradient(Measure):
         self._stops = trajectory.stops(after, points)
         self._along, self._groups = along, Groups.of(groups)
         self._minibatches = MinibatchVariance(minibatches, budget)
+        self._free = model_noise == "drawn"
 
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         for key, maker in makers.items():
@@ -91,7 +97,7 @@ class Gradient(Measure):
         self, bench: Bench, point: Point, estimator: Estimator, key: str, found: dict[str, Moments]
     ) -> Iterator[Row]:
         """The rows of a point; ``found`` holds earlier moments and takes the new ones."""
-        place = (point.name, key, bench.cell)
+        place, note = (point.name, key, bench.cell), ""
         wanted = self._groups.variables(bench, point)
         for variables in by_layers(bench, wanted, estimator):
             drawn = self._drawing.draw(bench, variables, estimator, ("estimate", *place), found)
@@ -102,6 +108,9 @@ class Gradient(Measure):
                 yield from _figures(group, own, truth.get(group))
                 yield from self._narrow(group, own)
             yield Row(f"chunk/{variables.name}", *_exactly(drawn.chunk))
+            note = note or drawn.note
+        if note:
+            yield Row("note", error=f"replicates are drawn by a loop: {note}")
         for variables in wanted:
             if isinstance(variables, Parameters):
                 yield from self._minibatches.rows(bench, variables, estimator, ("minibatches", *place))
@@ -120,15 +129,15 @@ class Gradient(Measure):
 
     def _points(self, bench: Bench, maker: MakeEstimator) -> Iterator[tuple[Point, Estimator]]:
         """The points of measurement, each with the estimator as it is there."""
-        batch = next(bench.minibatches(bench.splits().train))
+        batch, noise = next(bench.minibatches(bench.splits().train)), (bench.stream("model noise"), self._free)
         if self._along != "own":
             estimator = _prepared(bench, maker, batch)
             for step, model in zip(self._stops, self._common(bench, estimator), strict=True):
-                yield Point(step, model, batch), estimator
+                yield Point(step, model, batch, False, *noise), estimator
         if self._along != "common":
             estimator = _prepared(bench, maker, batch)
             for step, model in zip(self._stops, trajectory.own(bench, self._stops, estimator), strict=True):
-                yield Point(step, model, batch, own=True), estimator
+                yield Point(step, model, batch, True, *noise), estimator
 
     def _common(self, bench: Bench, estimator: Estimator) -> Iterable[nn.Module]:
         if [*estimator.parameters(), *estimator.buffers()]:
@@ -168,7 +177,8 @@ def _check(
 def _prepared(bench: Bench, maker: MakeEstimator, batch: Batch) -> Estimator:
     estimator, start = maker().to(bench.device), bench.model()
     bench.sow("prepare")
-    return estimator.prepare(start(*batch))
+    with ModelState(start).held():
+        return estimator.prepare(start(*batch))
 
 
 def _exactly(value: float) -> Interval:

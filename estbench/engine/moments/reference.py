@@ -1,10 +1,11 @@
 """Moments of an estimator's gradient, and of the true one."""
 
+import contextlib
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.program import Program, mean, run
 from estbench.engine.base import Bench
 from estbench.engine.moments.moments import BATCHES, Gradients, Moments, chunk_size, moments, working_set
+from estbench.engine.moments.routes import route
 from estbench.engine.moments.stopping import Parts, Replication
 from estbench.engine.moments.variables import Variables
 
@@ -21,10 +23,17 @@ NOTHING: Parts = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Drawn:
-    """Moments by part, and how many replicates were in flight at once."""
+    """Moments by part.
+
+    Args:
+        parts: the moments.
+        chunk: how many replicates were in flight at once.
+        note: why they took a loop; empty where they did not.
+    """
 
     parts: Parts
     chunk: int
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,17 +69,21 @@ class Drawing:
         known = {part: earlier[part] for part in variables.parts if part in earlier}
         estimator.eval()
         with torch.no_grad():
-            gradient = variables.gradient(estimator, variables.point.program)
+            way = route(bench, variables, estimator)
+            gradient = variables.gradient(estimator, variables.point.program, mapped=way.mapped)
             bench.sow(*stream)
-            chunk = chunk_size(working_set(gradient), self.budget, bench.device)
+            chunk = chunk_size(working_set(gradient), self.budget, bench.device) if way.mapped else BATCHES
             seeds = functools.partial(bench.stream, *stream)
             found = self.replication.draw(
-                lambda goal, have: moments(gradient, goal, chunk, seeds, have, variables.weights),
+                lambda goal, have: moments(
+                    gradient, goal, chunk, seeds, have, variables.weights, looped=not way.mapped
+                ),
                 lambda have: variables.grouped(have).values(),
                 known if len(known) == len(variables.parts) else NOTHING,
             )
         estimator.train()
-        return Drawn(found, min(chunk, next(iter(found.values())).n // BATCHES))
+        in_flight = min(chunk, next(iter(found.values())).n // BATCHES) if way.mapped else 1
+        return Drawn(found, in_flight, way.reason)
 
 
 @dataclass(frozen=True)
@@ -93,15 +106,29 @@ class Reference:
         """
         if variables.point.own:
             return self._parts(bench, variables, bound)
-        memo = ("reference", variables.point.step, variables.parts, bound, self)
+        point = variables.point
+        memo = ("reference", point.step, point.seed, point.free, variables.parts, bound, self)
         return bench.once(memo, lambda: self._parts(bench, variables, bound))
 
     def _parts(self, bench: Bench, variables: Variables, bound: int) -> Parts | None:
+        if variables.point.varies:
+            return self._over_draws(bench, variables, bound)
         exact = _exact(bench, variables, bound)
         if exact is not None:
             return {part: Moments.exact(value.detach()) for part, value in exact.items()}
         if bound > 1:
             return None
+        return self._by_baseline(bench, variables)
+
+    def _over_draws(self, bench: Bench, variables: Variables, bound: int) -> Parts | None:
+        """The mean over what the model draws itself: of the oracle's gradient, or else of the baseline's."""
+        stream = ("reference", variables.point.name)
+        if bench.oracle is not None:
+            with contextlib.suppress(NotApplicableError):
+                return self.drawing.draw(bench, variables, bench.oracle(bound), stream).parts
+        return self._by_baseline(bench, variables) if bound == 1 else None
+
+    def _by_baseline(self, bench: Bench, variables: Variables) -> Parts:
         baseline = bench.baseline().to(bench.device).prepare(variables.point.program())
         return self.drawing.draw(bench, variables, baseline, ("reference", variables.point.name)).parts
 
@@ -110,16 +137,16 @@ def _exact(bench: Bench, variables: Variables, bound: int) -> Gradients | None:
     point = variables.point
 
     def closed_form() -> Program:
-        found = bench.task.closed_form(point.model, point.batch)
-        assert found is not None
-        return found
+        found = point.held.running(lambda: bench.task.closed_form(point.model, point.batch))
+        return cast("Program", found)
 
-    if bound == 1 and bench.task.closed_form(point.model, point.batch) is not None:
-        return variables.gradient(lambda program: run(program, mean)[0].mean(), closed_form)()
+    # what a program draws as it runs has no closed form
+    if bound == 1 and not point.held.draws_inside and closed_form() is not None:
+        return variables.single(lambda program: run(program, mean)[0].mean(), closed_form)
     if bench.oracle is None:
         return None
     try:
-        return variables.gradient(bench.oracle(bound), point.program)()
+        return variables.single(bench.oracle(bound), point.program)
     except NotApplicableError:
         return None
 

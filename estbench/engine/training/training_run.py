@@ -10,6 +10,7 @@ from torch import Tensor
 from estbench.core.estimator import Estimator
 from estbench.core.noise import drawn_from
 from estbench.engine.base import Bench, MeasurementError, Row
+from estbench.engine.model_state import ModelState
 from estbench.engine.training.minibatches import Minibatches
 from estbench.engine.training.random_routing import Routed
 from estbench.engine.training.random_tape import Tape
@@ -36,7 +37,8 @@ class TrainingRun:
         self.model = bench.model()
         self.minibatches = Minibatches([bench])
         bench.sow("prepare")
-        estimator.prepare(self.model(*next(bench.minibatches(bench.splits().train))))
+        with ModelState(self.model).held():
+            estimator.prepare(self.model(*next(bench.minibatches(bench.splits().train))))
         self.trainer = bench.task.trainer(self.model, estimator)
         self.stream = bench.stream("training", key, bench.cell)
         self.step, self.seconds, self.replicas = 0, 0.0, 1

@@ -81,8 +81,9 @@ def measured(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 
 def troubles(rows: pd.DataFrame) -> pd.DataFrame:
-    """What is not applicable or failed: a row a task, estimator, measure and reason, with its seeds."""
-    cells = rows[rows["status"] != "ok"]
+    """What is not applicable or failed, or to be noted: a row a task, estimator, measure and reason, with its seeds."""
+    cells = rows[(rows["status"] != "ok") | (rows["error"] != "")]
+    cells = cells.assign(status=cells["status"].replace("ok", "note"))
     keys = ["task", "label", "measure", "status", "error"]
     found = cells.groupby(keys, sort=False)["seed"].nunique().rename("seeds").reset_index()
     run = rows.groupby(keys[:3])["seed"].nunique().rename("of")
