@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from estbench.families.perturbed import Perturbed
     from estbench.families.score_function import ScoreFunction
     from estbench.families.weighted import Weighted
+    from estbench.plugins.drop_in import expectation, rsample
     from estbench.plugins.registry import Catalogue, discover, load_estimator, load_task
 
 __version__ = "0.1.0"
@@ -48,8 +49,10 @@ _HOMES = {
     "UserError": "errors",
     "Weighted": "families.weighted",
     "discover": "plugins.registry",
+    "expectation": "plugins.drop_in",
     "load_estimator": "plugins.registry",
     "load_task": "plugins.registry",
+    "rsample": "plugins.drop_in",
 }
 
 __all__ = [
@@ -75,8 +78,10 @@ __all__ = [
     "UserError",
     "Weighted",
     "discover",
+    "expectation",
     "load_estimator",
     "load_task",
+    "rsample",
 ]
 
 

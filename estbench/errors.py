@@ -3,9 +3,16 @@
 import difflib
 from collections.abc import Iterable
 
+# how long a message may be: enough for every name that is known, and no flood
+LONGEST = 1200
+
 
 class UserError(ValueError):
     """What a user asked for cannot be done; the message is one line that says what, why and what was received."""
+
+
+class DamagedError(ValueError):
+    """A file is not what was written; the message says in what way."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -13,3 +20,25 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"
+
+
+def plain(text: object) -> str:
+    """A text in one line, without control characters: they can drive a terminal or turn a line around."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+
+
+def shorten(text: str, length: int = LONGEST) -> str:
+    """A text of at most this length; the middle goes, as names differ at their ends."""
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 2
+    return f"{text[: length - 1 - tail]}…{text[-tail:]}"
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, with its type, in one line; whatever its own text does."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  (a stranger's exception may do anything)
+        text = "its text cannot be read"
+    return shorten(plain(f"{type(error).__name__}: {text}"))

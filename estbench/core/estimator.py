@@ -36,14 +36,14 @@ class Estimator(nn.Module, abc.ABC):
         differentiates: whether it uses the derivative of the cost with respect to samples.
         couples_examples: whether an example's gradient depends on the samples of other examples of the batch, by shared
             noise or a baseline computed from the batch.
-        paper: where it comes from.
+        paper: where it comes from; empty where nothing was published.
     """
 
     accepts: ClassVar[tuple[type[Node], ...]] = (Bernoulli, Categorical)
     unbiased: bool
     differentiates: ClassVar[bool]
     couples_examples: ClassVar[bool] = False
-    paper: ClassVar[str]
+    paper: ClassVar[str] = ""
 
     @property
     def bound(self) -> int:

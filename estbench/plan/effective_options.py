@@ -1,12 +1,12 @@
 """What the options of a run's tasks and estimators were, those left at their defaults included."""
 
-import inspect
 from typing import Any
 
 from estbench.plan.plan import Plan
-from estbench.plugins.options import options_of
+from estbench.plugins.options import defaults
 from estbench.plugins.registry import Catalogue, discover
 from estbench.plugins.spec import Spec
+from estbench.plugins.values import plain
 
 
 def resolved(plan: Plan, files: tuple[str, ...]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -26,7 +26,6 @@ def resolved(plan: Plan, files: tuple[str, ...]) -> dict[str, dict[str, dict[str
 
 
 def _options(catalogue: Catalogue, spec: Spec) -> dict[str, Any]:
-    parameters = options_of(catalogue[spec.name].load())
-    defaults = {key: p.default for key, p in parameters.items() if p.default is not inspect.Parameter.empty}
     effective = catalogue.make(spec).effective() if catalogue.kind == "task" else {}
-    return defaults | dict(spec.options) | effective
+    named = {str(key): plain(value) for key, value in effective.items()}
+    return defaults(catalogue[spec.name].load()) | dict(spec.options) | named

@@ -12,10 +12,11 @@ from estbench.errors import UserError
 from estbench.plan.cell import Cell, hashed
 from estbench.plan.code_digest import Sources
 from estbench.plan.suite import Suite, Tune
-from estbench.plugins.options import check, options_of
+from estbench.plugins.declarations import verify
+from estbench.plugins.options import ConstructionError, check, given_defaults, options_of
 from estbench.plugins.registry import Catalogue, discover
 from estbench.plugins.spec import Spec, select
-from estbench.store.store import FORMAT, Entry
+from estbench.store.cell_file import FORMAT, Entry
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ class _Resolved:
         catalogues = _catalogues(files)
         patterns = {"task": suite.tasks, "estimator": suite.estimators, "measure": suite.measures}
         found = {
-            kind: [_checked(catalogue, spec) for spec in select(patterns[kind], catalogue.plugins, kind)]
+            # once each: words that differ may stand for one value
+            kind: [*dict.fromkeys(_checked(catalogue, s) for s in select(patterns[kind], catalogue.plugins, kind))]
             for kind, catalogue in catalogues.items()
         }
         scaled = [_scaled(catalogues["measure"], spec, suite.scale) for spec in found["measure"]]
@@ -198,10 +200,13 @@ def _checked(catalogue: Catalogue, spec: Spec) -> Spec:
     """A specification with checked values; of a measure with all of them, for its budgets have names of their own."""
     cls = catalogue[spec.name].load()
     options = check(cls, spec)
-    catalogue.make(spec)
-    if catalogue.kind == "measure":
-        options = {name: parameter.default for name, parameter in options_of(cls).items()} | options
-    return Spec(spec.name, options)
+    try:
+        verify(catalogue.kind, spec.name, catalogue.make(spec))
+    except ConstructionError:
+        if catalogue.kind != "estimator":
+            raise
+        # its cells say so, and those of the others are measured
+    return Spec(spec.name, (given_defaults(cls) if catalogue.kind == "measure" else {}) | options)
 
 
 def _scaled(catalogue: Catalogue, measure: Spec, scale: float) -> Spec:

@@ -4,12 +4,12 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from estbench.errors import UserError
+from estbench.errors import UserError, reason
+from estbench.runtime.guard import muted
 
 # where each kind's abstract class lives, and the package that holds the built-in ones
 KINDS = {
@@ -39,22 +39,8 @@ def kind_of(path: Path | str) -> str:
     return kinds[0]
 
 
-def locate(point: EntryPoint) -> Path | None:
-    """The source of an entry point's module, found without importing its package."""
-    top, *rest = point.module.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    if not spec or not rest:
-        return Path(spec.origin) if spec and spec.origin else None
-    places = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]
-    sources = [source for p in places for source in (p.with_suffix(".py"), p / "__init__.py")]
-    return next((source for source in sources if source.exists()), None)
-
-
 def import_file(path: Path | None) -> ModuleType:
-    """Imports a file by its path, once.
+    """Imports a file by its path, once; what it prints is dropped.
 
     Raises:
         UserError: there is none, or it fails to import.
@@ -74,11 +60,11 @@ def import_file(path: Path | None) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with muted():
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"plugin file {path} fails to import: {reason}") from error
+        sys.modules.pop(name, None)
+        raise UserError(f"plugin file {path} fails to import: {reason(error)}") from error
     return module
 
 

@@ -1,49 +1,111 @@
-"""Options: a specification's values, checked against the constructor that they are for."""
+"""Options: a specification's values, read by what the constructor declares that they are for."""
 
 import inspect
+import sys
+import types
 import typing
 from typing import Any
 
-from estbench.errors import UserError, nearest
+from estbench.errors import UserError, nearest, reason
+from estbench.plugins import values
+from estbench.plugins.grammar import shown
 from estbench.plugins.spec import Spec
+from estbench.runtime.guard import muted
+
+
+class ConstructionError(UserError):
+    """A constructor raised what is no refusal of a value: the plugin is at fault, not what was asked for."""
 
 
 def make(cls: type[Any], spec: Spec) -> Any:
     """An instance of a class with the options of a specification, checked against its signature.
 
+    What the constructor prints is dropped.
+
     Raises:
+        ConstructionError: the constructor raises something else than ``TypeError`` or ``ValueError``.
         UserError: an option is unknown, missing, or has a value it cannot have.
     """
-    options = check(cls, spec)
+    options = _read(cls, spec)
     try:
-        return cls(**options)
+        with muted():
+            return cls(**options)
     except (TypeError, ValueError) as error:
         raise UserError(f"{spec}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ConstructionError(f"{spec} cannot be made: {reason(error)}") from error
 
 
 def check(cls: type[Any], spec: Spec) -> dict[str, Any]:
-    """The options of a specification, with the types that the signature asks for.
+    """The options of a specification, read by what the signature asks for, as JSON can hold them.
 
     Raises:
         UserError: an option is unknown or of the wrong type.
     """
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  (kept out of `estbench list`)
+    return {key: values.plain(value) for key, value in _read(cls, spec).items()}
 
+
+def defaults(cls: type[Any]) -> dict[str, Any]:
+    """The defaults of options, as JSON can hold them."""
+    parameters = options_of(cls)
+    return {key: values.plain(p.default) for key, p in parameters.items() if p.default is not p.empty}
+
+
+def given_defaults(cls: type[Any]) -> dict[str, Any]:
+    """The defaults of options that a specification can give, and not only name."""
+    parameters = options_of(cls)
+    return {key: value for key, value in defaults(cls).items() if values.can_be_given(parameters[key].default)}
+
+
+def _read(cls: type[Any], spec: Spec) -> dict[str, Any]:
     known = options_of(cls)
-    hints = typing.get_type_hints(cls.__init__)
-    checked = {}
-    for key, value in spec.options.items():
+    found = {}
+    for key, given in spec.given.items():
         if key not in known:
-            raise UserError(f"{spec.name} has no option {key!r}; {nearest(key, known)}")
+            raise UserError(f"{spec.name} has no option {shown(key)}; {nearest(key, known)}")
         try:
-            checked[key] = TypeAdapter(hints.get(key, Any)).validate_python(value, strict=True)
-        except ValidationError as error:
-            message = error.errors()[0]["msg"].lower()
-            raise UserError(f"{spec.name}: option {key!r}: {message}; got {value!r}") from error
-    return checked
+            found[key] = values.read(_annotation(cls, known[key]), given)
+        except ValueError as error:
+            raise UserError(f"{spec.name}: option {key!r}: {error}") from error
+    return found
+
+
+def _annotation(cls: type[Any], parameter: inspect.Parameter) -> Any:
+    """What an option declares, with names resolved; of one that is ``None`` by default also that.
+
+    Raises:
+        ValueError: names do not resolve.
+    """
+    annotation = parameter.annotation
+    try:
+        holder: Any = types.SimpleNamespace(__annotations__={"value": annotation})
+        annotation = typing.get_type_hints(holder, _names(cls), include_extras=True)["value"]
+    except TypeError:
+        # what is no type says nothing about the values
+        return parameter.empty
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"its annotation {shown(str(annotation))} does not resolve: {reason(error)}") from error
+    if parameter.default is None and annotation not in values.ANYTHING:
+        return typing.Optional[annotation]  # noqa: UP045  (of what may be a text)
+    return annotation
+
+
+def _names(cls: type[Any]) -> dict[str, Any]:
+    """The names that annotations of a constructor may use."""
+    constructor = inspect.unwrap(cls.__init__)
+    own = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+    return {**own, **getattr(constructor, "__globals__", {})}
 
 
 def options_of(cls: type[Any]) -> dict[str, inspect.Parameter]:
-    """The options of a plugin's class: the named parameters of its constructor."""
+    """The options of a plugin's class: the named parameters of its constructor.
+
+    Raises:
+        UserError: the constructor does not say which it has.
+    """
     named = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
-    return {k: p for k, p in inspect.signature(cls).parameters.items() if p.kind in named}
+    try:
+        parameters = inspect.signature(cls).parameters
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{cls.__name__} does not say which options its constructor has: {reason(error)}") from error
+    return {k: p for k, p in parameters.items() if p.kind in named}

@@ -11,15 +11,16 @@ import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from estbench.errors import UserError, nearest
+from estbench.errors import UserError, nearest, plain, reason
 from estbench.plugins import options
-from estbench.plugins.loading import KINDS, base, import_file, kind_of, locate, only_class
+from estbench.plugins.installed import installed, locate, origin
+from estbench.plugins.loading import KINDS, base, import_file, kind_of, only_class
 from estbench.plugins.spec import Spec
+from estbench.runtime.guard import muted
 
 if TYPE_CHECKING:
     from estbench.core.estimator import Estimator
@@ -62,7 +63,7 @@ class Plugin:
     def summary(self) -> str:
         """The first line of the docstring, without the name that it begins with."""
         first, _, _ = self.doc.partition("\n")
-        return first.partition(": ")[2] or first
+        return plain(first.partition(": ")[2] or first)
 
     @property
     def declared(self) -> dict[str, Any]:
@@ -77,18 +78,18 @@ class Plugin:
         return found
 
     def load(self) -> type[Any]:
-        """Imports the plugin's class.
+        """Imports the plugin's class; what its module prints is dropped.
 
         Raises:
             UserError: it fails to import, or does not hold exactly one concrete class of its kind.
         """
         try:
-            module = importlib.import_module(self.module) if self.module else import_file(self.path)
+            with muted():
+                module = importlib.import_module(self.module) if self.module else import_file(self.path)
         except UserError:
             raise
         except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise UserError(f"{self.kind} {self.name!r} ({self.origin}) fails to import: {reason}") from error
+            raise UserError(f"{self.kind} {self.name!r} ({self.origin}) fails to import: {reason(error)}") from error
         if self.attribute:
             return self._named(module)
         return only_class(module, self.kind, self.origin)
@@ -136,8 +137,9 @@ class Catalogue:
 def discover(kind: str, files: Iterable[Path | str] = ()) -> Catalogue:
     """All plugins of a kind; of two with one name the first found is kept, and the other is a problem."""
     found: dict[str, Plugin] = {}
-    problems: list[str] = []
-    for plugin in [*_built_in(kind), *_installed(kind), *_files(kind, files)]:
+    points, problems = installed(f"estbench.{kind}s")
+    foreign = [Plugin(p.name, kind, p.module, p.attr or "", locate(p), origin(p)) for p in points]
+    for plugin in [*_built_in(kind), *foreign, *_files(kind, files)]:
         if plugin.name in found:
             problems.append(
                 f"two {kind}s are named {plugin.name!r}: {found[plugin.name].origin} is used, "
@@ -177,7 +179,7 @@ def load_task(name: str, **options: Any) -> "Task":
 
 def _load(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     spec = Spec.one(name)
-    return discover(kind).make(Spec(spec.name, {**spec.options, **options}))
+    return discover(kind).make(spec.having(options))
 
 
 def _built_in(kind: str) -> list[Plugin]:
@@ -188,17 +190,6 @@ def _built_in(kind: str) -> list[Plugin]:
     return [
         Plugin(path.stem, kind, f"{package}.{path.stem}", "", path, "built-in") for path in paths if path.stem != "base"
     ]
-
-
-def _installed(kind: str) -> list[Plugin]:
-    return [
-        Plugin(point.name, kind, point.module, point.attr, locate(point), _origin(point))
-        for point in entry_points(group=f"estbench.{kind}s")
-    ]
-
-
-def _origin(point: EntryPoint) -> str:
-    return f"package {point.dist.name}" if point.dist else "an installed package"
 
 
 def _files(kind: str, files: Iterable[Path | str]) -> list[Plugin]:

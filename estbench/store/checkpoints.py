@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from estbench.engine.journal import Journal
-from estbench.errors import UserError
+from estbench.errors import DamagedError, UserError
+from estbench.store.cell_file import Entry
 from estbench.store.files import digest, make_folder, write_atomically
-from estbench.store.store import DamagedError, Entry, Store
+from estbench.store.store import Store
 
 
 class Checkpoints(Journal):

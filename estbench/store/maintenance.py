@@ -1,18 +1,23 @@
 """The store, looked after: what is in it, whether it is sound, what can go."""
 
+import contextlib
 import datetime as dt
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from estbench.errors import UserError
+from estbench.errors import DamagedError, UserError
+from estbench.store.cell_file import FORMAT, read, read_about
 from estbench.store.checkpoints import unpack
-from estbench.store.records import Result
-from estbench.store.store import DamagedError, Store, read
+from estbench.store.store import Store
 
 # a file that somebody is writing may be this old
 _WRITING = 3600.0
+# names of cells as earlier versions wrote them, without and with the version
+_NAME = re.compile(r"[0-9a-f]{32}(-.*?)?(?:\.v(\d+))?\.parquet")
 
 
 @dataclass(frozen=True)
@@ -42,36 +47,36 @@ class Removed:
 
 
 def contents(folder: Path) -> Contents:
-    """What is in a store.
+    """What is in a store; damaged files are set aside.
 
     Raises:
         UserError: there is none.
     """
     store = _open(folder)
-    lines = [_line(path, result) for path in store.files() if (result := store.load(path)) is not None]
+    cells = dict(_sound(store, store.files(), read_about))
     states = list(store.states())
-    others = [*store.older(), *store.unfinished(), *_foreign(store), *_aside(store)]
+    others = [*_outdated(store), *store.unfinished(), *_aside(store)]
     parts = [
-        f"{len(lines)} cells ({_mebibytes(store.files())})",
+        f"{len(cells)} cells ({_mebibytes(cells)})",
         f"{len(states)} checkpoints ({_mebibytes(states)})",
         f"{len(others)} files that no run uses ({_mebibytes(others)}; estbench cache prune removes them)",
     ]
-    return Contents(lines, ", ".join(parts))
+    if strange := _strange(store):
+        parts.append(f"{len(strange)} files of newer versions or of somebody else, which are left alone")
+    return Contents([_line(path, about) for path, about in cells.items()], ", ".join(parts))
 
 
-def _line(path: Path, result: Result) -> tuple[str, ...]:
-    cell, about = result.about["cell"], result.about
+def _line(path: Path, about: Mapping[str, Any]) -> tuple[str, ...]:
+    cell = about["cell"]
     estimators = cell["estimators"]
     who = estimators[0] if len(estimators) == 1 else f"{len(estimators)} estimators"
-    statuses = set(result.table["status"].to_pylist())
-    status = next((status for status in ("failed", "not applicable") if status in statuses), "ok")
     return (
         f"{cell['measure']} of {who} on {cell['task']}, seed {cell['seed']}",
         ", ".join(f"{name}={value}" for name, value in cell["budget"].items()),
-        status,
+        about["status"],
         f"{about['seconds']:.1f}",
         f"{dt.datetime.fromtimestamp(about['finished'], dt.UTC).astimezone():%Y-%m-%d %H:%M}",
-        str(path.stat().st_size),
+        str(_size(path)),
     )
 
 
@@ -82,25 +87,19 @@ def verify(folder: Path) -> tuple[int, int]:
         UserError: there is no store.
     """
     store = _open(folder)
-    damaged = sound = 0
-    checks: list[tuple[Path, Callable[[Path], object]]] = [(path, read) for path in store.files()]
-    checks += [(path, lambda path: unpack(path.read_bytes())) for path in store.states()]
-    for path, check in checks:
-        try:
-            check(path)
-            sound += 1
-        except DamagedError as error:
-            store.set_aside(path, str(error))
-            damaged += 1
-        except FileNotFoundError:  # somebody went on from it meanwhile
-            pass
-    return damaged, sound
+    files, states = list(store.files()), list(store.states())
+    sound = len(list(_sound(store, files, read)))
+    sound += len(list(_sound(store, states, lambda path: unpack(path.read_bytes()))))
+    # what somebody went on from or removed meanwhile is neither
+    return sum(not _there(path) for path in (*files, *states)), sound
 
 
 def prune(
     folder: Path, *, failed: bool = False, checkpoints: bool = False, days: float | None = None, dry_run: bool = False
 ) -> Removed:
-    """Removes what no run can use.
+    """Removes what no run can use: files of earlier versions, what killed writers have left, and damaged files.
+
+    Files of newer versions, and what is no file of estbench, are left alone.
 
     Args:
         folder: the store.
@@ -113,19 +112,33 @@ def prune(
         UserError: there is no store, or it cannot be written.
     """
     store, now = _open(folder), time.time()
-    kept = [*store.files(), *store.states()]
-    waste = {*store.older(), *_foreign(store), *_aside(store)}
-    waste |= {path for path in store.unfinished() if now - path.stat().st_mtime > _WRITING}
+    # before the cells are read: what turns out to be damaged now can still be looked at
+    waste = {*_outdated(store), *_aside(store)}
+    cells = dict(_sound(store, store.files(), read_about))
+    waste |= {path for path in store.unfinished() if now - _written(path, now) > _WRITING}
     if failed:
-        waste |= {path for path in store.files() if (result := store.load(path)) is not None and result.failures}
+        waste |= {path for path, about in cells.items() if about["status"] == "failed"}
     if checkpoints:
         waste |= set(store.states())
     if days is not None:
-        waste |= {path for path in kept if now - path.stat().st_mtime > days * 86400}
-    removed = Removed(len(waste), sum(path.stat().st_size for path in waste))
-    for path in () if dry_run else waste:
+        waste |= {path for path in (*cells, *store.states()) if now - _written(path, now) > days * 86400}
+    removed = Removed(len(waste), sum(map(_size, waste)))
+    for path in () if dry_run else sorted(waste):
         _remove(path)
     return removed
+
+
+def _sound(store: Store, paths: Iterable[Path], check: Callable[[Path], Any]) -> Iterator[tuple[Path, Any]]:
+    """What a check reads in each file; damaged ones are set aside, and ones that cannot be read are named."""
+    for path in paths:
+        try:
+            yield path, check(path)
+        except FileNotFoundError:  # somebody went on from it meanwhile
+            pass
+        except DamagedError as error:
+            store.set_aside(path, str(error))
+        except OSError as error:
+            store.say(f"cannot read {path}: {error.strerror or error}")
 
 
 def _remove(path: Path) -> None:
@@ -143,19 +156,40 @@ def _open(folder: Path) -> Store:
     return Store(folder)
 
 
-def _foreign(store: Store) -> Iterator[Path]:
-    """Cells of other versions."""
-    for path in store.files():
-        try:
-            if read(path) is None:
-                yield path
-        except DamagedError:
-            pass
+def _outdated(store: Store) -> list[Path]:
+    """Cells of earlier versions, by their names: no damage makes a cell of this version one of them."""
+    return [*store.older(), *(path for path in store.foreign() if _is_outdated(path))]
+
+
+def _is_outdated(path: Path) -> bool:
+    name = _NAME.fullmatch(path.name)
+    return name is not None and int(name[2] or 0) < FORMAT and path.is_file()
+
+
+def _strange(store: Store) -> list[Path]:
+    return [path for path in store.foreign() if not _is_outdated(path)]
 
 
 def _aside(store: Store) -> list[Path]:
-    return sorted((store.folder / "damaged").glob("*"))
+    """What was set aside, but for folders: they are nothing that estbench wrote."""
+    return sorted(path for path in (store.folder / "damaged").glob("*") if path.is_symlink() or not path.is_dir())
 
 
-def _mebibytes(paths: Iterator[Path] | list[Path]) -> str:
-    return f"{sum(path.stat().st_size for path in paths) / 2**20:.1f} MiB"
+def _there(path: Path) -> bool:
+    return path.is_symlink() or path.exists()
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.lstat().st_size
+    return 0
+
+
+def _written(path: Path, otherwise: float) -> float:
+    with contextlib.suppress(OSError):
+        return path.lstat().st_mtime
+    return otherwise
+
+
+def _mebibytes(paths: Iterable[Path]) -> str:
+    return f"{sum(map(_size, paths)) / 2**20:.1f} MiB"

@@ -56,6 +56,12 @@ class Result:
         return self.table.to_pandas()
 
     @property
+    def status(self) -> str:
+        """The worst status of its rows: ``failed``, ``not applicable`` or ``ok``."""
+        statuses = set(self.table["status"].to_pylist())
+        return next((status for status in ("failed", "not applicable") if status in statuses), "ok")
+
+    @property
     def failures(self) -> list[str]:
         """The reasons of what failed, each once."""
         pairs = zip(self.table["status"].to_pylist(), self.table["error"].to_pylist(), strict=True)

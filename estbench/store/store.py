@@ -1,51 +1,17 @@
 """The store: results, kept cell by cell."""
 
 import contextlib
-import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from estbench.errors import UserError
+from estbench.errors import DamagedError, UserError
+from estbench.store.cell_file import SUFFIX, Entry, pack, read
 from estbench.store.files import UNFINISHED, digest, make_folder, write_atomically
-from estbench.store.records import COLUMNS, SCHEMA, Result
-
-# the version of what is in the files; part of every key
-FORMAT = 3
-_ABOUT = b"estbench"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What a cell's results are kept under.
-
-    Args:
-        key: hash of everything that they depend on but for how much was measured.
-        budget: how much, by option.
-    """
-
-    key: str
-    budget: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def amount(self) -> str:
-        """The budget in a file's name."""
-        return ",".join(f"{name}={value}" for name, value in sorted(self.budget.items())) or "all"
-
-    @property
-    def name(self) -> str:
-        """The file's name without its ending."""
-        return f"{self.key}-{self.amount}"
-
-
-class DamagedError(ValueError):
-    """A file is not what was written; the message says in what way."""
+from estbench.store.records import Result
 
 
 def complain(message: str) -> None:
@@ -70,7 +36,7 @@ class Store:
     def __init__(self, folder: Path, say: Callable[[str], None] = complain) -> None:
         if folder.exists() and not folder.is_dir():
             raise UserError(f"cannot keep results in {folder}: it is a file, not a folder")
-        self.folder, self._say = folder, say
+        self.folder, self.say = folder, say
 
     @property
     def cells(self) -> Path:
@@ -84,14 +50,14 @@ class Store:
 
     def path(self, entry: Entry) -> Path:
         """The file of a cell."""
-        return self.cells / f"{entry.name}.parquet"
+        return self.cells / f"{entry.name}{SUFFIX}"
 
     def get(self, entry: Entry) -> Result | None:
         """The result of a cell; None if there is none, or its file is damaged and then set aside."""
         return self.load(self.path(entry))
 
     def load(self, path: Path) -> Result | None:
-        """The result in a file; None if there is none, it is damaged, or of another version."""
+        """The result in a file; None if there is none, or it is damaged and then set aside."""
         try:
             return read(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -117,12 +83,8 @@ class Store:
 
     def put(self, entry: Entry, result: Result) -> None:
         """Keeps the result of a cell."""
-        about = {**result.about, "format": FORMAT, "key": entry.key, "budget": dict(entry.budget)}
-        written = result.table.cast(SCHEMA).replace_schema_metadata({_ABOUT: json.dumps(about)})
-        buffer = io.BytesIO()
-        pq.write_table(written, buffer, write_page_checksum=True)
         make_folder(self.cells)
-        write_atomically(self.path(entry), buffer.getvalue())
+        write_atomically(self.path(entry), pack(entry, result))
 
     def check_writable(self) -> None:
         """Makes sure that results can be kept before anything is measured.
@@ -148,7 +110,7 @@ class Store:
         """The cells of all runs under a label."""
         found: dict[str, Entry] = {}
         for path in sorted((self._runs / label).glob("*.json")):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, TypeError):
                 found |= {(entry := Entry(**each)).name: entry for each in json.loads(path.read_bytes())}
         return list(found.values())
 
@@ -161,8 +123,13 @@ class Store:
         return self.folder / "runs"
 
     def files(self) -> Iterator[Path]:
-        """The files of cells that are there."""
-        return iter(sorted(self.cells.glob("*.parquet")))
+        """The files of cells that are there, of this version of the format."""
+        return iter(sorted(self.cells.glob(f"*{SUFFIX}")))
+
+    def foreign(self) -> Iterator[Path]:
+        """Files beside them that this version does not read: of older or newer versions, or somebody else's."""
+        names = (path for path in self.cells.glob("*") if not path.name.endswith(SUFFIX))
+        return iter(sorted(path for path in names if not path.name.startswith(UNFINISHED)))
 
     def states(self) -> Iterator[Path]:
         """The files of states that are there."""
@@ -185,30 +152,4 @@ class Store:
             done = f"it is now in {aside}, and what it held is measured again"
         except OSError:
             done = "what it held is measured again"
-        self._say(f"{path} is damaged ({reason}); {done}")
-
-
-def read(path: Path) -> Result | None:
-    """The result in a file; None if it is of another version.
-
-    Raises:
-        OSError: it cannot be read.
-        DamagedError: it is not what was written.
-    """
-    content = path.read_bytes()
-    try:
-        file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
-        about = json.loads((file.metadata.metadata or {}).get(_ABOUT, b"{}"))
-        if about.get("format") != FORMAT or file.schema_arrow.names != list(COLUMNS):
-            return None
-        table = file.read(use_threads=False).replace_schema_metadata(None)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise DamagedError(_short(error)) from error
-    entry = Entry(about["key"], about["budget"])
-    if path.stem != entry.name:
-        raise DamagedError(f"it holds {entry.name}")
-    return Result(table, about)
-
-
-def _short(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+        self.say(f"{path} is damaged ({reason}); {done}")

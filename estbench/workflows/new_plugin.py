@@ -95,9 +95,8 @@ _TASK = Template('''\
 """$title: an autoencoder of random patterns with binary codes. Say here what yours is."""
 
 import torch
-from estbench import Bernoulli, Task
-from estbench.program import Program, Sample
-from estbench.task import Splits
+from estbench import Bernoulli, Splits, Task
+from estbench.core.program import Program, Sample
 from torch import Tensor, nn
 
 

@@ -7,11 +7,13 @@ import torch
 
 from estbench import load_estimator
 from estbench.engine.base import Bench
+from estbench.errors import DamagedError
 from estbench.measures.gradient import Gradient
 from estbench.measures.training import Training
 from estbench.plugins.registry import load_task
+from estbench.store.cell_file import Entry
 from estbench.store.checkpoints import Checkpoints, pack, unpack
-from estbench.store.store import DamagedError, Entry, Store
+from estbench.store.store import Store
 
 # what could be forgotten: a moving average, a network with an optimiser of its own, a schedule, views of the data
 STATEFUL = ["reinforce_moving_average", "nvil", "relax", "gumbel_softmax[rate=0.01]"]

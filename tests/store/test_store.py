@@ -8,18 +8,19 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from estbench.errors import UserError
+from estbench.errors import DamagedError, UserError
 from estbench.execution.cell_runner import alone
 from estbench.execution.executors.inline import Inline
 from estbench.execution.runner import CellWork, run
 from estbench.plan import plan as planning
 from estbench.plan.suite import validate
 from estbench.store import maintenance
+from estbench.store.cell_file import Entry, read
 from estbench.store.checkpoints import Checkpoints
 from estbench.store.files import write_atomically
 from estbench.store.merge import merge
 from estbench.store.records import COLUMNS, Result
-from estbench.store.store import Entry, Store
+from estbench.store.store import Store
 
 ROW = dict.fromkeys(("seed", "step", "n", "replicas"), 0) | dict.fromkeys(("seconds", "value", "low", "high"), 0.0)
 ENTRY = Entry("k" * 32, {"steps": 4})
@@ -49,16 +50,22 @@ def test_a_result_comes_back_as_it_was(tmp_path):
     assert list(pq.read_table(path).to_pandas().columns) == list(COLUMNS)
 
 
-@pytest.mark.parametrize("place", range(4, 3000, 250))
-def test_a_flipped_bit_is_noticed_or_without_consequence(tmp_path, place):
-    """A damaged file gives the rows that were written, or is set aside; never others."""
-    said = []
+def test_every_flipped_bit_is_noticed(tmp_path):
+    """Whichever byte is damaged, in data, footer or metadata, the file is found damaged, set aside and not deleted."""
     path = put(tmp_path)
-    content = bytearray(path.read_bytes())
-    content[place % len(content)] ^= 0x10
-    path.write_bytes(bytes(content))
-    back = Store(tmp_path, said.append).get(ENTRY)
-    assert back is None or back.table == result().table
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ (1 << place % 8)]) + content[place + 1 :])
+        with pytest.raises(DamagedError):
+            read(path)
+    assert maintenance.prune(tmp_path, failed=True).files == 0
+    assert [file.read_bytes() for file in (tmp_path / "damaged").iterdir()] == [path_content(content)]
+
+
+def path_content(content):
+    """A file whose last byte is damaged as the loop above leaves it."""
+    place = len(content) - 1
+    return content[:place] + bytes([content[place] ^ (1 << place % 8)])
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, -1])
@@ -81,16 +88,63 @@ def test_a_file_under_another_name_is_damaged(tmp_path):
     assert Store(tmp_path, lambda _: None).get(Entry("j" * 32, {"steps": 4})) is None
 
 
-def test_files_of_other_versions_are_left_alone_and_pruned(tmp_path, monkeypatch):
-    """Cells of an older version, in its place or in ours, are measured again, and no reason to stop."""
+def test_files_of_older_versions_are_pruned_and_all_others_left_alone(tmp_path):
+    """Cells of an older version go when asked; those of newer ones, and what somebody else keeps there, stay."""
     path = put(tmp_path)
-    (tmp_path / f"{'a' * 32}.parquet").write_bytes(path.read_bytes())
-    monkeypatch.setattr("estbench.store.store.FORMAT", 99)
-    assert Store(tmp_path).get(ENTRY) is None
-    assert path.exists()
-    assert maintenance.prune(tmp_path, dry_run=True).files == 2
-    assert maintenance.prune(tmp_path).files == 2
-    assert not path.exists()
+    name = "a" * 32
+    older = [
+        tmp_path / f"{name}.parquet",
+        path.with_name(f"{name}-steps=4.parquet"),
+        path.with_name(f"{name}.v2.parquet"),
+    ]
+    others = [path.with_name(f"{name}-steps=4.v99.parquet"), path.with_name("my.parquet"), path.with_name("notes.txt")]
+    for file in (*older, *others):
+        file.write_bytes(path.read_bytes())
+    assert "3 files that no run uses" in maintenance.contents(tmp_path).total
+    assert "3 files of newer versions or of somebody else" in maintenance.contents(tmp_path).total
+    assert maintenance.prune(tmp_path, dry_run=True).files == 3
+    assert maintenance.prune(tmp_path).files == 3
+    assert [file.exists() for file in (*older, *others, path)] == [False] * 3 + [True] * 4
+
+
+def strange(path):
+    """What may have the name of a cell's file, and is none."""
+    path.mkdir()
+    yield path.with_name(path.name.replace("k", "a"))
+    for number, target in (("b", "nowhere"), ("c", path.name.replace("k", "c"))):
+        link = path.with_name(path.name.replace("k", number))
+        link.symlink_to(target)
+    os.mkfifo(path.with_name(path.name.replace("k", "d")))
+    path.with_name(path.name.replace("k", "e")).write_bytes(b"PAR1 and then the power failed")
+
+
+@pytest.mark.parametrize("command", [maintenance.contents, maintenance.verify, maintenance.prune])
+def test_folders_links_and_pipes_in_place_of_cells_are_named_and_set_aside(tmp_path, capsys, command):
+    """Whatever lies where a cell should, each is one line on stderr, and the cells that are sound are served."""
+    sound = put(tmp_path, key="f" * 32)
+    list(strange(sound.with_name(sound.name.replace("f", "k"))))
+    command(tmp_path)
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split("(")[1].split(")")[0] for line in said] == [
+        "it is a link that leads nowhere",
+        "it is a link that leads nowhere",
+        "it is no regular file",
+        "it is cut off, or is no file of a cell",
+        "it is a folder",
+    ]
+    assert list(Store(tmp_path).files()) == [sound]
+    assert (tmp_path / "damaged" / f"cells-{'k' * 32}-steps=4.v4.parquet").is_dir()
+
+
+def test_pruning_a_store_with_a_truncated_cell_removes_the_rest(tmp_path, capsys):
+    """A cell that a crash cut off is named and set aside; failed cells and old ones go as if it were not there."""
+    cut = put(tmp_path)
+    cut.write_bytes(cut.read_bytes()[:500])
+    put(tmp_path, key="f" * 32, status="failed")
+    kept = put(tmp_path, key="a" * 32)
+    assert maintenance.prune(tmp_path, failed=True, days=1).files == 1
+    assert "it is cut off" in capsys.readouterr().err
+    assert list(Store(tmp_path).files()) == [kept]
 
 
 @pytest.mark.parametrize("step", ["flush", "fsync", "replace"])
@@ -117,7 +171,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 from estbench.errors import UserError
-from estbench.files import write_atomically
+from estbench.store.files import write_atomically
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
@@ -150,7 +204,8 @@ def test_a_store_that_cannot_be_written_is_said_before_anything_is_measured(tmp_
 READ_ONLY = """
 import os, sys
 from pathlib import Path
-from estbench.store.store import Entry, Store
+from estbench.store.cell_file import Entry
+from estbench.store.store import Store
 os.setuid(65534)
 store = Store(Path(sys.argv[1]))
 print(len(store.find([Entry("k" * 32, {"steps": 4})])))

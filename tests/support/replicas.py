@@ -12,8 +12,9 @@ from estbench.engine.base import Bench, Member
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.training_run import TrainingRun
 from estbench.plugins.registry import load_task
+from estbench.store.cell_file import Entry
 from estbench.store.checkpoints import Checkpoints
-from estbench.store.store import Entry, Store
+from estbench.store.store import Store
 
 SMALL = (
     "vae[units=3,classes=3,hidden=5,latents={latents},binarisation={view},optimizer={optimizer},learning_rate={rate}]"

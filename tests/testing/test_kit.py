@@ -19,7 +19,7 @@ from tests.support import WRONG
 
 pytest_plugins = ["pytester"]
 
-WRONG = sorted(WRONG.glob("*.py"))
+PATHS = sorted(WRONG.glob("*.py"))
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def caught_by(path):
     return found
 
 
-@pytest.mark.parametrize("path", WRONG, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_catches(path):
     """Each deliberately wrong estimator fails the check that is meant for it."""
     if caught_by(path) == "devices" and not torch.cuda.is_available():
@@ -50,7 +50,7 @@ def test_catches(path):
 
 def test_every_check_can_fail():
     """For each check there is a wrong estimator that is meant for it."""
-    assert {check.group for check in CHECKS} == {caught_by(path) for path in WRONG}
+    assert {check.group for check in CHECKS} == {caught_by(path) for path in PATHS}
 
 
 def test_levels_add_up():
@@ -63,7 +63,7 @@ def test_levels_add_up():
 @pytest.mark.parametrize("seed", range(1, 4))
 def test_one_percent_is_caught_with_any_seed(seed):
     """REINFORCE one percent too large is caught, whatever the seed."""
-    (path,) = [path for path in WRONG if path.stem == "one_percent"]
+    (path,) = [path for path in PATHS if path.stem == "one_percent"]
     make = discover("estimator", [path])["one_percent"].load()
     verdicts = list(run_checks(make, seed=seed, only=["unbiased"]))
     assert [verdict.verdict for verdict in verdicts] == ["failed"] * len(RECIPES)

@@ -35,7 +35,7 @@ def make(text: str, workers: int | None, device: str) -> Executor:
     if spec.name == "ray" and device.startswith("cuda") and not spec.options.get("gpus"):
         raise UserError(f"ray shows cells no GPU that they do not ask for: --executor 'ray[gpus=1]'; got {text!r}")
     if workers and spec.name != "inline":
-        spec = Spec(spec.name, {**spec.options, "workers": workers})
+        spec = spec.having({"workers": workers})
     return make_checked(_load(spec.name), spec)
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from estbench.plan.cell import Cell
+from estbench.store.cell_file import Entry
 from estbench.store.records import Result
-from estbench.store.store import Entry
 
 
 @dataclass(frozen=True)

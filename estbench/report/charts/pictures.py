@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import imread
 
+from estbench.errors import shorten
 from estbench.report.charts.base import WIDTH, Chart
 from estbench.report.drawing.style import hover, name
 from estbench.report.model.study import Study
-from estbench.report.text.formatting import shorten
 
 PREFIX = "picture/"
 # a PNG that says it is larger is no picture of a measure's

@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
+from estbench.errors import shorten
 from estbench.report.charts.base import LINE, Chart, point, titled
 from estbench.report.drawing.style import INK, PAPER, Look, name
 from estbench.report.model.published_match import Group, Match, matches
 from estbench.report.model.study import Study
-from estbench.report.text.formatting import number, shorten
+from estbench.report.text.formatting import number
 
 # letters over a panel that shares the width with the names of estimators
 WIDEST = 34

@@ -8,7 +8,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from estbench.report.text.formatting import power_of_ten, shorten
+from estbench.errors import shorten
+from estbench.report.text.formatting import power_of_ten
 
 # Okabe & Ito's palette without black and yellow: told apart with every kind of colour vision
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

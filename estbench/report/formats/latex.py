@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from estbench.errors import plain
 from estbench.report.model.study import Study
-from estbench.report.text.formatting import latex, plain, slug
+from estbench.report.text.formatting import latex, slug
 from estbench.report.text.tables import Table, TableCell, table
 
 _PAPER = re.compile(r"(?P<authors>[^;()]+) \((?P<year>\d{4})\), (?P<address>https?://[^\s;]+)")

@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeAlias
 
 import pandas as pd
 
+from estbench.errors import plain
 from estbench.published import NOT_STATED, Protocol, PublishedResult, words
 from estbench.report.model.study import Study
-from estbench.report.text.formatting import plain
 
 NO_OPTION = "no such option"
 Verdict: TypeAlias = Literal["same", "differs", "not stated", "not recorded"]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from estbench.errors import plain
 from estbench.plugins.spec import Spec
-from estbench.report.text.formatting import plain
 from estbench.store.records import COLUMNS
 
 _TEXT = ("task", "estimator", "params", "chosen", "device", "dtype", "measure", "metric", "unit", "status", "error")

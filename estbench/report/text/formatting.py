@@ -33,19 +33,6 @@ _LATEX = {
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def plain(text: object) -> str:
-    """A text in one line, without control characters: they can drive a terminal or turn a line around."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-
-
-def shorten(text: str, length: int) -> str:
-    """A text of at most this length; the middle goes, as names differ at their ends."""
-    if len(text) <= length:
-        return text
-    tail = (length - 1) // 2
-    return f"{text[: length - 1 - tail]}…{text[-tail:]}"
-
-
 def markdown(text: str) -> str:
     """Escapes for Markdown, tables included."""
     escaped = re.sub(r"(^[-+]|[\\`*_{}\[\]#!|~$])", r"\\\1", text)

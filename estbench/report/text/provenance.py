@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from estbench.errors import plain
 from estbench.report.model.study import Options
-from estbench.report.text.formatting import plain
 
 _ASIDE = ("families", "papers", "options")
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from estbench.errors import shorten
 from estbench.report.model.quantities import BIASES, STEPS_TO_TARGET, Quantity, objective
 from estbench.report.model.rows import lengths, shares, tuned
 from estbench.report.model.study import Study
-from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number, shorten
+from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number
 
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),

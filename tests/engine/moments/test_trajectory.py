@@ -14,8 +14,9 @@ from estbench.engine.moments.moments import BATCHES, Moments
 from estbench.engine.moments.stopping import Replication
 from estbench.families.score_function import ScoreFunction
 from estbench.measures.gradient import Gradient
+from estbench.store.cell_file import Entry
 from estbench.store.checkpoints import Checkpoints
-from estbench.store.store import Entry, Store
+from estbench.store.store import Store
 
 TASK = "vae[units=4,batch_size=40]"
 

@@ -1,0 +1,154 @@
+"""Estimators in one line of anybody's model: a differentiable sample, or the surrogate loss of an expectation."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.node import Bernoulli, Categorical, Node
+from estbench.core.program import Sample
+from estbench.families.pathwise import Pathwise
+from estbench.plugins.registry import load_estimator
+
+_NAME = "z"
+
+
+def rsample(
+    logits: Tensor | Node, estimator: str | Pathwise = "gumbel_softmax", *, event_dim: int = 1, **options: Any
+) -> Tensor:
+    r"""A differentiable sample, in place of ``torch.nn.functional.gumbel_softmax``.
+
+    What it is depends on the estimator. A relaxed sample of Gumbel-Softmax is
+
+    .. math:: \mathrm{softmax}((\ell + \varepsilon) / \tau), \qquad \varepsilon_i \sim \mathrm{Gumbel}(0, 1),
+
+    and a straight-through one is an exact sample that has another's derivative.
+
+    Args:
+        logits: ``(*batch, classes)`` for one-hot samples of categorical variables, or of any shape for bits; or a node,
+            whose samples have the shape of its logits.
+        estimator: the name of a pathwise estimator, such as ``"gumbel_softmax"``, ``"st_gumbel_softmax"``,
+            ``"straight_through"`` or ``"reinmax"``; or one of your own. Its schedules do not advance here.
+        event_dim: 1 where the last dimension of the logits are classes, 0 where each logit is one of a bit. Without
+            effect on a node.
+        options: of the estimator, such as ``temperature=0.5``.
+
+    Returns:
+        The sample, in the shape of the logits.
+
+    Raises:
+        UserError: there is no such estimator, or an option is unknown or has a value it cannot have.
+        TypeError: the estimator has no differentiable samples.
+        NotApplicableError: the estimator does not take such variables.
+        ValueError: ``event_dim`` is neither 0 nor 1.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.zeros(5, 3, requires_grad=True)
+        >>> sample = rsample(logits, "reinmax", temperature=1.5)
+        >>> sample.sum(-1).tolist()
+        [1.0, 1.0, 1.0, 1.0, 1.0]
+        >>> sample[:, 0].sum().backward()
+        >>> logits.grad.shape
+        torch.Size([5, 3])
+    """
+    made = _made(estimator, options)
+    if not isinstance(made, Pathwise):
+        raise TypeError(
+            f"rsample takes a pathwise estimator, which has differentiable samples; {type(made).__name__} has none: "
+            "its surrogate loss is estbench.expectation(node, f)"
+        )
+    node = logits if isinstance(logits, Node) else _node(logits, event_dim)
+    if not isinstance(node, made.accepts):
+        takes = " or ".join(kind.__name__ for kind in made.accepts)
+        raise NotApplicableError(f"{type(made).__name__} takes {takes} nodes; got {type(node).__name__}")
+    sample = made.sample(_NAME, node)
+    return sample if isinstance(logits, Node) else sample.reshape(logits.shape)
+
+
+def expectation(
+    node: Node, cost: Callable[[Tensor], Tensor], estimator: str | Estimator = "rloo", **options: Any
+) -> Tensor:
+    r"""The surrogate loss of an expectation: its value estimates it, and its gradient the expectation's gradient.
+
+    .. math:: \mathbb E_{q(z)} f(z), \qquad \nabla \, \mathbb E_{q(z)} f(z)
+
+    for the parameters of the node's logits and of the cost, averaged over the batch.
+
+    Args:
+        node: the variables, with logits ``(*batch, *event)``.
+        cost: :math:`f`, maps samples ``(*samples, *batch, *event)`` to costs ``(*samples, *batch)``.
+        estimator: its name, such as ``"rloo"``, ``"disarm"`` or ``"local_expectation"``; or one that you made. One that
+            learns (NVIL, RELAX, a moving average) must be made once, prepared, and its parameters given to the
+            optimiser.
+        options: of the estimator, such as ``samples=4``.
+
+    Returns:
+        A scalar; ``loss.backward()`` gives the gradients.
+
+    Raises:
+        UserError: there is no such estimator, or an option is unknown or has a value it cannot have.
+        NotApplicableError: the estimator does not take such a node.
+        ValueError: the cost has another shape, or the estimator learns and was given by its name.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.zeros(10, 3, requires_grad=True)
+        >>> loss = expectation(Bernoulli(logits), lambda z: z.sum(-1), "local_expectation")
+        >>> loss.backward()
+        >>> [round(slope, 3) for slope in (10 * logits.grad[0]).tolist()]  # p (1 - p)
+        [0.25, 0.25, 0.25]
+    """
+    made = _made(estimator, options)
+    if isinstance(estimator, str) and _learns(made):
+        raise ValueError(
+            f"{estimator} learns from step to step: make it once with load_estimator({estimator!r}).prepare(program), "
+            "give its parameters to the optimiser, and pass it here"
+        )
+
+    def program(sample: Sample) -> Tensor:
+        return cost(sample(_NAME, node)[0])
+
+    return made(program)
+
+
+def _learns(estimator: Estimator) -> bool:
+    """Whether it has parameters, networks or running averages of its own; a temperature's schedule is none of these."""
+    own = [*estimator.parameters(), *(() if isinstance(estimator, Pathwise) else estimator.buffers())]
+    return bool(own) or type(estimator).build is not Estimator.build
+
+
+def _made(estimator: str | Estimator, options: dict[str, Any]) -> Estimator:
+    """An estimator by its name, or as it is."""
+    if isinstance(estimator, str):
+        return _by_name(estimator, tuple(sorted(options.items())))
+    if options:
+        raise ValueError(f"options are of an estimator that is given by its name; got {', '.join(options)}")
+    return estimator
+
+
+# torch.compile cannot trace how a plugin is found, and need not
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _by_name(name: str, options: tuple[tuple[str, Any], ...]) -> Estimator:
+    """An estimator that is shared by all who name it: it does not learn, and its schedule does not advance."""
+    return _cached(name, options)
+
+
+@functools.lru_cache(maxsize=64)
+def _cached(name: str, options: tuple[tuple[str, Any], ...]) -> Estimator:
+    # finding a plugin takes milliseconds, and what is used in every step of a training should not
+    return load_estimator(name, **dict(options)).eval()
+
+
+def _node(logits: Tensor, event_dim: int) -> Node:
+    """Variables that are independent, one for each bit or each vector of classes."""
+    if event_dim not in (0, 1):
+        raise ValueError(f"event_dim is 1 where the last dimension are classes, or 0 for bits; got {event_dim!r}")
+    if logits.ndim < event_dim:
+        raise ValueError(f"rsample takes logits of shape (*batch, classes); got {tuple(logits.shape)}")
+    if event_dim == 0:
+        return Bernoulli(logits if logits.ndim else logits[None])
+    return Categorical(logits if logits.ndim > 1 else logits[None])

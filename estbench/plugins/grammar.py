@@ -1,0 +1,216 @@
+"""The grammar of specifications: names, and options whose values are bare words, quoted text or lists in brackets.
+
+What a word means depends on the option that it is for, so that reading keeps the words; ``by_look`` says what they
+are where nothing is declared.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from estbench.errors import UserError, plain, shorten
+
+CLOSING = {"(": ")", "[": "]"}
+QUOTES = ("'", '"')
+# lists of lists are rare, and endless ones a mistake
+DEEPEST = 8
+
+
+@dataclass(frozen=True)
+class Word:
+    """Text without quotes: ``4``, ``0.5``, ``200 200`` or ``adam``."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """Text in quotes, which is text whatever it looks like."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A list in round or square brackets.
+
+    Args:
+        text: how it is written.
+        items: what is in it.
+    """
+
+    text: str
+    items: tuple["Token", ...]
+
+
+Token: TypeAlias = Word | Quoted | Group
+
+
+def by_look(token: Token) -> Any:
+    """The value that words look like: a truth value, a number, ``None``, a tuple, or else text."""
+    if isinstance(token, Group):
+        return tuple(by_look(item) for item in token.items)
+    return _scalar(token.text) if isinstance(token, Word) else token.text
+
+
+def _scalar(text: str) -> Any:
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    if text == "None":
+        return None
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        # what is no number equals nothing, not even itself; it stays the word that it is
+        return text if math.isnan(value) else value
+    return text
+
+
+def written(value: Any) -> str:
+    """How a value is written, so that reading it by look gives it again."""
+    if isinstance(value, list | tuple):
+        return f"({','.join(_inside(each) for each in value)})"
+    if isinstance(value, str):
+        return value if _is_bare(value) else _quoted(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _inside(value: Any) -> str:
+    """As ``written``, within a list, where round brackets, and a text of nothing, need quotes too."""
+    if isinstance(value, str) and (not value or set("()").intersection(value)):
+        return _quoted(value)
+    return written(value)
+
+
+def _is_bare(text: str) -> bool:
+    marked = text[:1] in (*QUOTES, *CLOSING) or set(",[]=").intersection(text)
+    return not text or (text == text.strip() and not marked and isinstance(_scalar(text), str))
+
+
+def _quoted(text: str) -> str:
+    quote = '"' if "'" in text and '"' not in text else "'"
+    return quote + text.replace("\\", "\\\\").replace(quote, f"\\{quote}") + quote
+
+
+def shown(text: str) -> str:
+    """What was received, for a message: printable and not endless."""
+    return repr(shorten(plain(text), 120))
+
+
+class Reader:
+    """Reads a text from left to right.
+
+    Args:
+        text: what to read.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text, self.at = text, 0
+
+    @property
+    def next(self) -> str:
+        """The next sign; empty at the end."""
+        return self.text[self.at : self.at + 1]
+
+    def until(self, ends: str) -> str:
+        """The text up to the next of these signs, without the spaces around it."""
+        start = self.at
+        while self.next and self.next not in ends:
+            self.at += 1
+        return self.text[start : self.at].strip()
+
+    def spaces(self) -> None:
+        """Goes on to what is no space."""
+        while self.next.isspace():
+            self.at += 1
+
+    def axes(self) -> dict[str, list[Token]]:
+        """The options in square brackets, whose opening bracket was read; the values of each.
+
+        Raises:
+            UserError: they are not well formed.
+        """
+        axes: dict[str, list[Token]] = {}
+        key = ""
+        while not self._closed("]"):
+            if found := self._key():
+                key = found
+                if key in axes:
+                    raise UserError(
+                        f"option {shown(key)} is given twice in {shown(self.text)}; write {plain(key)}=a,b for a grid"
+                    )
+                axes[key] = []
+            start = self.at
+            value = self.value("]", 0)
+            if not key:
+                got = self.text[start : self.at].strip()
+                raise UserError(f"expected key=value in the brackets; got {shown(got)} in {shown(self.text)}")
+            axes[key].append(value)
+        return axes
+
+    def _key(self) -> str:
+        """The name of an option if one stands here, with what it is followed by read."""
+        start = self.at
+        key = self.until("=,[]'\"(")
+        if self.next == "=":
+            if not key:
+                raise UserError(f"an option has no name in {shown(self.text)}; expected key=value in the brackets")
+            self.at += 1
+            return key
+        self.at = start
+        return ""
+
+    def _closed(self, end: str) -> bool:
+        """Whether the list ends here; goes past commas and the bracket."""
+        while self.next == "," or self.next.isspace():
+            self.at += 1
+        if not self.next:
+            raise UserError(f"expected name or name[key=value,...]; a closing {end} is missing in {shown(self.text)}")
+        closed = self.next == end
+        self.at += closed
+        return closed
+
+    def value(self, end: str, depth: int) -> Token:
+        """A value up to a comma or the bracket that ends the list.
+
+        Raises:
+            UserError: it is not well formed.
+        """
+        self.spaces()
+        start = self.at
+        if self.next in QUOTES:
+            token: Token = Quoted(self._quote())
+        elif self.next in CLOSING:
+            token = Group(*self._group(start, depth + 1))
+        else:
+            token = Word(self.until(f",{end}" if end == ")" else ",[]"))
+        self.spaces()
+        if self.next and self.next not in f",{end}":
+            raise UserError(
+                f"expected a comma or {end} after {shown(self.text[start : self.at])}; got {shown(self.text)}"
+            )
+        return token
+
+    def _group(self, start: int, depth: int) -> tuple[str, tuple[Token, ...]]:
+        if depth > DEEPEST:
+            raise UserError(f"lists may be nested {DEEPEST} deep at most; got {shown(self.text)}")
+        end = CLOSING[self.next]
+        self.at += 1
+        items = []
+        while not self._closed(end):
+            items.append(self.value(end, depth))
+        return self.text[start : self.at], tuple(items)
+
+    def _quote(self) -> str:
+        quote, start, found = self.next, self.at, ""
+        self.at += 1
+        while self.next != quote:
+            if not self.next:
+                raise UserError(f"expected a closing {quote} in {shown(self.text[start:])}")
+            self.at += self.text[self.at : self.at + 2] in ("\\\\", f"\\{quote}")
+            found += self.next
+            self.at += 1
+        self.at += 1
+        return found

@@ -1,0 +1,82 @@
+"""Entry points of installed packages, as far as they can be read; what cannot is named and left out."""
+
+import importlib.util
+from collections.abc import Iterator
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from pathlib import Path
+
+from estbench.errors import plain, reason, shorten
+
+# what stands for something else in a specification, or would not be found again in a table
+_MEANT_OTHERWISE = set("[]()=,*?'\"")
+_LONGEST_NAME = 100
+
+
+def installed(group: str) -> tuple[list[EntryPoint], list[str]]:
+    """The entry points of a group that can be used, and a line for each that cannot, or package that cannot be read."""
+    problems: list[str] = []
+    try:
+        points = list(entry_points(group=group))
+    except Exception:  # noqa: BLE001  (one package's files spoil the list of all)
+        points = list(_singly(group, problems))
+    usable = []
+    for point in points:
+        if wrong := _wrong(point):
+            problems.append(f"entry point {shorten(plain(point.name), 60)!r} of {origin(point)} is left out: {wrong}")
+        else:
+            usable.append(point)
+    return usable, problems
+
+
+def _singly(group: str, problems: list[str]) -> Iterator[EntryPoint]:
+    """The entry points of a group, package by package."""
+    seen: set[str] = set()
+    for distribution in distributions():
+        name = _name(distribution)
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            yield from [point for point in distribution.entry_points if point.group == group]
+        except Exception as error:  # noqa: BLE001  (files may hold anything)
+            problems.append(f"the entry points of {name} cannot be read and are left out: {reason(error)}")
+
+
+def _name(distribution: Distribution) -> str:
+    try:
+        return f"package {plain(distribution.metadata['Name'])}"
+    except Exception:  # noqa: BLE001  (files may hold anything)
+        return "an installed package"
+
+
+def _wrong(point: EntryPoint) -> str:
+    """Why an entry point cannot be used; empty if it can, as far as can be seen without importing it."""
+    name = point.name
+    if not name or not name.isprintable() or any(c.isspace() or c in _MEANT_OTHERWISE for c in name):
+        return "a name has letters, digits, and signs that mean nothing in a specification"
+    if len(name) > _LONGEST_NAME:
+        return f"a name has at most {_LONGEST_NAME} characters"
+    match = EntryPoint.pattern.match(point.value)
+    parts = [part for text in match.group("module", "attr") if text for part in text.split(".")] if match else []
+    if not match or not all(map(str.isidentifier, parts)):
+        return f"its value is module:class; got {shorten(plain(point.value), 60)!r}"
+    return ""
+
+
+def origin(point: EntryPoint) -> str:
+    """The package that an entry point comes from, for people."""
+    return _name(point.dist) if point.dist else "an installed package"
+
+
+def locate(point: EntryPoint) -> Path | None:
+    """The source of an entry point's module, found without importing its package."""
+    top, *rest = point.module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except Exception:  # noqa: BLE001  (what finds modules may be a stranger's)
+        return None
+    if not spec or not rest:
+        return Path(spec.origin) if spec and spec.origin else None
+    places = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]
+    sources = [source for p in places for source in (p.with_suffix(".py"), p / "__init__.py")]
+    return next((source for source in sources if source.exists()), None)
