@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from estbench.core.estimator import Estimator, NotApplicableError
-from estbench.core.node import Node
+from estbench.core.node import Bernoulli, Categorical, Node
 from estbench.core.program import Program, Sample
 from estbench.engine.base import Bench, MeasurementError
 from estbench.engine.moments.moments import Gradients
@@ -62,7 +62,7 @@ class _Trial:
 
     def __init__(self, bench: Bench, variables: Variables, estimator: Estimator) -> None:
         self._bench, self._variables, self._estimator = bench, variables, estimator
-        self._shared = False
+        self._shared = self._constant = False
 
     def elsewhere(self) -> str:
         """Whether an estimate depends on anything that torch's seed does not set, in words.
@@ -78,9 +78,10 @@ class _Trial:
             return "it draws random numbers by NumPy or Python, which are the same for all that vmap maps over"
         if not _equal(found[0], found[1]):
             return "two estimates with one seed of torch differ, so that it draws or keeps something out of its reach"
-        if _equal(seen[0], seen[2], 0) and any(_uneven(values) for values in seen[0].values()):
+        self._constant = _equal(seen[0], seen[2], 0) and _equal(found[0], found[2], 0)
+        if self._constant and any(_uneven(values) for values in seen[0].values()):
             raise MeasurementError(
-                "its samples differ between examples of one distribution and never between replicates: it draws from "
+                "its samples differ between variables of one distribution and never between replicates: it draws from "
                 "a generator with a fixed seed, and has no variance that could be measured"
             )
         return ""
@@ -94,7 +95,9 @@ class _Trial:
         try:
             gradient = self._variables.gradient(self._estimator, self._variables.point.program)
             many = vmap(lambda _: gradient(), randomness="different")
-            self._seeded(0, lambda: many(torch.empty(2)))
+            two = self._seeded(0, lambda: many(torch.empty(2)))
+            if self._constant and any(not torch.equal(*x) for x in two.values()):
+                return "torch's seed makes no difference to it, and its replicates under torch.func.vmap differ"
             if self._variables.point.varies:
                 return ""
             alike = any(self._alike(seed, many) for seed in range(2))
@@ -137,9 +140,12 @@ def _even(program: Program, values: dict[str, Tensor]) -> Program:
         def even(name: str, node: Node) -> tuple[Tensor, Tensor]:
             # the derivative with respect to the logits stays
             found = sample(name, node.at((node.logits - node.logits.detach()).nan_to_num(0.0)))
-            if node.batch_ndim:
-                # examples first
-                values[name] = found[0].detach().movedim(-1 - node.event_ndim, 0).clone()
+            values[name] = found[0].detach().clone()
+            if isinstance(node, (Bernoulli, Categorical)) and found[0].ndim == node.logits.ndim:
+                # one sample, whose variables are alike in all examples and units; several may be all that there are
+                values[name] = values[name].flatten(0, node.batch_ndim)
+            elif node.batch_ndim:
+                values[name] = values[name].movedim(-1 - node.event_ndim, 0)
             return found
 
         return program(even)
@@ -148,5 +154,5 @@ def _even(program: Program, values: dict[str, Tensor]) -> Program:
 
 
 def _uneven(values: Tensor) -> bool:
-    """Whether samples ``(examples, ...)`` differ between the examples."""
+    """Whether samples ``(variables, ...)`` differ between the variables."""
     return bool((values != values[:1]).any())
