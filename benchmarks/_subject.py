@@ -7,7 +7,6 @@ import functools
 import time
 from dataclasses import dataclass
 
-import sklearn.datasets  # noqa: F401  (see below)
 import torch
 import torch._dynamo
 from torch.func import grad
@@ -18,7 +17,7 @@ from estbench.core.task import Trainer
 from estbench.errors import UserError
 
 # Before asv's server forks a process for every figure. A process must not inherit a pool of threads, and what a first
-# step imports, an optimizer torch._dynamo and the digits scikit-learn, takes longer than most figures.
+# step imports, an optimizer torch._dynamo, takes longer than most figures.
 torch.set_num_threads(1)
 
 SEED = 0

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 from benchmarks._interleaved import ratios
 from benchmarks.manifest import CASES
 from estbench import load_estimator, load_task
+from estbench.data import datasets
 from estbench.engine.base import Bench
 from estbench.engine.moments.linear_layers import by_layers
 from estbench.engine.moments.moments import BATCHES, chunk_size, moments, working_set
@@ -29,8 +29,8 @@ CPU = torch.device("cpu")
 
 
 def mnist_vae():
-    """A VAE of 784-200-784 with a batch of 100 images: scikit-learn's digits, enlarged to 28 by 28."""
-    grey = torch.tensor(load_digits().images, dtype=torch.float32) / 16
+    """A VAE of 784-200-784 with a batch of 100 images: the embedded digits, enlarged to 28 by 28."""
+    grey = datasets.squares(torch.cat([part for (part,) in datasets.images("digits")]))
     grey = torch.nn.functional.interpolate(grey[:, None], 28, mode="bilinear").flatten(1)
     mean = grey.mean(0)
     model = _VAE(mean, network((784, 200)), network((200, 784)), _Prior((200,), learned=True), analytic=False)

@@ -208,7 +208,7 @@ def call(clone: Path, action: str, small: bool) -> object:
     """What the clone's code answers."""
     context = multiprocessing.get_context("forkserver")
     # nothing of estbench: that must come from the clone
-    context.set_forkserver_preload(["torch._dynamo", "torch.profiler", "sklearn.datasets", "pandas", "pyarrow"])
+    context.set_forkserver_preload(["torch._dynamo", "torch.profiler", "pandas", "pyarrow"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(in_clone, clone, action, small).result(timeout=300)
 

@@ -125,4 +125,4 @@ def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets to fet
             datasets.images(name)
             console().print(f"{name}: {escape(str(datasets.SOURCES[name].folder()))}")
         else:
-            console().print("digits: bundled with scikit-learn")
+            console().print("digits: embedded")

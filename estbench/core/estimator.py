@@ -5,12 +5,13 @@ Each abstract family owns ``forward``; a plugin fills in its hooks and overrides
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from estbench.core.logits import at_least_float32, refuse_unusable
 from estbench.core.node import Bernoulli, Categorical, Node
 from estbench.core.program import Program, Sampler, Site, Sites, draw, run
 
@@ -55,12 +56,22 @@ class Estimator(nn.Module, abc.ABC):
 
         Raises:
             NotApplicableError: it cannot take a node of this program.
+            ValueError: logits are NaN, or all classes of a variable are masked.
         """
         with torch.no_grad():
             _, sites = self.interpret(program, draw)
         for name, site in sites.items():
+            refuse_unusable(site.node.logits)
             self.build(name, site.node)
         return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # running statistics and networks of its own keep float32 where a model is turned to half precision
+        def kept(values: Tensor) -> Tensor:
+            moved = fn(values)
+            return at_least_float32(moved) if moved.is_floating_point() else moved
+
+        return super()._apply(kept, recurse)  # type: ignore[no-untyped-call]  # torch's own
 
     def build(self, name: str, node: Node) -> None:
         """Hook: makes a network for this node."""

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
+from estbench.core.logits import at_least_float32
 from estbench.core.node import Node
 
 Sample: TypeAlias = Callable[[str, Node], tuple[Tensor, Tensor]]
@@ -30,7 +31,8 @@ Sampler: TypeAlias = Callable[[str, Node, Sites], Tensor]
 def run(program: Program, sampler: Sampler, *, keep_score: bool = False) -> tuple[Tensor, dict[str, Site]]:
     r"""Runs a program, answering each of its samples.
 
-    ``sample`` returns the value and its log-probability. The score of an exact sample has mean zero, so that the
+    ``sample`` returns the value, in the dtype of the logits that the program gave, and its log-probability, which has
+    at least float32, as the cost has that is returned. The score of an exact sample has mean zero, so that the
     derivative of :math:`\log q` with respect to its own logits is only noise and is dropped; where values are
     no exact samples (relaxed ones, or an objective that weighs samples) it must stay: ``keep_score``.
 
@@ -51,9 +53,9 @@ def run(program: Program, sampler: Sampler, *, keep_score: bool = False) -> tupl
         value = sampler(name, node, sites)
         sites[name] = Site(node, value)
         scored = node if keep_score else node.detach()
-        return value, scored.log_prob(value)
+        return value.to(node.dtype), scored.log_prob(value)
 
-    cost = program(sample)
+    cost = at_least_float32(program(sample))
     if not sites:
         raise ValueError("the program sampled nothing, so there is no gradient to estimate")
     return cost, sites
@@ -100,7 +102,7 @@ def repeat(sampler: Sampler, samples: int) -> Sampler:
 
     def repeated(name: str, node: Node, sites: Sites) -> Tensor:
         if leading(node, sites) == 0:
-            node = node.at(node.logits.expand(samples, *node.logits.shape))
+            node = node.arranged(node.logits.expand(samples, *node.logits.shape))
         return sampler(name, node, sites)
 
     return repeated
@@ -115,7 +117,7 @@ def plate(sampler: Sampler) -> Sampler:
     def plated(name: str, node: Node, sites: Sites) -> Tensor:
         missing = len(sites) - leading(node, sites)
         if missing:
-            node = node.at(node.logits.reshape(*(1,) * missing, *node.logits.shape))
+            node = node.arranged(node.logits.reshape(*(1,) * missing, *node.logits.shape))
         return sampler(name, node, sites)
 
     return plated

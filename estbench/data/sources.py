@@ -11,6 +11,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from estbench.data import local
 from estbench.errors import UserError
 
 
@@ -37,13 +38,20 @@ class File:
         """
         try:
             raw = path.read_bytes()
-            content = gzip.decompress(raw) if self.name.endswith(".gz") else raw
-        except (OSError, EOFError, zlib.error) as error:
+            content = self._content(path, raw)
+        except (OSError, EOFError, KeyError, ValueError, zlib.error) as error:
             raise UserError(f"{path} is damaged ({error}); remove it and fetch again") from error
-        wanted, found = (self.content, content) if self.content else (self.packed, raw)
+        # of a file that is here in another form than it is served in, only the content can be checked
+        served = path.name.endswith(".gz") or not self.name.endswith(".gz")
+        wanted, found = (self.content, content) if self.content else (self.packed if served else "", raw)
         if wanted and hashlib.sha256(found).hexdigest() != wanted:
             raise UserError(f"{path} is damaged: wrong checksum; remove it and fetch again")
         return content
+
+    def _content(self, path: Path, raw: bytes) -> bytes:
+        if path.suffix == ".npz":
+            return local.from_keras(raw, self.name)
+        return gzip.decompress(raw) if path.suffix == ".gz" else raw
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,7 @@ class FileSource:
         examples: images in the training, validation and test set; validation images that have no file of their own
             are the last of the training file.
         note: what it is, for ``estbench data list``.
+        archive: the name of a file of another library that may stand for all of them.
     """
 
     name: str
@@ -64,15 +73,22 @@ class FileSource:
     files: tuple[File, ...]
     examples: tuple[int, int, int]
     note: str
+    archive: str = ""
 
     def folder(self) -> Path:
-        """The local folder named by ESTBENCH_DATA if it holds every file, else the cache."""
-        local = Path(os.environ.get("ESTBENCH_DATA", "")) / self.name
-        return local if all((local / file.name).is_file() for file in self.files) else cache() / self.name
+        """The local folder below ESTBENCH_DATA if it holds every file, else the cache."""
+        found = self._local()
+        return found.folder if found.folder and found.whole else cache() / self.name
+
+    def _local(self) -> local.Found:
+        """What the folder that ESTBENCH_DATA names holds of it."""
+        root = os.environ.get("ESTBENCH_DATA", "")
+        names = tuple(file.name for file in self.files)
+        return local.find(Path(root), self.name, names, self.archive) if root else local.Found()
 
     def present(self) -> bool:
         """Whether every file is there."""
-        return all((self.folder() / file.name).is_file() for file in self.files)
+        return self._local().whole or all((cache() / self.name / file.name).is_file() for file in self.files)
 
     def fetch(self) -> None:
         """Makes sure that every file is there and is what it should be; as ``read``."""
@@ -86,12 +102,15 @@ class FileSource:
             UserError: it cannot be had, or is not what it should be.
         """
         file = next(file for file in self.files if file.name == name)
-        path = self.folder() / name
+        found = self._local()
+        if found.whole:
+            return file.open(found.files[name])
+        path = cache() / self.name / name
         if not path.is_file():
-            self._download(file)
+            self._download(file, found)
         return file.open(path)
 
-    def _download(self, file: File) -> None:
+    def _download(self, file: File, found: local.Found) -> None:
         import pooch  # noqa: PLC0415  (slow, and needed only here)
 
         failures = []
@@ -103,9 +122,11 @@ class FileSource:
                 failures.append(f"{mirror}: {type(error).__name__}")
             else:
                 return
+        reason = f"{self.name} is not on this machine and could not be downloaded ({'; '.join(failures)}); "
+        if found.missing:
+            raise UserError(f"{reason}the folder {found.folder} lacks {', '.join(found.missing)}")
         raise UserError(
-            f"{self.name} is not on this machine and could not be downloaded ({'; '.join(failures)}); put "
-            f"{', '.join(each.name for each in self.files)} into a folder {self.name}/ and name its parent "
+            f"{reason}put {', '.join(each.name for each in self.files)} into a folder {self.name}/ and name its parent "
             "in ESTBENCH_DATA"
         )
 
@@ -147,6 +168,7 @@ MNIST = FileSource(
     ),
     (50_000, 10_000, 10_000),
     "handwritten digits, 28x28 grey; 50,000 / 10,000 / 10,000",
+    "mnist.npz",
 )
 # checksums of these and of the binarised digits: those of TensorFlow Datasets (url_checksums/)
 FASHION_MNIST = FileSource(

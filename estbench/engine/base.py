@@ -13,6 +13,7 @@ from torch import nn
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.task import Batch, Splits, Task
 from estbench.engine.journal import Journal, NoJournal
+from estbench.runtime import shared_generators
 
 T = TypeVar("T")
 MakeEstimator: TypeAlias = Callable[[], Estimator]
@@ -31,7 +32,7 @@ class Row:
         seconds: training time to that step; of replicas that were trained together their share, the time of all over
             their number.
         replicas: how many were trained together; seconds tell what a step takes only where it is 1.
-        status: ``ok``, ``not applicable`` or ``failed``.
+        status: ``ok``, ``not applicable``, ``failed``, or ``unresolved`` where too few replicates tell no figure.
         error: the reason where it is not ``ok``; else what there is to note about how it was measured.
         picture: a PNG in base64, for a metric that is a picture.
     """
@@ -104,14 +105,16 @@ class Bench:
         return int(np.random.SeedSequence([self.seed, *words]).generate_state(1, np.uint64)[0] >> 1)
 
     def sow(self, *names: int | str) -> None:
-        """Seeds torch for a stream."""
-        torch.manual_seed(self.stream(*names))
+        """Seeds torch, and what NumPy and Python share among all that ask them, for a stream."""
+        seed = self.stream(*names)
+        torch.manual_seed(seed)
+        shared_generators.seed(seed)
 
     @contextlib.contextmanager
     def aside(self, *names: int | str) -> Iterator[None]:
         """Takes random numbers from a stream, and goes on afterwards as if nothing had happened."""
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), shared_generators.kept():
             self.sow(*names)
             yield
 

@@ -97,8 +97,19 @@ def record(cell: Cell, spec: Spec, row: Row) -> dict[str, Any]:
         "device": cell.device,
         "dtype": cell.dtype,
         "measure": cell.measure.name,
+        "reference": spec.name == _oracle_of(cell.task.name, cell.files),
         **vars(row),
     }
+
+
+@functools.lru_cache(maxsize=8)
+def _oracle_of(task: str, files: tuple[str, ...]) -> str | None:
+    """The name of a task's oracle, by what its class declares: a task that cannot be made has rows too."""
+    try:
+        oracle: str | None = _catalogue("task", files)[task].load().oracle
+    except (Exception, SystemExit):  # noqa: BLE001  (a plugin may raise anything; the cell itself will say so)
+        return None
+    return oracle
 
 
 @functools.lru_cache(maxsize=8)

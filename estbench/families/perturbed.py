@@ -60,7 +60,7 @@ def mirrored(node: Node, direction: Tensor, size: float) -> tuple[Tensor, Tensor
         direction: in the shape of one half.
         size: of the shift.
     """
-    common = node.at(node.logits[: len(direction)]).noise()
+    common = node.arranged(node.logits[: len(direction)]).noise()
     shift = size * direction
     sign = torch.ones_like(direction)
     return torch.cat([common + shift, common - shift]), torch.cat([sign, -sign])

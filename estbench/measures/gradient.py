@@ -15,7 +15,8 @@ from estbench.core.task import Batch
 from estbench.engine.base import Bench, MakeEstimator, Measure, Row
 from estbench.engine.model_state import ModelState
 from estbench.engine.moments import trajectory
-from estbench.engine.moments.figures_of_merit import compared, relative_half_width
+from estbench.engine.moments.figures_of_merit import relative_half_width
+from estbench.engine.moments.judged import Judged, exactly
 from estbench.engine.moments.linear_layers import by_layers
 from estbench.engine.moments.minibatch_variance import MinibatchVariance
 from estbench.engine.moments.moments import Moments
@@ -23,7 +24,7 @@ from estbench.engine.moments.points import Point
 from estbench.engine.moments.reference import Drawing, Reference, kept, loaded
 from estbench.engine.moments.stopping import Replication
 from estbench.engine.moments.variables import DEFAULT, Groups, Parameters, children
-from estbench.stats import Interval
+from estbench.runtime import shared_generators
 
 # bytes of moments that are kept for more replicates to be added to; beyond that, more replicates start anew
 KEPT = 2**24
@@ -78,6 +79,11 @@ class Gradient(Measure):
         self._free = model_noise == "drawn"
 
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
+        # streams seed them
+        with shared_generators.kept():
+            yield from self._rows(bench, makers)
+
+    def _rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         for key, maker in makers.items():
             points = self._earlier(bench)
             for point, estimator in self._points(bench, maker):
@@ -104,28 +110,30 @@ class Gradient(Measure):
             found |= drawn.parts
             reference = self._reference.parts(bench, variables, estimator.bound)
             truth = variables.grouped(reference) if reference is not None else {}
+            judged = Judged(bench, variables, estimator, self._reference)
             for group, own in variables.grouped(drawn.parts).items():
-                yield from _figures(group, own, truth.get(group))
-                yield from self._narrow(group, own)
-            yield Row(f"chunk/{variables.name}", *_exactly(drawn.chunk))
+                yield from judged.rows(group, own, truth.get(group))
+                yield from self._narrow(judged, group, own)
+            yield Row(f"chunk/{variables.name}", *exactly(drawn.chunk))
             note = note or drawn.note
         if note:
             yield Row("note", error=f"replicates are drawn by a loop: {note}")
         for variables in wanted:
             if isinstance(variables, Parameters):
                 yield from self._minibatches.rows(bench, variables, estimator, ("minibatches", *place))
-        yield Row("evaluations", *_exactly(point.evaluations(estimator)))
+        yield Row("evaluations", *exactly(point.evaluations(estimator)))
         for name in self._groups.missing(point.model):
             there = ", ".join(children(point.model)) or "none"
             error = f"the model has no parameters called {name!r}; its own are {there}"
             yield Row(f"variance/{name}", status="not applicable", error=error)
 
-    def _narrow(self, group: str, own: Moments) -> Iterator[Row]:
+    def _narrow(self, judged: Judged, group: str, own: Moments) -> Iterator[Row]:
         """Whether the precision that is asked for was reached."""
         replication = self._drawing.replication
         if replication.precision:
-            yield Row(f"precision/{group}", *_exactly(relative_half_width(own)), n=own.n)
-            yield Row(f"precision_reached/{group}", *_exactly(replication.reached([own])), n=own.n)
+            reached = replication.reached([own]) and judged.chances.resolved({group: own})
+            yield Row(f"precision/{group}", *exactly(relative_half_width(own)), n=own.n)
+            yield Row(f"precision_reached/{group}", *exactly(reached), n=own.n)
 
     def _points(self, bench: Bench, maker: MakeEstimator) -> Iterator[tuple[Point, Estimator]]:
         """The points of measurement, each with the estimator as it is there."""
@@ -179,31 +187,3 @@ def _prepared(bench: Bench, maker: MakeEstimator, batch: Batch) -> Estimator:
     bench.sow("prepare")
     with ModelState(start).held():
         return estimator.prepare(start(*batch))
-
-
-def _exactly(value: float) -> Interval:
-    return Interval(*[float(value)] * 3)
-
-
-def _figures(group: str, own: Moments, reference: Moments | None) -> Iterator[Row]:
-    known = compared(own, reference)
-    figures = [known.variance, known.variance_per_coordinate, known.snr]
-    if known.variance().value > 0:
-        figures.append(known.log_variance_per_coordinate)
-    if reference is not None:
-        figures += [
-            known.bias,
-            known.squared_bias,
-            known.relative_bias,
-            known.mse,
-            known.cosine,
-        ]
-        yield Row(f"unbiased_p/{group}", known.unbiased_p(), n=own.n)
-    for figure in figures:
-        yield Row(f"{figure.__name__}/{group}", *figure(), n=own.n)
-    if reference is None:
-        yield Row(
-            f"bias/{group}",
-            status="not applicable",
-            error="no reference: the multi-sample bound is too large to enumerate",
-        )

@@ -40,6 +40,7 @@ class SquaredNorm(NamedTuple):
         slope: :math:`\kappa`.
         batches: how many there are.
         p: the p-value of a mean of zero: how often the figure would be as large if each batch's sign were drawn.
+        dimension: in how many directions the noise scatters, about.
     """
 
     value: float
@@ -47,6 +48,7 @@ class SquaredNorm(NamedTuple):
     slope: float
     batches: int
     p: float
+    dimension: float
 
     @classmethod
     def of(cls, gram: Floats) -> "SquaredNorm":
@@ -56,8 +58,10 @@ class SquaredNorm(NamedTuple):
         centred = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
         total = float(gram.mean())
         along = float(np.var(gram.mean(1), ddof=1)) / total if total > 0 else 0.0
-        base = 2 / (batches * (batches - 1)) * float(np.var(centred[pairs]))
-        return cls(float(gram[pairs].mean()), base, 4 * along / batches, batches, zero_mean(gram))
+        scatter = float(np.var(centred[pairs]))
+        base, trace = 2 / (batches * (batches - 1)) * scatter, float(np.trace(centred)) / (batches - 1)
+        dimension = max(trace**2 / scatter, 1.0) if scatter > 0 else 1.0
+        return cls(float(gram[pairs].mean()), base, 4 * along / batches, batches, zero_mean(gram), dimension)
 
     @property
     def variance(self) -> float:
@@ -76,13 +80,23 @@ class SquaredNorm(NamedTuple):
         if not unit.value > 0:
             return ANYTHING
         quantile = float(special.stdtrit(self.batches - 1, (1 + level) / 2)) ** 2
+        base = max(self._quantile(level) ** 2 / quantile, 1.0) * self.base
         # (value - x)^2 <= quantile (base + slope x - 2 x covariance / unit + x^2 variance / unit^2), solved for x
         a = 1 - quantile * unit.variance / unit.value**2
         if a <= 0:
             return Interval(self.value / unit.value, -math.inf, math.inf)
         b = self.value + quantile * (self.slope / 2 - unit.covariance / unit.value)
-        root = max(b * b - a * (self.value**2 - quantile * self.base), 0.0) ** 0.5
+        root = max(b * b - a * (self.value**2 - quantile * base), 0.0) ** 0.5
         return Interval(self.value / unit.value, (b - root) / a / unit.value, (b + root) / a / unit.value)
+
+    def _quantile(self, level: float) -> float:
+        """The quantile of the figure over its standard deviation where the mean is zero and the noise is normal.
+
+        A sum of few squares is skewed: along one direction it is that of an F distribution with 1 and 31 degrees of
+        freedom, and larger than Student's.
+        """
+        most = float(special.fdtri(self.dimension, self.dimension * (self.batches - 1), level))
+        return (most - 1) * (self.dimension / 2) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,7 @@ class GradientFigures:
     Args:
         traces: trace of the covariance of one estimate, from each batch, ``(batches,)``.
         entries: of the gradient.
+        per_batch: estimates behind each batch.
         own: inner products between the batches' mean estimates, ``(batches, batches)``.
         across: between the mean estimates and the reference's means; None where there is no reference.
         norm: between the reference's means.
@@ -103,6 +118,7 @@ class GradientFigures:
 
     traces: Floats
     entries: int
+    per_batch: int
     own: Floats
     across: Floats | None = None
     norm: Floats | None = None
@@ -110,24 +126,47 @@ class GradientFigures:
 
     def variance(self) -> Interval:
         """Trace of the covariance of one estimate."""
-        return variance_interval(self.traces)
+        return self._variance_interval(self._variances())
 
     def variance_per_coordinate(self) -> Interval:
         """Variance of a coordinate of one estimate, averaged over the coordinates."""
-        return variance_interval(self.traces / self.entries)
+        return self._variance_interval(self._variances() / self.entries)
 
     def log_variance_per_coordinate(self) -> Interval:
         """Natural logarithm of that; NaN where there is no variance."""
-        return log_mean(self.traces / self.entries)
+        found = self.variance_per_coordinate()
+        return Interval(*np.log(found).tolist()) if found.low > 0 else NOTHING
+
+    def _variance_interval(self, variances: Floats) -> Interval:
+        """The jackknife's of the logarithm, with room for what the mean's own error takes from a variance.
+
+        Where the variance hardly depends on what varies, as of a coin that is nearly fair, the deviations from a mean
+        that is off by :math:`t` standard errors are too small by :math:`t^2 / n` of the variance.
+        """
+        found, batches = jackknifed(variances, log=True), len(self.traces)
+        room = float(special.stdtrit(batches - 1, (1 + LEVEL) / 2)) ** 2 / (batches * self.per_batch)
+        return found._replace(low=found.low * max(1 - room, 0.0))
+
+    def _variances(self) -> Floats:
+        """The variance of the estimates of all batches together, and without each batch.
+
+        Of all together, as it is the more exact the more estimates its mean is of: where the variance hardly depends
+        on what varies, as of a coin that is nearly fair, those within small batches are skewed.
+        """
+        weights, own = left_out(len(self.traces)), self.own
+        centred = own - own.mean(0) - own.mean(1)[:, None] + own.mean()
+        used = weights.sum(1)
+        between = weights @ np.diag(centred) - ((weights @ centred) * weights).sum(1) / used
+        within = (self.per_batch - 1) * (weights @ self.traces)
+        return np.asarray((within + self.per_batch * np.maximum(between, 0.0)) / (used * self.per_batch - 1))
 
     def squared_bias(self) -> Interval:
         """Squared norm of the bias; may come out negative."""
         return SquaredNorm.of(_known(self.error)).interval()
 
     def unbiased_p(self) -> float:
-        """The p-value of "there is no bias"; 0 where there is one and no noise to hide it."""
-        squared = SquaredNorm.of(_known(self.error))
-        return 0.0 if squared.base == 0 < squared.value else squared.p
+        """The p-value of "there is no bias"; never 0, as so many batches have only so many patterns of signs."""
+        return SquaredNorm.of(_known(self.error)).p
 
     def bias(self) -> Interval:
         """Norm of the bias; its lower end is 0 where the bias is below the resolution of the replicates."""
@@ -144,13 +183,14 @@ class GradientFigures:
 
     def mse(self) -> Interval:
         """Mean squared error of one estimate: variance and squared bias."""
-        return jackknifed(_means(self.traces) + _pairs(_known(self.error)), log=True)
+        return jackknifed(self._variances() + _pairs(_known(self.error)), log=True)
 
     def snr(self) -> Interval:
         """Norm of the mean over the root of the variance."""
-        batches = len(self.traces)
-        with_norm = np.cov(self.own.mean(1), self.traces)[0, 1]
-        trace = Unit(float(self.traces.mean()), float(self.traces.var(ddof=1)) / batches, 2 * with_norm / batches)
+        batches, variances = len(self.traces), self._variances()
+        each = batches * variances[0] - (batches - 1) * variances[1:]
+        with_norm = np.cov(self.own.mean(1), each)[0, 1]
+        trace = Unit(float(variances[0]), float(each.var(ddof=1)) / batches, 2 * with_norm / batches)
         return _root(SquaredNorm.of(self.own).interval(trace))
 
     def cosine(self) -> Interval:
@@ -195,6 +235,19 @@ def _known(gram: Floats | None) -> Floats:
 def variance_interval(variances: Floats) -> Interval:
     """The mean of independent batches' variances, with the jackknife's interval of its logarithm."""
     return jackknifed(_means(variances), log=True)
+
+
+def contributing(variances: Floats) -> float:
+    """Of how many estimates a variance is about, from that of independent batches; 0 where there is no variance.
+
+    If all of it came from k estimates of equal size among very many, its relative error would be one over the root of
+    k; here that error is known from the batches. Of n normal estimates it is n / 2, of n in which a rare event takes
+    place k times it is k.
+    """
+    mean, scatter = float(variances.mean()), float(variances.var(ddof=1))
+    if mean <= 0:
+        return 0.0
+    return len(variances) * mean**2 / scatter if scatter > 0 else math.inf
 
 
 def log_mean(values: Floats) -> Interval:

@@ -93,18 +93,20 @@ def jackknifed(figures: Floats, level: float = LEVEL, *, log: bool = False) -> I
     Args:
         figures: of all batches, then without each.
         level: probability that the interval holds the truth.
-        log: on the scale of logarithms, if all figures are positive. Estimates of variances are skewed, their
-            logarithms hardly: with few replicates a batch an interval of the figure itself covers too little.
+        log: of figures that are not negative, on the scale of logarithms. Estimates of variances are skewed, their
+            logarithms hardly: with few replicates a batch an interval of the figure itself covers too little. Where
+            one of the figures is not positive, the interval is that of the figure itself, cut off at 0.
 
     Reference: Efron & Stein (1981), https://doi.org/10.1214/aos/1176345462
     """
-    batches, log = len(figures) - 1, log and bool((figures > 0).all())
-    value, without = float(figures[0]), np.log(figures[1:]) if log else figures[1:]
+    batches, positive = len(figures) - 1, log and bool((figures > 0).all())
+    value, without = float(figures[0]), np.log(figures[1:]) if positive else figures[1:]
     # the pseudovalues of the batches have the statistic's error as their mean's
     margin = float(mean_margin((batches - 1) * np.std(without, ddof=1), batches, level))
-    if log:
+    if positive:
         return Interval(value, value * math.exp(-margin), value * math.exp(margin))
-    return Interval(value, value - margin, value + margin)
+    least = 0.0 if log else -math.inf
+    return Interval(value, max(value - margin, least), max(value + margin, least))
 
 
 def product(

@@ -28,6 +28,7 @@ TYPES = {
     "error": pa.string(),
     "picture": pa.string(),
     "replicas": pa.int64(),
+    "reference": pa.bool_(),
 }
 COLUMNS = tuple(TYPES)
 SCHEMA = pa.schema(list(TYPES.items()))
@@ -57,9 +58,9 @@ class Result:
 
     @property
     def status(self) -> str:
-        """The worst status of its rows: ``failed``, ``not applicable`` or ``ok``."""
+        """The worst status of its rows: ``failed``, ``not applicable``, ``unresolved`` or ``ok``."""
         statuses = set(self.table["status"].to_pylist())
-        return next((status for status in ("failed", "not applicable") if status in statuses), "ok")
+        return next((status for status in ("failed", "not applicable", "unresolved") if status in statuses), "ok")
 
     @property
     def failures(self) -> list[str]:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.runtime import shared_generators
@@ -106,14 +106,15 @@ class Subject:
         dtype: torch.dtype = torch.float64,
         batch: tuple[int, ...] = (2,),
         device: str = "cpu",
+        around: Callable[[nn.Module], nn.Module] = lambda net: net,
     ) -> Estimate:
-        """A net with a prepared estimator in eval mode, made anew.
+        """A net with a prepared estimator in eval mode, made anew; ``around`` may wrap the net.
 
         The estimator has seen a few training steps, so that running statistics are not zero, and its
         parameters are moved a little from where they started, so that networks that start at zero hide
         nothing.
         """
-        bench = self._fresh(recipe, dtype, batch, device)
+        bench = self._fresh(recipe, dtype, batch, device, around)
         bench.looped = bool(self.obstacle)
         return bench
 
@@ -123,9 +124,10 @@ class Subject:
         dtype: torch.dtype = torch.float64,
         batch: tuple[int, ...] = (2,),
         device: str = "cpu",
+        around: Callable[[nn.Module], nn.Module] = lambda net: net,
     ) -> Estimate:
         with self.seeded(1):
-            model = recipe.net(batch).to(device, dtype)
+            model = around(recipe.net(batch).to(device, dtype))
             estimator = self.make().to(device, dtype).prepare(model())
             for _ in range(3):
                 estimator.train()(model())

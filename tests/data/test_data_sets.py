@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import io
 
 import numpy as np
 import pytest
@@ -35,9 +36,10 @@ def test_digits_are_split_without_overlap():
     together = torch.cat([x for (x,) in splits])
     assert together.min() == 0
     assert together.max() == 1
-    from sklearn.datasets import load_digits
-
-    assert together.double().sum().item() == pytest.approx(load_digits().data.sum() / 16)
+    # of the 1,797 images of the test set as published: the sum of all grey levels, and how many there are of each class
+    assert together.double().sum().item() * 16 == 561718
+    counts = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert torch.cat(datasets.labels("digits")).bincount().tolist() == counts
 
 
 @has_mnist
@@ -242,3 +244,69 @@ def test_names_and_types_of_data_sets_agree():
     from typing import get_args
 
     assert set(get_args(datasets.Dataset)) == {"digits", *datasets.SOURCES}
+
+
+def keras(files, train, test, classes):
+    """An archive as Keras keeps MNIST."""
+    content = io.BytesIO()
+    np.savez(content, x_train=train, y_train=classes[:12], x_test=test, y_test=classes[12:])
+    return {"mnist.npz": content.getvalue()}
+
+
+def unpacked(files, *_):
+    return {name.removesuffix(".gz"): gzip.decompress(content) for name, content in files.items()}
+
+
+def dotted(files, *_):
+    return {
+        name.removesuffix(".gz").replace("-idx", ".idx"): gzip.decompress(content) for name, content in files.items()
+    }
+
+
+def dotted_and_packed(files, *_):
+    return {name.replace("-idx", ".idx"): content for name, content in files.items()}
+
+
+def served(files, *_):
+    return files
+
+
+@pytest.mark.parametrize("layout", [served, unpacked, dotted, dotted_and_packed, keras])
+@pytest.mark.parametrize("folder", ["mnist", "MNIST/raw", "vision/mnist", "a/MNIST/raw", "."])
+def test_files_are_found_as_other_libraries_leave_them(monkeypatch, tmp_path, layout, folder):
+    """Compressed or not, with a dot in the name, in torchvision's folders, one level deeper, or in Keras' archive."""
+    train, test, classes, files = fashion(np.random.default_rng(1))
+    known = [
+        File(name, hashlib.sha256(packed).hexdigest(), hashlib.sha256(gzip.decompress(packed)).hexdigest())
+        for name, packed in files.items()
+    ]
+    root = tmp_path / ("mnist" if folder == "." else "data")
+    (root / folder).mkdir(parents=True)
+    for name, content in layout(files, train, test, classes).items():
+        (root / folder / name).write_bytes(content)
+    other = root / "FashionMNIST" / "raw"
+    other.mkdir(parents=True)
+    for name in files:
+        (other / name).write_bytes(b"of another data set")
+    source = FileSource("mnist", (), tuple(known), (9, 3, 5), "", "mnist.npz")
+    monkeypatch.setitem(datasets.SOURCES, "mnist", source)
+    monkeypatch.setenv("ESTBENCH_DATA", str(root))
+    assert source.present()
+    splits = datasets.images("mnist")
+    np.testing.assert_allclose(splits.test[0], test.reshape(5, 784) / 255, rtol=1e-6)
+    assert torch.cat(datasets.labels("mnist")).tolist() == classes.tolist()
+
+
+def test_a_folder_that_lacks_a_file_is_named(monkeypatch, tmp_path):
+    """Where one file is missing and nothing can be downloaded, the message says which, and in which folder."""
+    *_, files = fashion(np.random.default_rng(1))
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name, content in list(files.items())[:-1]:
+        (folder / name).write_bytes(content)
+    monkeypatch.setenv("ESTBENCH_DATA", str(tmp_path))
+    monkeypatch.setitem(
+        datasets.SOURCES, "mnist", FileSource("mnist", (), tuple(File(name, "") for name in files), (9, 3, 5), "")
+    )
+    with pytest.raises(UserError, match=rf"the folder {folder} lacks t10k-labels-idx1-ubyte.gz$"):
+        datasets.images("mnist")

@@ -6,8 +6,8 @@ from estbench.stats import (
     Centre,
     SquaredNorm,
     combined,
-    compare,
     compare_all,
+    compare_pair,
     holm,
     improvement,
     interquartile_mean,
@@ -175,10 +175,10 @@ def test_a_seed_that_one_estimator_lacks_is_left_out_of_its_pairs_only():
 
 def test_a_real_difference_is_found():
     """Intervals far apart give a small p, exact figures that differ give 0, and no interval gives no test."""
-    assert compare((1, 0.9, 1.1), (2, 1.9, 2.1)) < 1e-6
-    assert compare((1, 1, 1), (2, 2, 2)) == 0
-    assert compare((1, 1, 1), (1, 1, 1)) == 1
-    assert np.isnan(compare((1, np.nan, np.nan), (2, np.nan, np.nan)))
+    assert compare_pair((1, 0.9, 1.1), (2, 1.9, 2.1)) < 1e-6
+    assert compare_pair((1, 1, 1), (2, 2, 2)) == 0
+    assert compare_pair((1, 1, 1), (1, 1, 1)) == 1
+    assert np.isnan(compare_pair((1, np.nan, np.nan), (2, np.nan, np.nan)))
 
 
 def test_all_pairs_of_figures_are_corrected_for():
@@ -186,7 +186,7 @@ def test_all_pairs_of_figures_are_corrected_for():
     figures = np.array([1.0, 1.2, 1.3]), np.array([0.9, 1.1, 1.2]), np.array([1.1, 1.3, 1.4])
     found = compare_all(figures)
     one = [tuple(x[i] for x in figures) for i in range(3)]
-    p = holm([float(compare(one[a], one[b])) for a, b in ((0, 1), (0, 2), (1, 2))])
+    p = holm([float(compare_pair(one[a], one[b])) for a, b in ((0, 1), (0, 2), (1, 2))])
     assert [found[0, 1], found[0, 2], found[1, 2]] == p
     assert np.array_equal(found, found.T, equal_nan=True)
 

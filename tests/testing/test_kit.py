@@ -55,7 +55,9 @@ def test_every_check_can_fail():
 
 def test_levels_add_up():
     """The levels of all checks by statistics add up to one false alarm in a thousand runs."""
-    statistical = [c for c in CHECKS if c.group in {"unbiased", "value", "broadcast", "target", "devices", "examples"}]
+    statistical = [
+        c for c in CHECKS if c.group in {"unbiased", "value", "broadcast", "target", "devices", "examples", "masks"}
+    ]
     assert FALSE_ALARMS <= 1e-3
     assert len(statistical) * ALPHA == pytest.approx(FALSE_ALARMS)
 

@@ -21,10 +21,11 @@ from estbench.core.task import Batch
 from estbench.engine.base import Bench, Row
 from estbench.engine.moments.figures_of_merit import per_coordinate
 from estbench.engine.moments.moments import BATCHES, Gradients, Moments, Running, Seeds, chunk_size, fresh, working_set
+from estbench.engine.moments.resolution import carried
 from estbench.engine.moments.routes import route
 from estbench.engine.moments.variables import Parameters
 from estbench.runtime import shared_generators
-from estbench.stats import log_mean, mean_interval
+from estbench.stats import log_mean, mean_interval, variance_interval
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,19 @@ class Halves:
     def rows(self, group: str) -> Iterator[Row]:
         """The total variance and its parts."""
         both, noise = (half.variances.cpu().numpy() for half in (self.sum, self.difference))
-        total, coordinates, n = mean_interval(both + noise), self.sum.means.shape[1], self.sum.n
+        total, coordinates, n = variance_interval(both + noise), self.sum.means.shape[1], self.sum.n
+        minibatch = mean_interval(both - noise)
+        found = carried(n, both + noise)
+        if found.reason:
+            for name in ("total_variance", "sampling_variance", "minibatch_variance"):
+                yield Row(f"{name}/{group}", n=n, status="unresolved", error=found.reason)
+            return
         yield Row(f"total_variance/{group}", *total, n=n)
-        yield Row(f"sampling_variance/{group}", *mean_interval(2 * noise), n=n)
-        yield Row(f"minibatch_variance/{group}", *mean_interval(both - noise), n=n)
+        yield Row(f"sampling_variance/{group}", *variance_interval(2 * noise), n=n)
+        # a difference may come out negative; the variance that it estimates is not
+        yield Row(
+            f"minibatch_variance/{group}", minibatch.value, max(minibatch.low, 0.0), max(minibatch.high, 0.0), n=n
+        )
         yield Row(f"total_variance_per_coordinate/{group}", *per_coordinate(total, coordinates), n=n)
         if total.value > 0:
             yield Row(f"log_total_variance_per_coordinate/{group}", *log_mean((both + noise) / coordinates), n=n)

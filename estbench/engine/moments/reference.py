@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
@@ -14,6 +14,8 @@ from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.program import Program, mean, run
 from estbench.engine.base import Bench
 from estbench.engine.moments.moments import BATCHES, Gradients, Moments, chunk_size, moments, working_set
+from estbench.engine.moments.resolution import Chances
+from estbench.engine.moments.rounding import rounding
 from estbench.engine.moments.routes import route
 from estbench.engine.moments.stopping import Parts, Replication
 from estbench.engine.moments.variables import Variables
@@ -67,6 +69,7 @@ class Drawing:
         """
         stream = (*stream, variables.name)
         known = {part: earlier[part] for part in variables.parts if part in earlier}
+        chances = Chances.of(bench, variables, estimator) if self.replication.precision else None
         estimator.eval()
         with torch.no_grad():
             way = route(bench, variables, estimator)
@@ -80,6 +83,7 @@ class Drawing:
                 ),
                 lambda have: variables.grouped(have).values(),
                 known if len(known) == len(variables.parts) else NOTHING,
+                lambda have: chances is None or chances.resolved(variables.grouped(have)),
             )
         estimator.train()
         in_flight = min(chunk, next(iter(found.values())).n // BATCHES) if way.mapped else 1
@@ -113,9 +117,12 @@ class Reference:
     def _parts(self, bench: Bench, variables: Variables, bound: int) -> Parts | None:
         if variables.point.varies:
             return self._over_draws(bench, variables, bound)
-        exact = _exact(bench, variables, bound)
+        exact = self.exact(bench, variables, bound)
         if exact is not None:
-            return {part: Moments.exact(value.detach()) for part, value in exact.items()}
+            try:
+                return {part: Moments.exact(value.detach()) for part, value in exact().items()}
+            except NotApplicableError:
+                pass
         if bound > 1:
             return None
         return self._by_baseline(bench, variables)
@@ -132,23 +139,32 @@ class Reference:
         baseline = bench.baseline().to(bench.device).prepare(variables.point.program())
         return self.drawing.draw(bench, variables, baseline, ("reference", variables.point.name)).parts
 
+    def exact(self, bench: Bench, variables: Variables, bound: int) -> Callable[[], Gradients] | None:
+        """What gives the exact gradient by part, unless there is too much to enumerate; None where nothing does.
 
-def _exact(bench: Bench, variables: Variables, bound: int) -> Gradients | None:
-    point = variables.point
+        Args:
+            bench: the bench.
+            variables: what the gradient is taken with respect to.
+            bound: the objective, as of an estimator.
+        """
+        point = variables.point
 
-    def closed_form() -> Program:
-        found = point.held.running(lambda: bench.task.closed_form(point.model, point.batch))
-        return cast("Program", found)
+        def closed_form() -> Program:
+            # it is None for every minibatch or for none
+            return cast("Program", point.held.running(lambda: bench.task.closed_form(point.model, point.batch)))
 
-    # what a program draws as it runs has no closed form
-    if bound == 1 and not point.held.draws_inside and closed_form() is not None:
-        return variables.single(lambda program: run(program, mean)[0].mean(), closed_form)
-    if bench.oracle is None:
-        return None
-    try:
-        return variables.single(bench.oracle(bound), point.program)
-    except NotApplicableError:
-        return None
+        # what a program draws as it runs has no closed form
+        if bound == 1 and not point.held.draws_inside and closed_form() is not None:
+            return functools.partial(variables.single, lambda program: run(program, mean)[0].mean(), closed_form)
+        return None if bench.oracle is None else functools.partial(variables.single, bench.oracle(bound), point.program)
+
+    def rounding(self, bench: Bench, variables: Variables, bound: int) -> Mapping[str, float]:
+        """How far the exact gradient may be off by rounding, by group."""
+        exact = self.exact(bench, variables, bound)
+        if exact is None:
+            return {}
+        memo = ("rounding", variables.point.name, variables.parts, bound, self)
+        return bench.once(memo, lambda: rounding(bench, variables, exact))
 
 
 def kept(parts: Parts) -> dict[str, dict[str, Any]]:

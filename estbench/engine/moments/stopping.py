@@ -38,7 +38,11 @@ class Replication:
         yield self.limit
 
     def draw(
-        self, add: Callable[[int, Parts], Parts], judged: Callable[[Parts], Iterable[Moments]], known: Parts
+        self,
+        add: Callable[[int, Parts], Parts],
+        judged: Callable[[Parts], Iterable[Moments]],
+        known: Parts,
+        resolved: Callable[[Parts], bool] = lambda _: True,
     ) -> Parts:
         """Moments of as many replicates as it takes.
 
@@ -46,6 +50,7 @@ class Replication:
             add: adds replicates to moments, up to this number.
             judged: what the moments are judged by.
             known: moments of earlier replicates.
+            resolved: whether moments are of enough replicates for their intervals to be right.
         """
         for goal in self.goals():
             n = next((found.n for found in known.values()), 0)
@@ -53,7 +58,7 @@ class Replication:
             if n >= goal + BATCHES:
                 continue
             known = add(goal, known) if n < goal else known
-            if self.precision and self.reached(judged(known)):
+            if self.precision and self.reached(judged(known)) and resolved(known):
                 break
         return known
 

@@ -14,6 +14,7 @@ from estbench.engine.model_state import ModelState
 from estbench.engine.training.minibatches import Minibatches
 from estbench.engine.training.random_routing import Routed
 from estbench.engine.training.random_tape import Tape
+from estbench.runtime import shared_generators
 
 
 class TrainingRun:
@@ -47,6 +48,7 @@ class TrainingRun:
         self._tape = Tape([self.stream], bench.device)
         self._routed: bool | None = None
         torch.manual_seed(self.stream)
+        shared_generators.seed(self.stream)
 
     @property
     def evaluated(self) -> frozenset[int]:

@@ -58,7 +58,7 @@ def listed(axes: Axes, rows: pd.DataFrame, quantity: Quantity, looks: Mapping[st
     low, high = (rows[side].clip(lower=zero * scale) / scale for side in ("low", "high"))
     axes.hlines(range(len(rows)), low, high, colors=colours, linewidth=2.2, alpha=0.55)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), [name(label) for label in rows["label"]])
+    axes.set_yticks(range(len(rows)), [name(label, looks[label]) for label in rows["label"]])
     axes.tick_params("y", length=0)
     axes.grid(visible=False, axis="y")
     logarithmic(axes, "x")

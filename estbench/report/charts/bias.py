@@ -135,5 +135,9 @@ def pareto(rows: pd.DataFrame) -> list[int]:
 
 
 def _draw_front(axes: Axes, rows: pd.DataFrame, places: list[tuple[float, float]]) -> None:
-    x, y = zip(*[places[i] for i in pareto(rows)], strict=True)
+    rivals = [i for i, reference in enumerate(rows["reference"]) if not reference]
+    front = [places[rivals[i]] for i in pareto(rows.iloc[rivals])]
+    if not front:
+        return
+    x, y = zip(*front, strict=True)
     axes.plot(x, y, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1.5)

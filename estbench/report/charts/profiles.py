@@ -26,7 +26,7 @@ class Profiles(Chart):
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:  # noqa: ARG002
         """Shares by estimator and factor, over two tasks or more."""
-        table = study.estimates[study.estimates["quantity"] == WORK.key]
+        table = study.estimates[(study.estimates["quantity"] == WORK.key) & ~study.estimates["reference"]]
         biases = study.estimates[study.estimates["quantity"] == RELATIVE_BIAS.key]
         out = set(biases.loc[biases["low"] > 0, "label"])
         table = table[(table["value"] > 0) & ~table["label"].isin(out)]

@@ -29,7 +29,7 @@ class Ties(Chart):
         key = study.objective(task)
         if not key:
             return study.estimates.iloc[:0]
-        column = study.column(task, key).reset_index()
+        column = study.contestants(task, key).reset_index()
         column = column[column["value"].notna()]
         if not column["tied"].any():
             return column.iloc[:0]

@@ -1,6 +1,6 @@
 """How figures look: one style, and one look for each estimator in all of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,16 +43,27 @@ LONGEST = 34
 
 @dataclass(frozen=True)
 class Look:
-    """An estimator's colour, dash and marker; no two estimators share all three."""
+    """An estimator's colour, dash and marker; no two estimators share all three. A reference's is ink."""
 
     colour: str
     dash: Any
     marker: str
     filled: bool
+    reference: bool = False
 
 
-def looks(labels: Sequence[str], families: Mapping[str, str]) -> dict[str, Look]:
-    """A look for each estimator; the marker is its family's, where ``families`` (by label) knows it."""
+def looks(
+    labels: Sequence[str], families: Mapping[str, str], references: Collection[str] = frozenset()
+) -> dict[str, Look]:
+    """A look for each estimator; the marker is its family's, where ``families`` (by label) knows it.
+
+    References are drawn in ink, and take no colour from the others.
+    """
+    oracles = {
+        label: Look(INK, DASHES[(1 + i) % len(DASHES)], MARKERS[i % len(MARKERS)], filled=False, reference=True)
+        for i, label in enumerate(each for each in labels if each in references)
+    }
+    labels = [label for label in labels if label not in oracles]
     kinds = sorted(set(families.values()))
     chosen = {}
     for i, label in enumerate(labels):
@@ -64,7 +75,7 @@ def looks(labels: Sequence[str], families: Mapping[str, str]) -> dict[str, Look]
             MARKERS[marker % len(MARKERS)],
             turn % 2 == 0,
         )
-    return chosen
+    return chosen | oracles
 
 
 def settings(style: str) -> dict[Any, Any]:
@@ -120,6 +131,6 @@ def hover(text: str) -> str:
     return HOVER + text
 
 
-def name(label: str) -> str:
-    """A label short enough for a figure."""
-    return shorten(label, LONGEST)
+def name(label: str, look: Look | None = None) -> str:
+    """A label short enough for a figure, which says of a reference that it is one."""
+    return shorten(label, LONGEST) + (" (reference)" if look and look.reference else "")

@@ -7,7 +7,7 @@ from typing import Any
 from estbench.errors import plain
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import latex, slug
-from estbench.report.text.tables import Table, TableCell, table
+from estbench.report.text.tables import Table, TableCell, TableRow, table
 
 _PAPER = re.compile(r"(?P<authors>[^;()]+) \((?P<year>\d{4})\), (?P<address>https?://[^\s;]+)")
 
@@ -20,7 +20,9 @@ def render(study: Study) -> str:
 def _table(found: Table, number: int) -> str:
     shown = [i for i, heading in enumerate(found.headings) if heading.quantity.shown]
     titles = ["", *[latex(found.headings[i].title) for i in shown]]
-    lines = [_line([latex(row.label), *[_cell(row.cells[i]) for i in shown]]) for row in found.rows]
+    contestants, references = ([row for row in found.rows if row.reference == kind] for kind in (False, True))
+    lines = [_row(row, shown) for row in contestants]
+    lines += [*([r"\midrule"] if contestants and references else []), *[_row(row, shown) for row in references]]
     notes = [rf"\item {latex(row.label)}: {latex(note)}" for row in found.rows for note in row.notes]
     remarks = "".join(f" {latex(remark)}" for remark in found.remarks)
     reasons = [r"\begin{itemize}\footnotesize", *notes, r"\end{itemize}"] if notes else []
@@ -42,6 +44,10 @@ def _table(found: Table, number: int) -> str:
         r"\end{table}",
         "",
     ])  # fmt: skip
+
+
+def _row(row: TableRow, shown: list[int]) -> str:
+    return _line([latex(row.title), *[_cell(row.cells[i]) for i in shown]])
 
 
 def _line(cells: list[str]) -> str:

@@ -72,7 +72,7 @@ def _figures(task: str, stems: Mapping[str, Mapping[str, str]]) -> list[str]:
 def _table(found: Table) -> list[str]:
     titles = ["estimator", *[heading.title for heading in found.headings]]
     lines = [_line([markdown(title) for title in titles]), _line(["---", *["---:"] * len(found.headings)])]
-    lines += [_line([markdown(row.label), *map(_cell, row.cells)]) for row in found.rows]
+    lines += [_line([markdown(row.title), *map(_cell, row.cells)]) for row in found.rows]
     notes = [f"- {markdown(row.label)}: {markdown(note)}" for row in found.rows for note in row.notes]
     legend = " ".join([_LEGEND, *map(markdown, found.remarks)])
     return [*lines, "", legend, *([""] if notes else []), *notes]

@@ -1,5 +1,7 @@
 """Tables for the end of ``estbench compare``."""
 
+import itertools
+
 import pandas as pd
 from rich.console import Group
 from rich.table import Table as Grid
@@ -8,7 +10,14 @@ from rich.text import Text
 from estbench.report.model.study import Study
 from estbench.report.text import tables
 
-_STYLES = {"best": "bold green", "tied": "green", "failed": "red", "not applicable": "dim", "missing": "dim"}
+_STYLES = {
+    "best": "bold green",
+    "tied": "green",
+    "failed": "red",
+    "unresolved": "dim",
+    "not applicable": "dim",
+    "missing": "dim",
+}
 _KEYS = ("relative_bias", "variance", "step_time", "step_time_ratio", "peak_memory")
 
 
@@ -27,8 +36,11 @@ def _grid(table: tables.Table) -> Grid:
     grid.add_column("estimator", overflow="fold")
     for i in wanted:
         grid.add_column(Text(table.headings[i].title), justify="right")
-    for row in table.rows:
-        grid.add_row(Text(row.label), *[_text(row.cells[i]) for i in wanted])
+    for reference, rows in itertools.groupby(table.rows, lambda row: row.reference):
+        if reference:
+            grid.add_section()
+        for row in rows:
+            grid.add_row(Text(row.title), *[_text(row.cells[i]) for i in wanted])
     return grid
 
 

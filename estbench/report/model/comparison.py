@@ -86,7 +86,8 @@ def of_all(study: Study) -> ComparisonTable | None:
         "the estimators' means is 0 and the best is 1. The interquartile mean is that of the middle half of all runs "
         "over all tasks; the probability is averaged over tasks (Agarwal et al. 2021)."
     )
-    left = [label for label in study.labels if label not in found]
+    oracles = {label for _, label in study.references}
+    left = [label for label in study.labels if label not in found and label not in oracles]
     note = [f"Left out, as some task or seed is missing: {listing(left)}."] if left else []
     columns = ["estimator", "interquartile mean score", f"probability to beat {best}"]
     return ComparisonTable("Over all tasks", columns, rows, [about, *_few(found[best].T), *note])
@@ -98,6 +99,7 @@ def scores(study: Study) -> Mapping[str, Floats]:
     for task in study.tasks:
         key = study.objective(task)
         own = study.runs[(study.runs["task"] == task) & (study.runs["quantity"] == key)]
+        own = own[~own["label"].isin(study.references_of(task))]
         if key and len(own):
             sign = 1 if better(key) == "higher" else -1
             tables.append(sign * own.pivot_table(index="label", columns="seed", values="value", sort=False))

@@ -13,7 +13,7 @@ from estbench.store.records import COLUMNS
 
 _TEXT = ("task", "estimator", "params", "chosen", "device", "dtype", "measure", "metric", "unit", "status", "error")
 # what results of earlier versions do not have, and what stands for it
-_LATER: dict[str, Any] = {"picture": "", "chosen": "{}", "replicas": 1}
+_LATER: dict[str, Any] = {"picture": "", "chosen": "{}", "replicas": 1, "reference": False}
 _NUMBERS = ("step", "seconds", "value", "low", "high", "n")
 
 
@@ -49,7 +49,10 @@ def _typed(rows: pd.DataFrame) -> pd.DataFrame:
     for column in _NUMBERS:
         rows[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
     pictures = rows["picture"].astype(object).where(rows["picture"].notna(), "").astype(str)
-    return rows.assign(step=rows["step"].fillna(0.0), seed=rows["seed"].astype(str), picture=pictures)
+    reference = rows["reference"].astype("boolean").fillna(False).astype(bool)
+    return rows.assign(
+        step=rows["step"].fillna(0.0), seed=rows["seed"].astype(str), picture=pictures, reference=reference
+    )
 
 
 def _absent(value: Any) -> bool:
@@ -76,14 +79,29 @@ def tuned(chosen: str) -> str:
 
 
 def measured(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """The rows of a measure that hold a figure."""
-    return rows[(rows["measure"] == measure) & (rows["status"] == "ok") & rows["value"].notna()]
+    """The rows of a measure that hold a figure.
+
+    Where a figure is unresolved with one seed it is with all: those in which it is resolved by chance are not as the
+    others, and neither is their mean.
+    """
+    own = rows[rows["measure"] == measure]
+    vague = own[own["status"] == "unresolved"]
+    if len(vague):
+        keys = ["task", "label", "metric", "step"]
+        own = own[~pd.MultiIndex.from_frame(own[keys]).isin(pd.MultiIndex.from_frame(vague[keys]))]
+    return own[(own["status"] == "ok") & own["value"].notna()]
 
 
 def troubles(rows: pd.DataFrame) -> pd.DataFrame:
-    """What is not applicable or failed, or to be noted: a row a task, estimator, measure and reason, with its seeds."""
+    """What failed, is not applicable, unresolved or to be noted: a row a task, estimator, measure and reason."""
     cells = rows[(rows["status"] != "ok") | (rows["error"] != "")]
-    cells = cells.assign(status=cells["status"].replace("ok", "note"))
+    places = zip(cells["error"], cells["status"], cells["step"], strict=True)
+    errors = [
+        f"{error} (after {step:.0f} steps of training)" if status == "unresolved" and step > 0 else error
+        for error, status, step in places
+    ]
+    cells = cells.assign(error=pd.Series(errors, cells.index, dtype=object))
+    cells["status"] = cells["status"].replace("ok", "note")
     keys = ["task", "label", "measure", "status", "error"]
     found = cells.groupby(keys, sort=False)["seed"].nunique().rename("seeds").reset_index()
     run = rows.groupby(keys[:3])["seed"].nunique().rename("of")

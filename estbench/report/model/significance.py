@@ -56,17 +56,18 @@ def mark(estimates: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     nothing is marked: one seed, or figures without intervals.
 
     Args:
-        estimates: a row a task, estimator and quantity.
+        estimates: a row a task, estimator and quantity; an oracle's is a ``reference``, and never marked.
         runs: what each seed's training found, by ``task``, ``quantity``, ``label`` and ``seed``.
     """
     known = {quantity.key: quantity for quantity in quantities(estimates)}
     marked = estimates.assign(p=math.nan, best=False, tied=False)
     for (task, key), column in marked.groupby(["task", "quantity"], sort=False):
         quantity = known[str(key)]
-        usable = column[column["value"].notna()]
+        # an oracle is no contestant
+        usable = column[column["value"].notna() & ~column["reference"]]
         if not quantity.better or len(usable) < 2:
             continue
-        own = runs[(runs["task"] == task) & (runs["quantity"] == key)]
+        own = runs[(runs["task"] == task) & (runs["quantity"] == key) & runs["label"].isin(usable["label"])]
         judged = _judge(usable, quantity, own)
         marked.loc[judged.index, ["p", "best", "tied"]] = judged
     return marked.astype({"best": bool, "tied": bool})

@@ -28,6 +28,7 @@ class Study:
         options: all options of ``task`` and ``estimator``, by specification, where known.
         runs: what each seed's training ended with, and how long it took to its task's target.
         targets: the objective that trainings are timed to, by task.
+        references: task and label of the oracles, which are no contestants.
     """
 
     rows: pd.DataFrame
@@ -38,6 +39,7 @@ class Study:
     options: Options
     runs: pd.DataFrame
     targets: Mapping[str, Target]
+    references: frozenset[tuple[str, str]]
 
     @classmethod
     def of(
@@ -64,9 +66,12 @@ class Study:
         runs = pd.concat([table for table in (final(rows), timed) if len(table)] or [timed], ignore_index=True)
         tables = [table for table in (estimates(rows), times(timed)) if len(table)] or [times(timed)]
         joined = pd.concat(tables, ignore_index=True)
+        oracles = rows.loc[rows["reference"], ["task", "label"]].itertuples(index=False, name=None)
+        references = frozenset((str(task), str(label)) for task, label in oracles)
+        joined["reference"] = [pair in references for pair in zip(joined["task"], joined["label"], strict=True)]
         found = mark(joined.assign(reached=joined.get("reached", joined["seeds"]).fillna(joined["seeds"])), runs)
-        look = looks(sorted(names), by_label)
-        return cls(rows, found, troubles(rows), by_label, look, options or {}, runs, goals)
+        look = looks(sorted(names), by_label, {label for _, label in references})
+        return cls(rows, found, troubles(rows), by_label, look, options or {}, runs, goals, references)
 
     @property
     def tasks(self) -> list[str]:
@@ -92,10 +97,20 @@ class Study:
         return keys[-1] if keys else ""
 
     def paired(self, task: str, key: str) -> Paired:
-        """Tests between the trainings of all estimators of a task."""
-        return Paired.of(self.runs[(self.runs["task"] == task) & (self.runs["quantity"] == key)])
+        """Tests between the trainings of all estimators of a task, its oracle left out."""
+        own = self.runs[(self.runs["task"] == task) & (self.runs["quantity"] == key)]
+        return Paired.of(own[~own["label"].isin(self.references_of(task))])
+
+    def references_of(self, task: str) -> list[str]:
+        """The oracles among a task's estimators."""
+        return [label for label in self.labels_of(task) if (task, label) in self.references]
 
     def column(self, task: str, key: str) -> pd.DataFrame:
         """One quantity of a task's estimators, indexed by label."""
         chosen = (self.estimates["task"] == task) & (self.estimates["quantity"] == key)
         return self.estimates[chosen].set_index("label")
+
+    def contestants(self, task: str, key: str) -> pd.DataFrame:
+        """The same without the oracles."""
+        column = self.column(task, key)
+        return column[~column["reference"]]

@@ -10,7 +10,7 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     """One row a task and estimator with its options.
 
     Columns: ``task``, ``estimator``; for each quantity (``variance``, ``step_time``, ``elbo_test``, ...) its
-    value, ``…_low``, ``…_high`` and ``…_mark`` (``best``, ``tied`` or empty); ``status`` and ``error``.
+    value, ``…_low``, ``…_high`` and ``…_mark`` (``best``, ``tied``, ``reference`` or empty); ``status`` and ``error``.
     """
     found = Study.of(results)
     index = found.rows[["task", "label"]].drop_duplicates()
@@ -18,6 +18,7 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     for quantity in quantities(found.estimates):
         chosen = found.estimates[found.estimates["quantity"] == quantity.key]
         mark = chosen["tied"].map({True: "tied", False: ""}).mask(chosen["best"], "best")
+        mark = mark.mask(chosen["reference"], "reference")
         columns = {
             "value": quantity.key,
             **{side: f"{quantity.key}_{side}" for side in ("low", "high", "mark")},

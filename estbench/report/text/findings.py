@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from estbench.report.model.quantities import RELATIVE_BIAS, STEP_TIME, VARIANCE, Quantity, objective
+from estbench.report.model.quantities import OWN, RELATIVE_BIAS, STEP_TIME, VARIANCE, Quantity, objective
 from estbench.report.model.significance import against
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import decimals_for, fixed, listing, number
@@ -19,20 +19,20 @@ def answers(study: Study, task: str) -> list[str]:
     """Sentences about a task; what matters most comes first: the objective, the variance, the bias."""
     key = study.objective(task)
     found = [_objective(study, task, objective(key))] if key else []
-    found += [_variance(study, task), *_bias(study, task), _time(study, task)]
+    found += [_variance(study, task), *_bias(study, task), _unresolved(study, task), _time(study, task)]
     found += [_method(study, task, key)] if key else []
     return [sentence for sentence in found if sentence] or _alone(study, task)
 
 
 def _alone(study: Study, task: str) -> list[str]:
     """What to say where a single estimator has figures."""
-    own = study.estimates[study.estimates["task"] == task]
+    own = study.estimates[(study.estimates["task"] == task) & ~study.estimates["reference"]]
     labels = own.loc[own["value"].notna(), "label"].unique()
     return [f"Only {labels[0]} has figures here: there is nothing to compare it with."] if len(labels) == 1 else []
 
 
 def _objective(study: Study, task: str, quantity: Quantity) -> str:
-    column = study.column(task, quantity.key)
+    column = study.contestants(task, quantity.key)
     if len(column) < 2:
         return ""
     order = column.sort_values("value", ascending=quantity.better == "lower", kind="stable")
@@ -54,7 +54,7 @@ def _objective(study: Study, task: str, quantity: Quantity) -> str:
 
 def _method(study: Study, task: str, key: str) -> str:
     """How trainings were compared, where they were."""
-    if len(study.column(task, key)) < 2:
+    if len(study.contestants(task, key)) < 2:
         return ""
     return method(study.paired(task, key).tests)
 
@@ -90,7 +90,7 @@ def _gap(study: Study, task: str, quantity: Quantity, best: str, second: str) ->
 
 
 def _bias(study: Study, task: str) -> list[str]:
-    column = study.column(task, RELATIVE_BIAS.key).dropna(subset=["value", "low", "high"])
+    column = study.contestants(task, RELATIVE_BIAS.key).dropna(subset=["value", "low", "high"])
     found = column[column["low"] > 0].sort_values("value", ascending=False, kind="stable")
     none = column[column["low"] <= 0]
     sentences = []
@@ -116,9 +116,22 @@ def _most(column: pd.DataFrame) -> str:
     return number(100 * float(column["high"].max()), 2)
 
 
+def _unresolved(study: Study, task: str) -> str:
+    """Estimators whose gradients hang on too few replicates, and how many it would take."""
+    troubles = study.troubles[(study.troubles["task"] == task) & (study.troubles["status"] == "unresolved")]
+    labels = list(dict.fromkeys(troubles["label"].astype(str)))
+    if not labels:
+        return ""
+    rows = study.rows
+    asked = rows["metric"].str.removeprefix(OWN).str.startswith("replicates_needed/")
+    most = rows.loc[(rows["task"] == task) & asked, "value"].max()
+    enough = "" if math.isnan(most) else f"; gradient[replicates={most:.0f}] would tell, or --precision"
+    return f"Not resolved, as the gradient hangs on a few replicates: {listing(labels)}{enough}."
+
+
 def _variance(study: Study, task: str) -> str:
-    column = study.column(task, VARIANCE.key).dropna(subset=["value"])
-    bias = study.column(task, RELATIVE_BIAS.key)
+    column = study.contestants(task, VARIANCE.key).dropna(subset=["value"])
+    bias = study.contestants(task, RELATIVE_BIAS.key)
     fair = column[column.index.isin(bias.index[bias["low"] <= 0])]
     exact = [str(label) for label in fair.index[fair["value"] == 0]]
     noisy = fair[fair["value"] > 0].sort_values("value", kind="stable")
@@ -144,7 +157,7 @@ def _factor(order: pd.DataFrame) -> str:
 
 
 def _time(study: Study, task: str) -> str:
-    order = study.column(task, STEP_TIME.key).dropna(subset=["value"]).sort_values("value", kind="stable")
+    order = study.contestants(task, STEP_TIME.key).dropna(subset=["value"]).sort_values("value", kind="stable")
     if len(order) < 2 or order["value"].iloc[0] <= 0:
         return ""
     ties = [str(label) for label in order.index[order["tied"]]] or [str(order.index[0])]

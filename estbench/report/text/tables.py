@@ -31,7 +31,7 @@ class TableCell:
         hover: figure, interval and n exactly, or the reason where there is no figure.
         order: what to sort by; NaN where there is no figure.
         mark: ``best``, ``tied`` with the best, or empty.
-        status: ``ok``, ``missing``, ``failed`` or ``not applicable``.
+        status: ``ok``, ``missing``, ``failed``, ``not applicable`` or ``unresolved``.
     """
 
     text: str = MISSING
@@ -44,12 +44,18 @@ class TableCell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One estimator of a table, with notes on what went wrong."""
+    """One estimator of a table, with notes on what went wrong; an oracle's is a reference, below the others."""
 
     label: str
     family: str
     cells: list[TableCell]
     notes: list[str]
+    reference: bool = False
+
+    @property
+    def title(self) -> str:
+        """What stands before its figures."""
+        return f"{self.label} (reference)" if self.reference else self.label
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """A task's estimators, best first, with what to know of its figures."""
+    """A task's estimators, best first and references last, with what to know of its figures."""
 
     task: str
     headings: list[Heading]
@@ -81,6 +87,7 @@ def table(study: Study, task: str) -> Table:
     if leading is not None:
         sign = -1 if headings[leading].quantity.better == "higher" else 1
         rows.sort(key=lambda row: _last_if_nan(sign * row.cells[leading].order))
+    rows.sort(key=lambda row: row.reference)
     return Table(task, headings, rows, _remarks(study, task, headings))
 
 
@@ -94,6 +101,9 @@ def _remarks(study: Study, task: str, headings: list[Heading]) -> list[str]:
         remarks.append(
             f"A bias given as a bound (<) was not found: it is below the resolution of {samples(hidden['n'])}."
         )
+    if oracles := study.references_of(task):
+        are = "is the task's oracle and stands" if len(oracles) == 1 else "are the task's oracles and stand"
+        remarks.append(f"{listing(oracles)} {are} below as a reference: in no test, never best, and in ink in figures.")
     if STEPS_TO_TARGET.key in shown:
         target = study.targets[task]
         remarks.append(f"Target: {objective(target.metric).title} {number(target.value, 5)}.")
@@ -147,7 +157,8 @@ def _row(study: Study, task: str, label: str, headings: list[Heading], columns: 
         else:
             stopped = (own["measure"] == heading.quantity.measure) & (own["status"] != "note")
             cells.append(_blank(own[stopped]))
-    return TableRow(label, study.families.get(label, ""), cells, [*_tuned(study, task, label), *_notes(own)])
+    notes = [*_tuned(study, task, label), *_notes(own)]
+    return TableRow(label, study.families.get(label, ""), cells, notes, (task, label) in study.references)
 
 
 def _tuned(study: Study, task: str, label: str) -> list[str]:

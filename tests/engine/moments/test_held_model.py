@@ -289,8 +289,9 @@ UNHOLDABLE = {
     "numpy": (lambda h: h * float(np.random.rand()), "NumPy or Python"),  # noqa: NPY002
     "multinomial": (lambda h: h[..., torch.multinomial(torch.ones(HIDDEN), HIDDEN)], "multinomial"),
     "batch norm": (
-        lambda h: F.batch_norm(h.reshape(-1, HIDDEN), None, None, training=True).reshape(h.shape)
-        + 0 * torch.rand(HIDDEN),
+        lambda h: (
+            F.batch_norm(h.reshape(-1, HIDDEN), None, None, training=True).reshape(h.shape) + 0 * torch.rand(HIDDEN)
+        ),
         "join several samples",
     ),
 }

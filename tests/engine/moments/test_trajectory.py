@@ -142,14 +142,18 @@ def drawn(replication, widths, known=None):
 def test_replicates_double_until_the_interval_is_narrow_enough_or_the_most_is_reached():
     """They stop at the first goal with the precision; at the most where it is never reached; at once without one."""
     narrow = {64: 0.4, 128: 0.2, 256: 0.1, 512: 0.05}.get
-    precision = relative_half_width(simulated(1, 0.1)["logits"]) * 1.01
+    precision = relative_half_width(simulated(256, 0.1)["logits"]) * 1.01
     asked, found = drawn(Replication(64, precision, 10_000), narrow)
     assert asked == [64, 128, 256]
     assert found["logits"].n == 256
     assert drawn(Replication(64, 1e-6, 300), lambda _: 0.1)[0] == [64, 128, 256, 300]
     assert drawn(Replication(64), lambda _: 0.1)[0] == [64]
-    # no variance at all needs no replicates
-    assert drawn(Replication(64, 0.01, 10_000), lambda _: 0.0)[0] == [64]
+    # where batches agree, few are enough
+    assert drawn(Replication(64, 0.05, 10_000), lambda _: 0.0)[0] == [64]
+    # but not where the moments are not resolved, whatever their interval says
+    add, judged = (lambda goal, _: simulated(goal, 0.0)), lambda parts: parts.values()
+    found = Replication(64, 0.05, 10_000).draw(add, judged, {}, lambda parts: parts["logits"].n >= 256)
+    assert found["logits"].n == 256
 
 
 def test_the_most_can_be_raised_later():
@@ -162,12 +166,11 @@ def test_the_most_can_be_raised_later():
 
 def stopped(replication):
     """The interval of the variance of a normal coordinate of variance 1, where replicates stop."""
+    values = torch.randn(BATCHES, replication.limit // BATCHES, dtype=torch.float64)
 
-    def add(goal, known):
-        n = known["logits"].n // BATCHES if known else 0
-        new = torch.distributions.Chi2(torch.tensor(float(goal // BATCHES - n))).sample((BATCHES,)).double()
-        squares = new + (known["logits"].variances * n if known else 0)
-        return {"logits": Moments(goal, torch.zeros(BATCHES, 1), squares / (goal // BATCHES), 1e-7)}
+    def add(goal, _):
+        used = values[:, : goal // BATCHES]
+        return {"logits": Moments(goal, used.mean(1, keepdim=True), used.var(1), 1e-16)}
 
     found = replication.draw(add, lambda parts: parts.values(), {})["logits"]
     return compared(found, None).variance()

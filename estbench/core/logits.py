@@ -1,0 +1,121 @@
+"""Logits as models give them: in half precision, with masked classes, or with numbers that no distribution has.
+
+A class is masked by a logit of minus infinity, or by one that is ``REACH`` or more below the largest of its variable:
+its probability is 0 in every dtype. Arithmetic with infinities makes NaN (``0 * inf``), so masked logits are put at a
+finite depth below the largest. What follows from them is then finite, and right: probabilities, relaxed values and
+gradients of masked classes are exactly 0. A bit is fixed in the same way, by a logit of ``REACH`` or more in magnitude.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
+
+# exp(-REACH) is 0 in float64 too, also at a temperature of 5, and no logit in use is as far from others of its variable
+REACH = 5e3
+# where masked classes are put below the largest: relaxed values are 0 there at any temperature up to 100
+DEPTH = 1e5
+# where baselines see them: far enough to be told apart, and near enough to leave other inputs their weight
+_SHOWN = 10.0
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """The values in float32 where their dtype has less; gradients flow back in the dtype that they had."""
+    return values if values.dtype.itemsize >= 4 else values.float()
+
+
+def bounded_bits(logits: Tensor) -> tuple[Tensor, bool]:
+    """Logits of bits ``(*batch, units)`` in [-REACH, REACH], with gradient 0 at the ends, and whether any may be there.
+
+    Raises:
+        ValueError: a logit is not a number.
+    """
+    seen = _extremes(logits)
+    if seen is not None:
+        low, high = seen
+        if low > -REACH and high < REACH:
+            return logits, False
+        if low != low:  # noqa: PLR0124  (not a number)
+            raise ValueError("Bernoulli takes logits that are numbers; got NaN among them")
+    return F.hardtanh(logits, -REACH, REACH), True
+
+
+def bounded_classes(logits: Tensor) -> tuple[Tensor, bool]:
+    """Logits of classes ``(*batch, units, classes)``, masked ones finite and without gradient, and whether any may be.
+
+    Raises:
+        ValueError: a logit is not a number or plus infinity, or all classes of a variable are masked.
+    """
+    seen = _extremes(logits)
+    if seen is not None and seen[0] > seen[1] - REACH:
+        return logits, False
+    if logits.numel() == 0:
+        return logits, False
+    top = _top(logits)
+    if seen is not None:
+        _refuse(_plain(top))
+    return torch.where(logits <= top - REACH, top - DEPTH, logits), True
+
+
+def refuse_unusable(logits: Tensor) -> None:
+    """Looks for what the functions above could not see without waiting for a device.
+
+    Raises:
+        ValueError: a logit is NaN, or all classes of a variable are masked.
+    """
+    if logits.numel():
+        _refuse(logits.detach())
+
+
+def free_classes(logits: Tensor) -> Tensor:
+    """Which classes are not masked, in the shape of the logits."""
+    return logits > _top(logits) - REACH
+
+
+def free_bits(logits: Tensor) -> Tensor:
+    """Which bits are not fixed, in the shape of the logits."""
+    return logits.abs() < REACH
+
+
+def shown_bits(logits: Tensor) -> Tensor:
+    """Logits as baselines see them: fixed bits at a moderate distance."""
+    return torch.where(free_bits(logits), logits, _SHOWN * logits.sign())
+
+
+def shown_classes(logits: Tensor) -> Tensor:
+    """Logits as baselines see them: masked classes at a moderate distance from the largest."""
+    return torch.where(free_classes(logits), logits, _top(logits) - _SHOWN)
+
+
+def _top(logits: Tensor) -> Tensor:
+    return logits.detach().amax(-1, keepdim=True)
+
+
+def _refuse(top: Tensor) -> None:
+    if bool(top.isnan().any()):
+        raise ValueError("a node takes logits that are numbers; got NaN among them")
+    if bool(top.isposinf().any()):
+        raise ValueError("Categorical takes logits below infinity; got inf; to fix a class, mask the others by -inf")
+    if bool(top.isneginf().any()):
+        raise ValueError(
+            "every variable needs a class that is not masked; got one whose logits are all -inf: leave such variables "
+            "out of the node, or allow them one class"
+        )
+
+
+def _extremes(logits: Tensor) -> tuple[float, float] | None:
+    """The least and the largest logit, NaN if any is; None where a look would cost more than what it may save.
+
+    On a CPU it is a hundredth of a step. On a GPU the host would have to wait for the device.
+    """
+    if logits.device.type != "cpu" or logits.numel() == 0 or torch.compiler.is_compiling():
+        return None
+    low, high = torch.aminmax(_plain(logits))
+    return low.item(), high.item()
+
+
+def _plain(values: Tensor) -> Tensor:
+    """The tensor without the wrappers of ``torch.func``'s transforms, with the dimensions that ``vmap`` hides."""
+    values = values.detach()
+    while torch._C._functorch.is_functorch_wrapped_tensor(values):  # noqa: SLF001  (torch has no public way to ask)
+        values = torch._C._functorch.get_unwrapped(values)  # noqa: SLF001
+    return values.detach()

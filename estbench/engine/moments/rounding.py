@@ -1,0 +1,91 @@
+"""Rounding: how far the arithmetic of one gradient may be off, measured by disturbing its operations.
+
+Each operation's result is moved by no more than what rounding could move it, at random, while the random numbers of the
+estimate stay as they are. Results of disturbed runs scatter as far as rounding errors that add up, cancel or are
+magnified can take the undisturbed one from the truth.
+
+Reference: Monte Carlo arithmetic, Parker (1997), https://web.cs.ucla.edu/~stott/mca/CSD-970002.ps.gz
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from estbench.engine.base import Bench
+from estbench.engine.moments.moments import Gradients, Moments
+from estbench.engine.moments.variables import Variables
+
+RUNS = 5
+# how many times as far as disturbed runs are apart at most a gradient may be off without that being a bias
+MARGIN = 4.0
+
+# operations whose results are rounded also where they are whole numbers, as the sigmoid of 17 is in float32
+_NAMES = (
+    "sigmoid", "tanh", "exp", "log", "log1p", "expm1", "softplus", "logaddexp", "log_sigmoid_forward", "_softmax",
+    "_log_softmax", "logsumexp",
+)  # fmt: skip
+_ROUNDED = frozenset(getattr(torch.ops.aten, name) for name in _NAMES)
+
+
+class _Disturbed(TorchDispatchMode):
+    """Moves about half the results of floating-point operations by their last digits, towards zero.
+
+    Random numbers stay as they are, and so do whole numbers such as samples, whose arithmetic is exact.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __torch_dispatch__(
+        self,
+        function: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        drawn = torch.Tag.nondeterministic_seeded in function.tags
+        if drawn or function.is_view or function._schema.is_mutable:  # noqa: SLF001  (torch has no public way to ask)
+            return result
+        whole = function.overloadpacket in _ROUNDED
+        return tree_map_only(Tensor, lambda values: self._moved(values, whole=whole), result)
+
+    def _moved(self, values: Tensor, *, whole: bool) -> Tensor:
+        if not values.is_floating_point():
+            return values
+        chosen = torch.rand(values.shape, generator=self._generator).to(values.device) < 0.5
+        moved = torch.where(chosen, values * (1 - torch.finfo(values.dtype).eps), values)
+        return moved if whole else torch.where(values == values.round(), values, moved)
+
+
+def rounding(bench: Bench, variables: Variables, gradient: Callable[[], Gradients]) -> dict[str, float]:
+    """How far one gradient may be off by rounding, by group: the norm of the difference.
+
+    Args:
+        bench: the bench.
+        variables: what the gradient is taken with respect to.
+        gradient: one gradient by part, as of an estimator or of the truth.
+    """
+    plain = variables.grouped(_moments(_run(bench, gradient, None)))
+    moved = [variables.grouped(_moments(_run(bench, gradient, seed))) for seed in range(RUNS)]
+    return {
+        group: MARGIN * max(float((each[group].means - own.means).norm(dim=1).max()) for each in moved)
+        for group, own in plain.items()
+    }
+
+
+def _run(bench: Bench, gradient: Callable[[], Gradients], seed: int | None) -> Gradients:
+    with bench.aside("rounding"), torch.no_grad():
+        if seed is None:
+            return gradient()
+        with _Disturbed(seed):
+            return gradient()
+
+
+def _moments(gradients: Gradients) -> dict[str, Moments]:
+    return {part: Moments.exact(values.detach()) for part, values in gradients.items()}

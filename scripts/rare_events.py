@@ -1,0 +1,161 @@
+"""Measures how often the figures of estimators on a rare event are right, or told to be unresolved.
+
+One bit at a logit, with the cost and the truth of ``tests/support/rare_event.py``; 1,024 replicates a measurement. All
+measurements of an estimator are drawn in one go, by the measure's own functions; how many of them are the very rows of
+the measure is a test (tests/engine/moments/test_rare_events.py).
+
+python scripts/rare_events.py                        # 1,000 measurements a setting, as a table in Markdown
+python scripts/rare_events.py --measurements 300
+"""
+
+# ruff: noqa: INP001, T201  (a script that prints what it measured)
+
+import argparse
+import functools
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from estbench import load_estimator
+from estbench.engine.base import Bench, Row
+from estbench.engine.moments.judged import Judged
+from estbench.engine.moments.moments import BATCHES, Moments, Sums
+from estbench.engine.moments.points import Point
+from estbench.engine.moments.reference import Drawing, Reference
+from estbench.engine.moments.stopping import Replication
+from estbench.engine.moments.variables import Logits
+from tests.support.rare_event import RareEvent
+
+REPLICATES = 1024
+LOGITS = (0.8, 2.0, 3.0, 4.0, 6.0, 8.0)
+TEMPERATURES = (0.1, 0.5, 1.0, 5.0)
+PLAIN = (
+    "reinforce", "rloo", "vargrad", "arm", "disarm", "arms", "carms", "arsm", "muprop", "stochastic_ad",
+    "straight_through", "reinmax", "local_expectation", "finite_differences", "augmented_reinforce", "spsa",
+)  # fmt: skip
+RELAXED = ("gumbel_softmax", "st_gumbel_softmax", "gumbel_rao", "rebar")
+CHUNK = 2**17
+
+
+@dataclass(frozen=True)
+class Share:
+    """What came of the measurements of an estimator.
+
+    Args:
+        resolved: the share with a figure.
+        variance: of those, the share whose interval of the variance held the true one.
+        bias: likewise of the squared bias.
+        alarms: of all measurements, the share in which an unbiased estimator was called biased.
+    """
+
+    resolved: float
+    variance: float
+    bias: float
+    alarms: float
+
+
+def bench(logit: float, seed: int = 0) -> Bench:
+    """Where an estimator is measured."""
+    oracle = functools.partial(load_estimator, "exact")
+    return Bench(
+        RareEvent(logit), seed, torch.device("cpu"), torch.float32, functools.partial(load_estimator, "rloo"),
+        lambda samples: oracle(samples=samples),
+    )  # fmt: skip
+
+
+def judged(where: Bench, name: str) -> Judged:
+    """An estimator at the initial parameters, as the measure judges it."""
+    model = where.model()
+    point = Point(0, model, next(where.minibatches(where.splits().train)))
+    estimator = load_estimator(name).prepare(point.program())
+    reference = Reference(Drawing(Replication(REPLICATES), 0))
+    return Judged(where, Logits(point), estimator, reference)
+
+
+def draws(one: Judged, count: int) -> Tensor:
+    """Gradients of so many replicates."""
+    one.estimator.eval()
+    with torch.no_grad():
+        gradient = one.variables.gradient(one.estimator, one.variables.point.program)
+        many = vmap(lambda _: gradient()["logits"], randomness="different")
+        return torch.cat([many(torch.empty(min(CHUNK, count - begin))) for begin in range(0, count, CHUNK)])
+
+
+def moments(replicates: Tensor) -> Moments:
+    """Of one measurement's replicates ``(n, 1)``."""
+    sums = Sums.of(replicates.reshape(BATCHES, -1, 1).transpose(0, 1))
+    return Moments(len(replicates), sums.mean, sums.spread / (sums.count - 1), sums.eps)
+
+
+def share(name: str, logit: float, measurements: int) -> Share:
+    """Over so many measurements; the true variance and bias are those of four times as many replicates at least."""
+    torch.manual_seed(1)
+    one = judged(bench(logit), name)
+    count = measurements * REPLICATES
+    found = draws(one, max(4 * count, 2**22))
+    truth, true = one.bench.task.gradient, Moments.exact(torch.tensor([one.bench.task.gradient], dtype=torch.float64))
+    true = replace(true, eps=torch.finfo(torch.float32).eps)
+    variance = float(found.double().var())
+    bias = 0.0 if one.estimator.unbiased else float(found.double().mean()) - truth
+    rows = [
+        {row.metric: row for row in one.rows("logits", moments(each), true)} for each in found[:count].split(REPLICATES)
+    ]
+    alarms = [_alarm(own) for own in rows] if one.estimator.unbiased else []
+    return Share(
+        float(np.mean([own["variance/logits"].status == "ok" for own in rows])),
+        # of an estimator that is exact but for rounding, the variance is made of that
+        _holds([own["variance/logits"] for own in rows], variance if variance > 1e-12 else 0.0),
+        _holds([own["squared_bias/logits"] for own in rows], bias**2),
+        float(np.mean(alarms)) if alarms else float("nan"),
+    )
+
+
+def _alarm(rows: dict[str, Row]) -> bool:
+    return "unbiased_p/logits" in rows and rows["unbiased_p/logits"].value < 0.05
+
+
+def _holds(rows: Sequence[Row], truth: float) -> float:
+    told = [row for row in rows if row.status == "ok"]
+    held = [row.low <= truth <= row.high for row in told]
+    return float(np.mean(held)) if held else float("nan")
+
+
+def settings() -> Iterator[tuple[str, float]]:
+    """Estimators and logits."""
+    relaxed = [f"{name}[temperature={temperature}]" for name in RELAXED for temperature in TEMPERATURES]
+    for name in (*PLAIN, *relaxed):
+        for logit in LOGITS:
+            yield name, logit
+
+
+def _percent(value: float) -> str:
+    return "–" if np.isnan(value) else f"{100 * value:.1f} %"
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--measurements", type=int, default=1000)
+    parser.add_argument("--estimators", default="", help="only those whose name begins with one of these")
+    arguments = parser.parse_args()
+    names = tuple(arguments.estimators.split(","))
+    print("| estimator | logit | resolved | variance | squared bias | called biased, of all |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name, logit in settings():
+        if not name.startswith(names):
+            continue
+        found = share(name, logit, arguments.measurements)
+        cells = map(_percent, (found.resolved, found.variance, found.bias, found.alarms))
+        print(f"| `{name}` | {logit:g} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
