@@ -3,6 +3,7 @@
 Evaluation always takes hard samples, whatever an estimator trains with.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -18,7 +19,7 @@ from estbench.engine.profiling.png import png
 from estbench.engine.training.compatibility import alike
 from estbench.engine.training.cost_model import together_pays
 from estbench.engine.training.ensemble import Ensemble
-from estbench.engine.training.run_group import Alone, RunGroup, rows_at_once
+from estbench.engine.training.run_group import Alone, Question, RunGroup, rows_at_once
 from estbench.engine.training.training_run import TrainingRun
 from estbench.stats import Interval, normal_margin
 
@@ -71,13 +72,16 @@ class Training(Measure):
                 found[number] = Found(error=error)
         for group in alike(list(trainees.values())):
             numbers = [number for number, trainee in trainees.items() if trainee in group]
-            found |= zip(numbers, self._found([members[number] for number in numbers], group), strict=True)
+            own = [members[number] for number in numbers]
+            found |= zip(numbers, self._found(own, group, several=len(members) > 1), strict=True)
         return [found[number] for number in range(len(members))]
 
-    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun]) -> list[Found]:
+    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun], *, several: bool) -> list[Found]:
         # on a GPU a single one is an ensemble too, for its graph
         if len(group) == 1 and group[0].bench.device.type != "cuda":
-            return [self._alone(lambda: group[0], "")]
+            # what several have made may have moved the generators that they share
+            make = functools.partial(self._trainee, members[0]) if several else lambda: group[0]
+            return [self._alone(make, "")]
         if members[0].auto and not together_pays(group[0]):
             return [self._alone(functools.partial(self._trainee, member), "") for member in members]
         try:
@@ -132,7 +136,7 @@ class Training(Measure):
         if not self.pictures:
             return
         batch = tuple(x[: self.pictures] for x in bench.splits().test)
-        with bench.aside("pictures"), torch.no_grad():
+        with bench.aside("pictures"), torch.no_grad(), _evaluated(trainee.model):
             pictures = bench.task.pictures(trainee.model, batch)
         for title, images in pictures.items():
             yield Row(f"picture/{title}", n=len(batch[0]), picture=png(images))
@@ -140,7 +144,7 @@ class Training(Measure):
     def _evaluate(self, crew: RunGroup) -> None:
         """The objective, and what the task tells beside it, on each split."""
         task, splits = crew.trainees[0].bench.task, crew.trainees[0].bench.splits()
-        question = functools.partial(_answers, task)
+        question = functools.partial(_in_evaluation, functools.partial(_answers, task))
         named = {"train": self._few(crew), "valid": [splits.valid], "test": [splits.test]}
         for split, data in named.items():
             size = rows_at_once(crew.trainees[0].bench.device)
@@ -171,7 +175,7 @@ class Training(Measure):
             return
         sizes = {"valid": min(self.samples, VALIDATION_SAMPLES), "test": self.samples}
         for split, samples in sizes.items():
-            question = functools.partial(_evaluated_bound, samples)
+            question = functools.partial(_in_evaluation, functools.partial(_bound, samples))
             size = max(1, rows_at_once(crew.trainees[0].bench.device) // samples)
             answers = crew.ask(question, [getattr(splits, split)], size, "bound", self.steps, split)
             for number, trainee in crew.alive:
@@ -190,13 +194,22 @@ def _bound(samples: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return {"bound": math.log(samples) - (-cost).logsumexp(0)}
 
 
-def _evaluated_bound(samples: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """The same of a model in evaluation: with an analytic divergence, as in training, it would be no bound."""
+def _in_evaluation(question: Question, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Asks a model in evaluation mode: without dropout, and with the running statistics that training left."""
+    with _evaluated(model):
+        return question(model, batch)
+
+
+@contextlib.contextmanager
+def _evaluated(model: nn.Module) -> Iterator[None]:
+    """Has a model in evaluation mode; afterwards each module is in its own again, which need not be training."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        return _bound(samples, model, batch)
+        yield
     finally:
-        model.train()
+        for module, mode in modes:
+            module.training = mode
 
 
 def _answers(task: Task, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
