@@ -34,13 +34,13 @@ class StraightThrough(Pathwise):
     def uniform(self, like):
         return torch.rand_like(like)
 
-    def sample(self, name, node):  # noqa: ARG002
+    def sample(self, name, node):
         p = node.logits.sigmoid()
         return (self.uniform(p) < p).to(p) + p - p.detach()
 
 
 class OldFunction(StraightThrough):
-    def sample(self, name, node):  # noqa: ARG002
+    def sample(self, name, node):
         p = node.logits.sigmoid()
         return _Through.apply(torch.rand_like(p), p)
 
