@@ -26,7 +26,7 @@ if importlib.util.find_spec("estbench.tasks") is None:
     # an installation maps folders beside this one to it; in a checkout that is not installed they are found here
     __path__.append(str(Path(__file__).parent.parent))
 
-_HOMES = {
+HOMES = {
     "Antithetic": "families.coupled",
     "Batch": "core.task",
     "Bernoulli": "core.node",
@@ -87,9 +87,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Imports public names when they are asked for, so that ``estbench list`` need not import torch."""
-    if name not in _HOMES:
+    if name not in HOMES:
         raise AttributeError(f"module 'estbench' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"estbench.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"estbench.{HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

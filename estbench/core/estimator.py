@@ -56,12 +56,12 @@ class Estimator(nn.Module, abc.ABC):
 
         Raises:
             NotApplicableError: it cannot take a node of this program.
-            ValueError: logits are NaN, or all classes of a variable are masked.
+            ValueError: logits are NaN or infinite, or all classes of a variable are masked.
         """
         with torch.no_grad():
             _, sites = self.interpret(program, draw)
         for name, site in sites.items():
-            refuse_unusable(site.node.logits)
+            refuse_unusable(name, site.node.logits)
             self.build(name, site.node)
         return self
 

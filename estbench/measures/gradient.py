@@ -48,7 +48,10 @@ class Gradient(Measure):
         precision: half the width of the variance's interval, over the variance, at which replicates are enough in
             every group; they double until then. 0 takes ``replicates`` as they are.
         max_replicates: how many there are at most, where a precision is asked for.
-        budget: bytes of memory for the replicates in flight; 0 finds it from what is free.
+        budget: bytes of memory for the replicates in flight; 0 finds it.
+        chunk: replicates in flight at once, which decides the random numbers of each; 0 for as many as fit into the
+            budget. The result tells it as ``chunk/...``: asked for, it gives the same figures on a device of other
+            memory.
         model_noise: random numbers that the model draws itself, such as dropout masks: ``held``, one draw for the
             reference, all estimators and all replicates; or ``drawn``, anew in every replicate, and then part of the
             variance and of the reference's mean.
@@ -68,14 +71,17 @@ class Gradient(Measure):
         precision: float = 0.0,
         max_replicates: int = 2**16,
         budget: int = 0,
+        chunk: int = 0,
         model_noise: Literal["held", "drawn"] = "held",
     ) -> None:
         _check(replicates, reference_replicates, after, points, minibatches, precision)
-        self._drawing = Drawing(Replication(replicates, precision, max_replicates), budget)
-        self._reference = Reference(Drawing(Replication(reference_replicates), budget))
+        if budget < 0 or chunk < 0:
+            raise ValueError(f"memory and replicates in flight cannot be negative; got {budget=}, {chunk=}")
+        self._drawing = Drawing(Replication(replicates, precision, max_replicates), budget, chunk)
+        self._reference = Reference(Drawing(Replication(reference_replicates), budget, chunk))
         self._stops = trajectory.stops(after, points)
         self._along, self._groups = along, Groups.of(groups)
-        self._minibatches = MinibatchVariance(minibatches, budget)
+        self._minibatches = MinibatchVariance(minibatches, budget, chunk)
         self._free = model_noise == "drawn"
 
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
@@ -137,7 +143,7 @@ class Gradient(Measure):
 
     def _points(self, bench: Bench, maker: MakeEstimator) -> Iterator[tuple[Point, Estimator]]:
         """The points of measurement, each with the estimator as it is there."""
-        batch, noise = next(bench.minibatches(bench.splits().train)), (bench.stream("model noise"), self._free)
+        batch, noise = next(bench.minibatches()), (bench.stream("model noise"), self._free)
         if self._along != "own":
             estimator = _prepared(bench, maker, batch)
             for step, model in zip(self._stops, self._common(bench, estimator), strict=True):

@@ -12,11 +12,11 @@ import pandas as pd
 
 from estbench.errors import UserError
 from estbench.plugins.spec import Spec
+from estbench.store.run_folder import RunFolder, read_results
 
 # below is rounding, of an exact gradient for instance; asv has no ratio to 0
 FLOOR = 1e-12
 
-_NEEDED = {"task", "estimator", "params", "seed", "measure", "metric", "step", "value", "low", "high", "n", "status"}
 _SPEED = {"gradient_time", "step_time", "gradient_time_ratio", "step_time_ratio", "peak_memory"}
 _UNITS = {"s": "seconds", "B": "bytes"}
 
@@ -71,13 +71,7 @@ def of_run(source: Path) -> Figures:
     Raises:
         UserError: there are no such results.
     """
-    path = source / "results.parquet" if source.is_dir() else source
-    try:
-        rows = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{source} holds no results of a comparison: {error}") from error
-    if missing := _NEEDED - set(rows.columns):
-        raise UserError(f"{path} holds no results of a comparison: it lacks {', '.join(sorted(missing))}")
+    rows = read_results(source)
     rows = rows.assign(label=[_label(*pair) for pair in zip(rows["estimator"], rows["params"], strict=True)])
     good = rows[(rows["status"] == "ok") & (rows["metric"] != "")]
     found = _figures(pd.concat([_renamed(good), _errors(good)], ignore_index=True))
@@ -87,17 +81,20 @@ def of_run(source: Path) -> Figures:
 
 def device(source: Path) -> str:
     """The device of a run."""
-    return str(pd.read_parquet(source / "results.parquet", columns=["device"])["device"].iloc[0])
+    return str(read_results(source)["device"].iloc[0])
 
 
 def machine(source: Path) -> str:
-    """Processor and GPU of a run, by its folder or its ``results.parquet``; empty where they are not recorded."""
-    path = (source if source.is_dir() else source.parent) / "environment.json"
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        return ", ".join(str(about[key]) for key in ("cpu", "gpu") if about.get(key))
-    except (OSError, ValueError, AttributeError):
+    """Processor and GPU of a run, by its folder or its ``results.parquet``; empty where they are not recorded.
+
+    Raises:
+        UserError: what is recorded is not what a run writes.
+    """
+    folder = RunFolder.of(source)
+    if not folder.recorded():
         return ""
+    info = folder.info()
+    return ", ".join(filter(None, (info.cpu, info.gpu)))
 
 
 def spread(figures: Figures, benchmarks: Iterable[str]) -> Figures:

@@ -1,16 +1,12 @@
 """Two runs or two commits: which figures differ for real."""
 
-import json
 import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
-from rich.text import Text
 
 from estbench.errors import UserError
 from estbench.report.model.intervals import averaged
@@ -73,23 +69,6 @@ class Difference:
         parts = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
         level = f"tests at {self.alpha:g} over all figures (Holm)"
         return f"{len(self.changes)} figures: {', '.join(parts) or 'none in common'}; {level}."
-
-    def tables(self, *, everything: bool) -> Iterator[Table]:
-        """The changes for the screen; without what is the same unless everything is asked for."""
-        shown = [change for change in self.changes if everything or change.verdict != "same"]
-        if not shown:
-            return
-        table = Table(box=None)
-        for column in ("task", "estimator", "figure", "before", "after", "p", "verdict"):
-            table.add_column(column, overflow="fold")
-        for change in shown:
-            task, estimator, params, *_, metric = change.figure
-            options = ",".join(f"{key}={value}" for key, value in json.loads(params or "{}").items())
-            who = f"{estimator}[{options}]" if options else estimator
-            numbers = [f"{value:.5g}" for value in (change.before, change.after)]
-            cells = [task, who, metric or "(all)", *numbers, f"{change.p:.2g}", change.verdict]
-            table.add_row(*map(Text, cells))
-        yield table
 
 
 def diff(before: str, after: str, store: Path, alpha: float = 0.05) -> Difference:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from estbench.errors import UserError, nearest
-from estbench.store.files import write_atomically
+from estbench.store.files import check_folder, make_folder, write_atomically
 from estbench.store.records import joined
+from estbench.store.run_folder import RunFolder, read_results
 from estbench.store.store import Store
 
 
@@ -17,12 +18,8 @@ def load(source: Path) -> pd.DataFrame:
     Raises:
         UserError: there are none.
     """
-    file = source if source.is_file() else source / "results.parquet"
-    try:
-        if file.is_file():
-            return pd.read_parquet(file)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} holds no results: {str(error).splitlines()[0]}") from error
+    if source.is_file() or RunFolder(source).measured():
+        return read_results(source)
     store = Store(source)
     found = [result for path in store.files() if (result := store.load(path)) is not None]
     if not found:
@@ -39,14 +36,17 @@ def export(source: Path, to: Path | None, formats: Sequence[str]) -> list[Path]:
         formats: of ``csv``, ``parquet``, ``json`` and ``latex``.
 
     Raises:
-        UserError: there are no results, or a format is unknown.
+        UserError: there are no results, no format is named, or one is unknown.
     """
+    if not formats:
+        raise UserError(f"name at least one format of {', '.join(_WRITERS)}; got none")
     for name in formats:
         if name not in _WRITERS:
             raise UserError(f"unknown format {name!r}; {nearest(name, _WRITERS)}")
-    results = load(source)
     folder = to or (source if source.is_dir() else source.parent)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
+    results = load(source)
+    make_folder(folder)
     written = []
     for name in dict.fromkeys(formats):
         file, render = _WRITERS[name]

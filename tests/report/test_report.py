@@ -27,6 +27,7 @@ from estbench.report.charts.bias import pareto
 from estbench.report.drawing import curve_labels, style
 from estbench.report.drawing.legend import legend, legend_height
 from estbench.report.drawing.point_labels import place_numbers
+from estbench.report.model import looks
 from estbench.report.model.intervals import averaged, root_mean_square
 from estbench.report.model.rows import prepare
 from estbench.report.model.study import Study
@@ -395,7 +396,7 @@ def test_long_names_keep_both_ends():
 def test_looks_tell_40_estimators_apart():
     """No two of 40 estimators share colour and dash; a family shares its marker."""
     labels = [f"e{i}" for i in range(40)]
-    found = style.looks(labels, {label: f"family{i % 4}" for i, label in enumerate(labels)})
+    found = looks.looks(labels, {label: f"family{i % 4}" for i, label in enumerate(labels)})
     assert len({(look.colour, str(look.dash)) for look in found.values()}) == 40
     assert {found[label].marker for label in labels[::4]} == {found["e0"].marker}
 
@@ -408,7 +409,7 @@ def test_colours_differ_without_colour_vision():
         "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
         "tritan": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
     }
-    colours = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in style.PALETTE])
+    colours = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in looks.PALETTE])
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
     for matrix in simulations.values():
         points = np.array([lab(np.clip(np.asarray(matrix) @ colour, 0, 1)) for colour in linear])
@@ -606,13 +607,13 @@ def test_every_point_is_numbered_and_no_number_lies_on_another_or_on_a_line():
 def test_names_below_a_figure_fit_its_width(style_name, width):
     """In as many columns as there is room for, and as high as was foreseen; in small figures too."""
     labels = [f"straight_through[temperature=0.{i:02}]" for i in range(40)]
-    looks = style.looks(labels, {})
+    chosen = looks.looks(labels, {})
     with mpl.rc_context(style.settings(style_name)):
         scale = mpl.rcParams["font.size"] / style.SIZE
         foreseen = legend_height(labels, width / scale, lines=False)
         figure = Figure(figsize=(width, (3 + foreseen) * scale), layout="constrained")
         figure.subplots()
-        legend(figure, labels, looks, lines=False, numbered=True)
+        legend(figure, labels, chosen, lines=False, numbered=True)
         figure.draw_without_rendering()
         (box,) = [found.get_window_extent() for found in figure.legends]
     assert box.x0 >= 0 and box.x1 <= figure.bbox.width

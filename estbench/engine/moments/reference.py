@@ -13,7 +13,15 @@ from torch import Tensor
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.program import Program, mean, run
 from estbench.engine.base import Bench
-from estbench.engine.moments.moments import BATCHES, Gradients, Moments, chunk_size, moments, working_set
+from estbench.engine.moments.moments import (
+    BATCHES,
+    Gradients,
+    Moments,
+    chunk_size,
+    largest_tensor,
+    moments,
+    working_set,
+)
 from estbench.engine.moments.resolution import Chances
 from estbench.engine.moments.rounding import rounding
 from estbench.engine.moments.routes import route
@@ -45,10 +53,12 @@ class Drawing:
     Args:
         replication: how many.
         budget: bytes of memory for those in flight; 0 finds it.
+        chunk: how many are in flight at once; 0 for as many as fit into the budget.
     """
 
     replication: Replication
     budget: int
+    chunk: int = 0
 
     def draw(
         self,
@@ -75,7 +85,11 @@ class Drawing:
             way = route(bench, variables, estimator)
             gradient = variables.gradient(estimator, variables.point.program, mapped=way.mapped)
             bench.sow(*stream)
-            chunk = chunk_size(working_set(gradient), self.budget, bench.device) if way.mapped else BATCHES
+            if way.mapped:
+                size = working_set(gradient)
+                chunk = self.chunk or chunk_size(size, self.budget, bench.device, largest_tensor(gradient))
+            else:
+                chunk = BATCHES
             seeds = functools.partial(bench.stream, *stream)
             found = self.replication.draw(
                 lambda goal, have: moments(
@@ -86,8 +100,7 @@ class Drawing:
                 lambda have: chances is None or chances.resolved(variables.grouped(have)),
             )
         estimator.train()
-        in_flight = min(chunk, next(iter(found.values())).n // BATCHES) if way.mapped else 1
-        return Drawn(found, in_flight, way.reason)
+        return Drawn(found, min(chunk, next(iter(found.values())).n) if way.mapped else 1, way.reason)
 
 
 @dataclass(frozen=True)

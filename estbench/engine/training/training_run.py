@@ -39,7 +39,7 @@ class TrainingRun:
         self.minibatches = Minibatches([bench])
         bench.sow("prepare")
         with ModelState(self.model).held():
-            estimator.prepare(self.model(*next(bench.minibatches(bench.splits().train))))
+            estimator.prepare(self.model(*next(bench.minibatches())))
         self.trainer = bench.task.trainer(self.model, estimator)
         self.stream = bench.stream("training", key, bench.cell)
         self.step, self.seconds, self.replicas = 0, 0.0, 1

@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from estbench.report.drawing.style import INK, PAPER, Look, hover, logarithmic, name
+from estbench.report.drawing.style import PAPER, hover, logarithmic, name
+from estbench.report.model.looks import INK, Look
 from estbench.report.model.quantities import Quantity
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import power_of_ten

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
 from estbench.report.charts.base import LINE, Chart, point, titled
-from estbench.report.drawing.style import INK, name
+from estbench.report.drawing.style import name
+from estbench.report.model.looks import INK
 from estbench.report.model.quantities import better, objective
 from estbench.report.model.significance import Paired
 from estbench.report.model.study import Study

@@ -16,10 +16,9 @@ from estbench.report.charts.gallery import CHARTS
 from estbench.report.charts.illustrations import ILLUSTRATIONS
 from estbench.report.drawing import svg
 from estbench.report.formats import latex
-from estbench.report.model import comparison
 from estbench.report.model.quantities import quantities
 from estbench.report.model.study import Study
-from estbench.report.text import provenance, published
+from estbench.report.text import comparison, provenance, published
 from estbench.report.text.findings import answers
 from estbench.report.text.tables import table
 

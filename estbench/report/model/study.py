@@ -6,7 +6,7 @@ from typing import Any, Self, TypeAlias
 
 import pandas as pd
 
-from estbench.report.drawing.style import Look, looks
+from estbench.report.model.looks import Look, looks
 from estbench.report.model.quantities import Quantity, estimates, final, quantities
 from estbench.report.model.rows import prepare, troubles
 from estbench.report.model.significance import Paired, mark

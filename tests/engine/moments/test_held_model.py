@@ -227,7 +227,7 @@ def test_a_model_is_as_it_was(name):
     before = {key: value.clone() for key, value in model.state_dict().items()}
     plain = [{k: repr(v) for k, v in vars(m).items() if not k.startswith("_")} for m in model.modules()]
     shared = random.getstate(), np.random.get_state()[1].tobytes()  # noqa: NPY002
-    point = Point(0, model, next(where.minibatches(where.splits().train)), seed=3)
+    point = Point(0, model, next(where.minibatches()), seed=3)
     load_estimator("rloo")(point.program()).backward()
     point.nodes()
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
@@ -237,7 +237,7 @@ def test_a_model_is_as_it_was(name):
 
 def gradients(task, estimator, seed, mapped, generator):
     where = bench(task)
-    point = Point(0, where.model(), next(where.minibatches(where.splits().train)), seed=seed)
+    point = Point(0, where.model(), next(where.minibatches()), seed=seed)
     variables = Groups.of("parameters").parameters(where, point)
     gradient = variables.gradient(estimator, point.program, mapped=mapped)
     torch.manual_seed(generator)
@@ -256,7 +256,7 @@ def test_both_ways_to_a_gradient_see_one_draw(name):
 def test_a_mask_is_the_same_for_all_samples():
     """Inside a program, each of several samples that are evaluated at once meets the mask that one alone meets."""
     where = bench(CASES["decoder, dropout"])
-    point = Point(0, where.model(), next(where.minibatches(where.splits().train)), seed=3)
+    point = Point(0, where.model(), next(where.minibatches()), seed=3)
     program, values = point.program(), torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
 
     def costs(value):

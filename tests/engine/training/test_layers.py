@@ -206,5 +206,5 @@ def test_lazy_layers_start_alike():
     torch.rand(5)
     second = other.model()
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-    cost, _ = run(first(*next(one.minibatches(one.splits().train))), draw)
+    cost, _ = run(first(*next(one.minibatches())), draw)
     assert cost.shape == (5,)
