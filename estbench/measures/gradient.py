@@ -24,6 +24,7 @@ from estbench.engine.moments.points import Point
 from estbench.engine.moments.reference import Drawing, Reference, kept, loaded
 from estbench.engine.moments.stopping import Replication
 from estbench.engine.moments.variables import DEFAULT, Groups, Parameters, children
+from estbench.measures.metrics.gradient import METRICS
 from estbench.runtime import shared_generators
 
 # bytes of moments that are kept for more replicates to be added to; beyond that, more replicates start anew
@@ -57,6 +58,7 @@ class Gradient(Measure):
             variance and of the reference's mean.
     """
 
+    metrics = METRICS
     budgets = ("replicates", "max_replicates")
 
     def __init__(
