@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from estbench.errors import UserError
 from estbench.execution.executors.base import Job
-from estbench.plan.cell import Cell
+from estbench.planning.cell import Cell
 from estbench.plugins.grammar import written
 from estbench.plugins.options import defaults
 from estbench.plugins.registry import Catalogue, Plugins
