@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from estbench.errors import UserError
 from estbench.execution.executors.base import Job
-from estbench.plan.cell import Cell
+from estbench.planning.cell import Cell
 from estbench.plugins.options import options_of
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec
