@@ -10,13 +10,14 @@ INSTALLED := .venv/.installed
 NEEDED := $(if $(RUN),,$(INSTALLED))
 WITH := $(if $(RUN),PYTHONPATH=".:$$PYTHONPATH" $(RUN),$(BIN)/python)
 
-.PHONY: compare test test-cuda gpu-report lint bench bench-compare install
+.PHONY: compare test test-cuda gpu-report lint enter bench bench-compare install
 
 compare: $(INSTALLED)  ## the default comparison on embedded data, with its report in runs/quick
 	$(BIN)/estbench compare --out runs/quick
 
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest --doctest-modules estbench
 
 test-cuda: $(NEEDED)  ## the tests that need a GPU; RUN=python3 with what that has
 	$(WITH) scripts/gpu_report.py --out $(OUT) --stages graphs,tests $(OPTIONS)
@@ -24,10 +25,15 @@ test-cuda: $(NEEDED)  ## the tests that need a GPU; RUN=python3 with what that h
 gpu-report: $(NEEDED)  ## all that has to be seen on a GPU, in ten minutes, into the folder OUT; OPTIONS of the script
 	$(WITH) scripts/gpu_report.py --out $(OUT) $(OPTIONS)
 
-lint: $(INSTALLED)  ## style and types
+lint: $(INSTALLED)  ## style, types, and which room may import which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+enter: $(INSTALLED)  ## new estimators into the tables that list them
+	$(BIN)/python scripts/enter_estimators.py
 
 bench: $(INSTALLED)  ## the asv suite on this commit, in this environment; BENCH=regex for some of it
 	$(BIN)/asv machine --yes

@@ -17,9 +17,8 @@ class DamagedError(ValueError):
 
 
 def warn(message: str) -> None:
-    """Says on stderr, a line each, what was wrong and did not end the command."""
-    for line in message.splitlines():
-        print(f"estbench: {line}", file=sys.stderr)  # noqa: T201
+    """Says in one line on stderr what was wrong."""
+    print(f"estbench: {shorten(plain(message))}", file=sys.stderr)  # noqa: T201
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -38,7 +38,7 @@ class IMLE(Pathwise):
         self.strength = positive("strength", strength)
 
     def sample(self, name: str, node: Node) -> Tensor:
-        return _Perturbed.apply(node.logits, node.noise(), node, self.strength)
+        return _Perturbed.apply(node.logits, node.noise(), node, self.strength)  # type: ignore[no-untyped-call]
 
 
 class _Perturbed(torch.autograd.Function):

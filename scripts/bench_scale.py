@@ -20,10 +20,10 @@ from statistics import mean, median
 
 from estbench.execution.executors.local import Local
 from estbench.execution.runner import CellWork, run
-from estbench.plan import plan as planning
-from estbench.plan.plan import Plan
-from estbench.plan.resolved import ResolvedSuite
-from estbench.plan.suite import validate
+from estbench.planning import plan as planning
+from estbench.planning.plan import Plan
+from estbench.planning.resolved import ResolvedSuite
+from estbench.planning.suite import validate
 from estbench.plugins.registry import Plugins
 from estbench.store.store import Store
 

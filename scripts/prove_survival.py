@@ -23,10 +23,10 @@ from pathlib import Path
 from estbench.execution.executors.inline import Inline
 from estbench.execution.executors.local import Local
 from estbench.execution.runner import CellWork, run
-from estbench.plan import plan as planning
-from estbench.plan.plan import Plan
-from estbench.plan.resolved import ResolvedSuite
-from estbench.plan.suite import validate
+from estbench.planning import plan as planning
+from estbench.planning.plan import Plan
+from estbench.planning.resolved import ResolvedSuite
+from estbench.planning.suite import validate
 from estbench.plugins.registry import Plugins
 from estbench.store import maintenance
 from estbench.store.store import Store

@@ -1,5 +1,7 @@
 """What is run: the commands that measure, and that say what would be measured."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +18,11 @@ from estbench.store.files import check_folder
 if TYPE_CHECKING:
     from estbench.workflows.comparison import Request
 
-Tasks = Annotated[list[str] | None, typer.Option(help="Tasks, comma-separated; globs and vae[dataset=mnist] work.")]
-Estimators = Annotated[list[str] | None, typer.Option(help="Estimators, likewise; rloo[samples=2,4] is a grid.")]
-Measures = Annotated[list[str] | None, typer.Option(help="Measures, likewise: gradient, speed, training[steps=1000].")]
+Tasks = Annotated[list[str] | None, typer.Option(help="Tasks, comma-separated; globs and vae\\[dataset=mnist] work.")]
+Estimators = Annotated[list[str] | None, typer.Option(help="Estimators, likewise; rloo\\[samples=2,4] is a grid.")]
+Measures = Annotated[
+    list[str] | None, typer.Option(help="Measures, likewise: gradient, speed, training\\[steps=1000].")
+]
 Seeds = Annotated[str | None, typer.Option(help="How many seeds, counted from 0; or which, comma-separated: 3,5,8.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 DType = Annotated[
@@ -106,6 +110,7 @@ def compare(
         retry_failed,
         ensemble,
         screen.width,
+        shlex.join(["estbench", *sys.argv[1:]]),
     )
     if dry_run:
         _preview(request, plugins)

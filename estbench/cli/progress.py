@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from tqdm import tqdm
 
-from estbench.plan.cell import Cell
-from estbench.plan.plan import Plan
+from estbench.planning.cell import Cell
+from estbench.planning.plan import Plan
 from estbench.store.records import Result
 from estbench.workflows.comparison import Done, Finished
 

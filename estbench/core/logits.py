@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
+from estbench.core.transforms import transformed
+
 # exp(-REACH) is 0 in float64 too, also at a temperature of 5, and no logit in use is as far from others of its variable
 REACH = 5e3
 # where masked classes are put below the largest: relaxed values are 0 there at any temperature up to 100
@@ -24,18 +26,10 @@ def at_least_float32(values: Tensor) -> Tensor:
 
 
 def bounded_bits(logits: Tensor) -> tuple[Tensor, bool]:
-    """Logits of bits ``(*batch, units)`` in [-REACH, REACH], with gradient 0 at the ends, and whether any may be there.
-
-    Raises:
-        ValueError: a logit is not a number.
-    """
+    """Logits of bits kept within ±REACH, without gradient there, and whether any may be: ``(*batch, units)``."""
     seen = _extremes(logits)
-    if seen is not None:
-        low, high = seen
-        if low > -REACH and high < REACH:
-            return logits, False
-        if low != low:  # noqa: PLR0124  (not a number)
-            raise ValueError("Bernoulli takes logits that are numbers; got NaN among them")
+    if seen is not None and seen[0] > -REACH and seen[1] < REACH:
+        return logits, False
     return F.hardtanh(logits, -REACH, REACH), True
 
 
@@ -43,27 +37,34 @@ def bounded_classes(logits: Tensor) -> tuple[Tensor, bool]:
     """Logits of classes ``(*batch, units, classes)``, masked ones finite and without gradient, and whether any may be.
 
     Raises:
-        ValueError: a logit is not a number or plus infinity, or all classes of a variable are masked.
+        ValueError: all classes of a variable are masked, and nothing forbids to look at the numbers.
     """
     seen = _extremes(logits)
-    if seen is not None and seen[0] > seen[1] - REACH:
-        return logits, False
-    if logits.numel() == 0:
+    if logits.numel() == 0 or (seen is not None and seen[0] > seen[1] - REACH):
         return logits, False
     top = _top(logits)
-    if seen is not None:
-        _refuse(_plain(top))
+    if seen is not None and not transformed():
+        _refuse_empty(top)
     return torch.where(logits <= top - REACH, top - DEPTH, logits), True
 
 
-def refuse_unusable(logits: Tensor) -> None:
-    """Looks for what the functions above could not see without waiting for a device.
+def refuse_unusable(name: str, logits: Tensor) -> None:
+    """Looks for logits that define no distribution, on every device.
+
+    They may also come from a training that diverges, where whoever trains has to notice: so no node looks for them.
+
+    Args:
+        name: of the node, for the message.
+        logits: as a node holds them.
 
     Raises:
-        ValueError: a logit is NaN, or all classes of a variable are masked.
+        ValueError: a logit is NaN or infinite.
     """
-    if logits.numel():
-        _refuse(logits.detach())
+    logits = logits.detach()
+    _refuse_empty(logits)
+    if not bool(logits.isfinite().all()):
+        found = "NaN" if bool(logits.isnan().any()) else "inf; to fix a class, mask the others by -inf"
+        raise ValueError(f"logits are finite, or -inf where a class is masked; those of {name!r} hold {found}")
 
 
 def free_classes(logits: Tensor) -> Tensor:
@@ -90,12 +91,8 @@ def _top(logits: Tensor) -> Tensor:
     return logits.detach().amax(-1, keepdim=True)
 
 
-def _refuse(top: Tensor) -> None:
-    if bool(top.isnan().any()):
-        raise ValueError("a node takes logits that are numbers; got NaN among them")
-    if bool(top.isposinf().any()):
-        raise ValueError("Categorical takes logits below infinity; got inf; to fix a class, mask the others by -inf")
-    if bool(top.isneginf().any()):
+def _refuse_empty(logits: Tensor) -> None:
+    if bool(logits.isneginf().any()):
         raise ValueError(
             "every variable needs a class that is not masked; got one whose logits are all -inf: leave such variables "
             "out of the node, or allow them one class"

@@ -72,8 +72,9 @@ class Node(abc.ABC):
 
     Raises:
         TypeError: the logits are no floating-point tensor.
-        ValueError: they have too few dimensions, hold NaN, or mask all classes of a variable. On a GPU only
-            ``Estimator.prepare`` looks at the numbers; after that what follows from such logits is NaN.
+        ValueError: they have too few dimensions, or mask all classes of a variable. On a GPU and under transforms of
+            ``torch.func`` nodes do not look at the numbers; ``Estimator.prepare`` does everywhere, and for NaN too.
+            What follows from such logits is NaN.
     """
 
     logits: Tensor

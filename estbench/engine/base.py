@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.metrics import Metric
 from estbench.core.task import Batch, Splits, Task
 from estbench.engine.journal import Journal, NoJournal
+from estbench.errors import plain, reason, shorten
 from estbench.runtime.device import moved
 
 T = TypeVar("T")
@@ -23,7 +25,7 @@ class Row:
     """One measured quantity.
 
     Args:
-        metric: its name, as in docs/results.md.
+        metric: the key of a metric that the measure declares, such as ``step_time``.
         value: the figure; low and high its 95 % interval.
         unit: ``nats``, ``s``, ``B`` or empty.
         n: replicates, blocks or examples behind it.
@@ -57,11 +59,11 @@ class MeasurementError(RuntimeError):
 def verdict(error: BaseException) -> Row:
     """The row of an estimator that could not be measured, with the reason in one line."""
     if isinstance(error, NotApplicableError):
-        return Row(status="not applicable", error=" ".join(str(error).split()))
+        return Row(status="not applicable", error=shorten(plain(error)))
     if isinstance(error, SystemExit):
         return Row(status="failed", error=f"it tried to exit the interpreter, with {error.code!r}")
-    text = str(error) if isinstance(error, MeasurementError) else f"{type(error).__name__}: {error}"
-    return Row(status="failed", error=" ".join(text.split()))
+    text = shorten(plain(error)) if isinstance(error, MeasurementError) else reason(error)
+    return Row(status="failed", error=text)
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,8 @@ class Measure(abc.ABC):
     """A measure of estimators on a task; its constructor's parameters are its options.
 
     Attributes:
+        metrics: what its rows hold: titles, units, better directions. The report, ``diff``, ``export``, ``track`` and
+            ``gate`` read them; rows of a metric that is not declared are shown without a better direction.
         joint: whether all estimators of a task are measured together, interleaved in time, or each alone.
         repeated: whether it is done for every seed; a measure that repeats within itself takes the first.
         tuned: whether each estimator is measured with the task's options that suit it best, such as its own learning
@@ -216,6 +220,7 @@ class Measure(abc.ABC):
         ensembles: whether ``together`` does more than one measurement after another.
     """
 
+    metrics: ClassVar[tuple[Metric, ...]] = ()
     joint: ClassVar[bool] = False
     tuned: ClassVar[bool] = False
     repeated: ClassVar[bool] = False

@@ -15,8 +15,8 @@ from estbench.engine.base import Row
 from estbench.execution.batching import Ensembles
 from estbench.execution.cell_runner import CellRunner
 from estbench.execution.executors.base import Done, Executor, Failure, Job, Outcome
-from estbench.plan.cell import Cell
-from estbench.plan.plan import Plan
+from estbench.planning.cell import Cell
+from estbench.planning.plan import Plan
 from estbench.plugins.registry import Plugins
 from estbench.runtime.device import check_answers
 from estbench.runtime.environment import commit, machine
@@ -74,7 +74,7 @@ class CellWork:
                 "machine": machine(job.cell.device),
             }
         results = tuple(
-            Result.of(rows, {"cell": cell.about, **about, "note": note})
+            Result.of(rows, {"cell": cell.about, **about, "metrics": runner.declared(cell, rows), "note": note})
             for cell, (rows, note) in zip(cells, found, strict=True)
         )
         return results if job.along else results[0]

@@ -45,10 +45,12 @@ class Perturbed(Estimator):
                 noise, weights[name] = self.perturb(node)
                 return node.discretise(noise)
 
-        cost, sites = self.interpret(program, repeat(perturbed, self.perturbations))
-        total = cost.mean()
-        for name, (node, _) in sites.items():
-            total = total + inject(node, node.lift(cost.detach()) * weights[name])
+        evaluation = self.evaluate(program, repeat(perturbed, self.perturbations))
+        constant, slopes = evaluation.cost.detach(), evaluation.slopes()
+        total = evaluation.cost.mean()
+        for name, (node, _) in evaluation.sites.items():
+            own = constant + slopes[name] if name in slopes else constant
+            total = total + inject(node, node.lift(own) * weights[name])
         return total
 
 

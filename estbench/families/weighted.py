@@ -1,8 +1,9 @@
 """Weighted: the family that evaluates the cost at distinct values, weighted so that their sum is unbiased."""
 
 import abc
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from estbench.core.estimator import Estimator, NotApplicableError, full_cost, inject
 from estbench.core.logits import DEPTH
 from estbench.core.node import Categorical, Node, draw_in_proportion, log_softmax, one_hot
-from estbench.core.program import Program, Sites, plate
+from estbench.core.program import Evaluation, Program, Sites, leading, plate
 
 
 class Weighted(Estimator):
@@ -48,8 +49,8 @@ class Weighted(Estimator):
                 value, weights[name] = self.choose(node)
             return value
 
-        cost, sites = self.interpret(program, plate(chosen))
-        cost = full_cost(cost, sites)
+        evaluation = self.evaluate(program, plate(chosen))
+        sites, cost = evaluation.sites, full_cost(evaluation.cost, evaluation.sites)
         # plates are averaged over, so that weights count as many times as there are values
         joint, earlier = cost.new_ones(()), {}
         for name, weight in weights.items():
@@ -61,7 +62,23 @@ class Weighted(Estimator):
                 gradient = (node.lift(excess) * node.score(value)).sum(0)
                 own = (weights[name] * own).sum(0)
             total = total + inject(node, node.lift(earlier[name]) * gradient)
+        for name in evaluation.slopes():
+            total = total + self._by_slope(evaluation, name, weights)
         return total
+
+    def _by_slope(self, evaluation: Evaluation, name: str, weights: Mapping[str, Tensor]) -> Tensor:
+        """A scalar of value zero, with the gradient that the slope of the cost with respect to log q gives."""
+        node, value = evaluation.sites[name]
+        with torch.no_grad():
+            others = [weight for other, weight in weights.items() if other != name]
+            ones = torch.ones_like(full_cost(evaluation.cost, evaluation.sites))
+        slope = evaluation.weighted_slope(name, functools.reduce(torch.mul, others, ones))
+        with torch.no_grad():
+            excess = weights[name] * (slope - self.baseline(node, value, slope))
+            gradient = (node.lift(excess) * node.score(value)).sum(tuple(range(value.ndim - node.logits.ndim)))
+            # the weights of earlier values are in the slope: what is averaged over them is to be summed
+            plates = math.prod(node.logits.shape[: leading(node, evaluation.sites)])
+        return inject(node, plates * gradient)
 
     def _refuse_small(self, name: str, node: Node) -> None:
         takes, has = self.values(node), node.cardinality

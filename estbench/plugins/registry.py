@@ -163,6 +163,10 @@ class Plugins:
     def __iter__(self) -> Iterator[Catalogue]:
         return iter((self.estimators, self.tasks, self.measures))
 
+    def of(self, kind: str) -> Catalogue:
+        """The plugins of one kind."""
+        return next(catalogue for catalogue in self if catalogue.kind == kind)
+
     @property
     def problems(self) -> list[str]:
         """What was wrong with plugins that are left out, each once."""

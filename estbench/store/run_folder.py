@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from estbench.errors import UserError, nearest
 from estbench.store.files import make_folder, write_atomically
+from estbench.store.records import csv
 
 # the version of what is in environment.json; files of before it was counted have the same keys
 VERSION = 1
@@ -50,6 +51,7 @@ class RunInfo:
         families: the family of each estimator, by name.
         papers: the paper of each estimator, by name.
         options: all options by ``task`` or ``estimator``, specification and name.
+        metrics: what the measures declare of the metrics in the results, by measure.
         version: of this format.
     """
 
@@ -76,6 +78,7 @@ class RunInfo:
     families: dict[str, str] = field(default_factory=dict)
     papers: dict[str, str] = field(default_factory=dict)
     options: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     version: int = VERSION
 
     @classmethod
@@ -150,7 +153,7 @@ class RunFolder:
         try:
             return RunInfo.read(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError as error:
-            raise UserError(f"{self.path} is not the folder of a run: it holds no {_INFO}") from error
+            raise UserError(f"{self.path} holds no results of a comparison: there is no file {path}") from error
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from error
         except (TypeError, ValueError) as error:
@@ -182,12 +185,12 @@ class RunFolder:
         """
         make_folder(self.path)
         write_atomically(self.path / _RESULTS, results.to_parquet(index=False))
-        self.write_table("results.csv", results.drop(columns="picture"))
+        self.write_table("results.csv", results)
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
-        """Writes a table as CSV."""
+        """Writes a table as CSV; see ``records.csv``."""
         make_folder(self.path)
-        write_atomically(self.path / name, table.to_csv(index=False).encode())
+        write_atomically(self.path / name, csv(table))
 
     def close(self, info: RunInfo, tables: str) -> None:
         """Writes the tables and what is known of the run: last, as that promises that the rest is there."""

@@ -29,6 +29,8 @@ ALPHA = FALSE_ALARMS / (2 * len(RECIPES) + 5)
 
 def _study(subject: Subject, recipe: Recipe) -> MeanErrors:
     if recipe not in subject.recipes:
+        if recipe.accepted(subject.declared.accepts):
+            raise Inapplicable("it is checked on the like program of bits")
         kinds = ", ".join(sorted({kind.__name__ for kind, _ in recipe.layers}))
         raise Inapplicable(f"it does not accept {kinds} nodes")
     try:
@@ -79,7 +81,7 @@ def value(subject: Subject, recipe: Recipe) -> str:
 
 def _certain_value(subject: Subject, recipe: Recipe) -> str:
     if recipe not in subject.recipes:
-        raise Inapplicable("it does not accept these nodes")
+        raise Inapplicable("it is not checked on these nodes")
     bench = subject.bench(recipe)
     saturate(bench, (1, -1, -1))
     exact = float(objective(bench.model(), subject.declared.bound).detach())

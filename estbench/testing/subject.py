@@ -60,8 +60,8 @@ class Subject:
 
     @property
     def recipes(self) -> list[Recipe]:
-        """The nets whose nodes it declares that it accepts."""
-        return [recipe for recipe in RECIPES if recipe.accepted(self.declared.accepts)]
+        """The nets that it is checked on, of nodes that it declares to accept."""
+        return [recipe for recipe in RECIPES if recipe.meant_for(self.declared.accepts)]
 
     def applicable(self) -> Iterator[Recipe]:
         """The nets that it accepts and does not refuse for another reason.

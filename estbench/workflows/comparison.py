@@ -3,9 +3,7 @@
 import contextlib
 import datetime as dt
 import io
-import shlex
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,26 +12,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import pandas as pd
 import torch
 from rich.console import Console, Group
 
+from estbench.core.metrics import Metrics
 from estbench.errors import UserError
 from estbench.execution import executors, runner
 from estbench.execution.batching import Ensembles
 from estbench.execution.executors.base import Executor
-from estbench.plan import plan as planning
-from estbench.plan import resolved, suite
-from estbench.plan.cell import Cell
-from estbench.plan.plan import Plan
-from estbench.plan.trials import Trials, trials
+from estbench.planning import plan as planning
+from estbench.planning import resolved, suite
+from estbench.planning.cell import Cell
+from estbench.planning.plan import Plan
+from estbench.planning.trials import Trials, trials
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
 from estbench.runtime.environment import commit, environment, label
+from estbench.store import declared
 from estbench.store.files import digest
 from estbench.store.records import Result, joined
 from estbench.store.run_folder import RunFolder, RunInfo
 from estbench.store.store import Store
 from estbench.workflows import tuning
+
+# of tables beside a report, in characters
+WIDTH = 160
+# requests to end; not every system has all of them
+_REQUESTS = [each for each in signal.Signals if each.name in ("SIGTERM", "SIGHUP")]
 
 
 @dataclass(frozen=True)
@@ -54,21 +60,23 @@ class Request:
         retry_failed: whether to measure cells again that failed.
         ensemble: how many cells are measured together at most; or ``auto``, ``off``.
         width: of the tables that are kept beside the report, in characters.
+        command: what it was asked for with, as the report says.
     """
 
     suite: str
     overrides: dict[str, Any]
-    parts: tuple[int, ...]
-    out: Path | None
-    store: Path
-    threads: int | None
+    parts: tuple[int, ...] = ()
+    out: Path | None = None
+    store: Path = Path(".estbench")
+    threads: int | None = None
     executor: Spec = Spec("auto")  # noqa: RUF009  (immutable)
     workers: int | None = None
     timeout: float | None = None
     checkpoint: float = 60.0
     retry_failed: bool = False
     ensemble: str = "off"
-    width: int = 160
+    width: int = WIDTH
+    command: str = ""
 
 
 # told of each cell as it is done, with its result, and whether that was in the store
@@ -100,6 +108,25 @@ class Finished:
     interrupted: bool
     page: Path | None = None
     tables: tuple[Group | str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison measured, before it is reported.
+
+    Args:
+        results: by cell, as far as it got.
+        info: what is known of the run.
+        interrupted: whether the user stopped it.
+        new: how many cells were not in the store.
+        tuned: what tuning found and chose, where the suite tunes.
+    """
+
+    results: Mapping[Cell, Result]
+    info: RunInfo
+    interrupted: bool
+    new: int
+    tuned: Any = None
 
 
 @dataclass(frozen=True)
@@ -146,30 +173,52 @@ def run_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Fini
     Raises:
         UserError: the request cannot be met.
     """
+    found = measure_comparison(request, plugins, watcher)
+    if not found.results or found.info.cells is None:
+        return Finished(found.results, found.interrupted)
+    known = None if found.new else _same(request.out, found.info.cells)
+    if known is not None:
+        return Finished(found.results, found.interrupted, known.page, (known.tables(),))
+    folder = RunFolder(request.out or Path("runs") / f"{_started(found.info):%Y%m%d-%H%M%S}")
+    if found.tuned is not None:
+        folder.write_table("tuning.csv", found.tuned)
+    tables = write_report(folder.path, joined(found.results.values()), found.info, request.width)
+    return Finished(found.results, found.interrupted, folder.page, tables)
+
+
+def measure_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Compared:
+    """Measures, and reports nothing; what is measured is kept in the store.
+
+    Args:
+        request: what is asked for.
+        plugins: what there is.
+        watcher: is told how it goes.
+
+    Raises:
+        UserError: the request cannot be met.
+    """
     started = dt.datetime.now(dt.UTC).astimezone()
     prepared = prepare(request, plugins)
     plan, tuned = prepared.plan, None
-    watcher.planned(plan, len(prepared.trials.plan.cells) if prepared.trials else 0)
     store = Store(request.store)
     executor = executors.make(request.executor, request.workers, plan.cells[0].device)
+    Ensembles.of(request.ensemble)
+    watcher.planned(plan, len(prepared.trials.plan.cells) if prepared.trials else 0)
     if prepared.trials:
         tried = _measure(prepared.trials.plan, store, executor, request, watcher)
         if tried.interrupted:
-            return Finished(tried.results, interrupted=True)
+            return Compared(tried.results, RunInfo(), interrupted=True, new=tried.new)
         chosen, tuned = tuning.choose(prepared.trials, {cell: each.rows for cell, each in tried.results.items()})
         plan = planning.make(prepared.resolved, chosen)
     measured = _measure(plan, store, executor, request, watcher)
     store.note(label(commit()), (plan.entries[cell] for cell in measured.results))
-    cells = _digest(plan, measured.results)
-    known = None if measured.new else _same(request.out, cells)
-    if known is not None:
-        return Finished(measured.results, measured.interrupted, known.page, (known.tables(),))
-    folder = RunFolder(request.out or Path("runs") / f"{started:%Y%m%d-%H%M%S}")
-    if tuned is not None:
-        folder.write_table("tuning.csv", tuned)
-    info = _info(prepared.suite, plan, started, cells)
-    tables = _report(folder, joined(measured.results.values()), info, request.width)
-    return Finished(measured.results, measured.interrupted, folder.page, tables)
+    metrics = declared.kept(measured.results.values())
+    info = _info(request, prepared.suite, plan, started, _digest(plan, measured.results), metrics)
+    return Compared(measured.results, info, measured.interrupted, measured.new, tuned)
+
+
+def _started(info: RunInfo) -> dt.datetime:
+    return dt.datetime.fromisoformat(info.started or "")
 
 
 def _digest(plan: Plan, results: Mapping[Cell, Result]) -> str:
@@ -184,10 +233,12 @@ def _same(out: Path | None, cells: str) -> RunFolder | None:
     return next((folder for folder in map(RunFolder, places) if folder.holds(cells)), None)
 
 
-def _info(wanted: suite.Suite, plan: Plan, started: dt.datetime, cells: str) -> RunInfo:
+def _info(
+    request: Request, wanted: suite.Suite, plan: Plan, started: dt.datetime, cells: str, metrics: Metrics
+) -> RunInfo:
     """What is known of the run."""
     return RunInfo(
-        command=shlex.join(["estbench", *sys.argv[1:]]),
+        command=request.command,
         suite=wanted.model_dump(),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.time() - started.timestamp(), 1),
@@ -197,16 +248,22 @@ def _info(wanted: suite.Suite, plan: Plan, started: dt.datetime, cells: str) -> 
         families=plan.families,
         papers=plan.papers,
         options=plan.options,
+        metrics=metrics.to_json(),
     )
 
 
-def _report(folder: RunFolder, results: Any, info: RunInfo, width: int) -> tuple[Group, ...]:
-    """Writes results and report; returns its tables."""
+def write_report(place: Path, results: pd.DataFrame, info: RunInfo, width: int = WIDTH) -> tuple[Group, ...]:
+    """Writes results and report into a folder; returns its tables.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
     from estbench import report  # noqa: PLC0415  (slow, and not needed where nothing is new)
 
+    folder = RunFolder(place)
     folder.write_results(results)
     report.write(results, info.known, folder.path)
-    tables = tuple(report.terminal_table(results))
+    tables = tuple(report.terminal_table(results, Metrics.from_json(info.metrics)))
     text = Console(file=io.StringIO(), width=width, record=True)
     for table in tables:
         text.print(table)
@@ -267,12 +324,17 @@ def _measure(plan: Plan, store: Store, executor: Executor, request: Request, wat
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Takes a polite request to end, as clusters make before they kill, for Ctrl-C."""
+    """Takes a polite request to end, of clusters before they kill or of a terminal that is closed, for Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in _REQUESTS}
+    # under nohup the end of the terminal is no request
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in heard:
+            signal.signal(number, before[number])

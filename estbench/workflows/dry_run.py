@@ -8,7 +8,7 @@ from typing import Any
 
 from estbench.execution import executors
 from estbench.execution.executors.inline import Inline
-from estbench.plan.cell import Cell
+from estbench.planning.cell import Cell
 from estbench.plugins.registry import Plugins
 from estbench.store.records import Result
 from estbench.store.store import Store

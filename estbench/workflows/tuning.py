@@ -8,9 +8,9 @@ import pandas as pd
 
 from estbench.execution.cell_runner import CellRunner
 from estbench.measures.training import bound_name
-from estbench.plan.cell import Cell
-from estbench.plan.resolved import Pair
-from estbench.plan.trials import Trials
+from estbench.planning.cell import Cell
+from estbench.planning.resolved import Pair
+from estbench.planning.trials import Trials
 
 COLUMNS = ("task", "estimator", "params", "chosen", "metric", "value", "low", "high", "step", "best", "error")
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.func import grad, vmap
 
-from estbench import Bernoulli, Categorical
+from estbench import Bernoulli, Categorical, load_estimator
+from estbench.core import logits as limits
 from estbench.core.node import draw_in_proportion
 from estbench.core.noise import NoiseSource, drawn_from
 
@@ -150,25 +151,58 @@ def test_the_largest_noise_does_not_draw_a_masked_class():
         assert draw_in_proportion(torch.tensor([0.0, 0.3, 0.0])).tolist() == [0, 1, 0]
 
 
-@pytest.mark.parametrize("mapped", [False, True])
+def ask(node):
+    """A program that samples this node."""
+    return lambda sample: sample("z", node())[1]
+
+
+def test_a_variable_without_an_allowed_class_is_one_clear_error():
+    """It is raised where the node is made."""
+    with pytest.raises(ValueError, match="all -inf"):
+        Categorical(torch.tensor([[[0.0, 1.0], [-INF, -INF]], [[0.0, 1.0], [0.0, 1.0]]]))
+
+
 @pytest.mark.parametrize(
     ("kind", "row", "message"),
     [
         (Categorical, [-INF, -INF], "all -inf"),
-        (Categorical, [float("nan"), 0.0], "NaN"),
-        (Categorical, [INF, 0.0], "got inf"),
-        (Bernoulli, [float("nan"), 0.0], "NaN"),
+        (Categorical, [float("nan"), 0.0], "'z' hold NaN"),
+        (Categorical, [INF, 0.0], "'z' hold inf"),
+        (Bernoulli, [float("nan"), 0.0], "'z' hold NaN"),
     ],
 )
-def test_logits_that_define_no_distribution_are_refused(kind, row, message, mapped):
-    """NaN, plus infinity for a class and a variable without an allowed class are one clear error, under vmap too."""
+def test_prepare_refuses_logits_that_define_no_distribution(kind, row, message, monkeypatch):
+    """Also on a device that nodes do not wait for."""
     logits = torch.tensor([[[0.0, 1.0], row], [[0.0, 1.0], [0.0, 1.0]]])
-
-    def total(logits):
-        return kind(logits).mean.sum()
-
+    monkeypatch.setattr(limits, "_extremes", lambda _: None)
     with pytest.raises(ValueError, match=message):
-        vmap(total)(logits) if mapped else total(logits)
+        load_estimator("rloo").prepare(ask(lambda: kind(logits)))
+
+
+def test_one_diverged_replica_leaves_the_others_alone():
+    """Under vmap, NaN and variables without classes give NaN where they are, and no error that would end all."""
+    logits = torch.tensor([[[0.0, 1.0]], [[-INF, -INF]], [[float("nan"), 0.0]], [[INF, 0.0]]])
+    means = vmap(lambda each: Categorical(each).mean)(logits)
+    torch.testing.assert_close(means[0, 0], torch.tensor([0.0, 1.0]).softmax(-1))
+    assert means[1:].isnan().any(-1).all()
+
+
+@pytest.mark.parametrize("kind", [Bernoulli, Categorical])
+def test_nodes_that_do_not_look_at_numbers_are_the_same(kind, monkeypatch):
+    """On a GPU every node counts as masked: samples and gradients of ordinary logits are what they are elsewhere."""
+    found = []
+    for looks in (True, False):
+        if not looks:
+            monkeypatch.setattr(limits, "_extremes", lambda _: None)
+        logits = torch.randn(200, 3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        torch.manual_seed(0)
+        node = kind(logits)
+        assert node.masks != looks
+        value = node.sample()
+        relaxed = node.relax(node.noise(), 0.5)
+        total = (relaxed * torch.randn(4)).sum() + node.log_prob(value).sum() + node.log_prob(relaxed).sum()
+        found.append([value, node.mean, node.context, relaxed, *torch.autograd.grad(total, logits)])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 def test_rows_of_equal_finite_logits_are_uniform():

@@ -10,7 +10,7 @@ import pytest
 from estbench.errors import UserError
 from estbench.execution.executors import make
 from estbench.execution.runner import CellWork, run
-from estbench.plan.plan import Plan
+from estbench.planning.plan import Plan
 from estbench.plugins.spec import Spec
 from estbench.store.store import Store
 from tests.support.plans import plan_of

@@ -6,7 +6,7 @@ from estbench.errors import UserError
 from estbench.execution.cell_runner import CellRunner
 from estbench.execution.executors.inline import Inline
 from estbench.execution.runner import CellWork, run
-from estbench.plan.suite import Suite, load, validate
+from estbench.planning.suite import Suite, load, validate
 from estbench.plugins.registry import Plugins
 from estbench.store.records import COLUMNS, joined
 from estbench.store.store import Store

@@ -1,8 +1,8 @@
 """Plans of suites that are written as values."""
 
-from estbench.plan import plan as planning
-from estbench.plan.resolved import ResolvedSuite
-from estbench.plan.suite import validate
+from estbench.planning import plan as planning
+from estbench.planning.resolved import ResolvedSuite
+from estbench.planning.suite import validate
 from estbench.plugins.registry import Plugins
 
 

@@ -294,8 +294,8 @@ def test_the_workflow_ignores_the_history_before_it_measures(tmp_path):
 
 def test_what_init_writes_is_a_valid_suite(tmp_path):
     """The suite loads, and every name in it exists."""
-    from estbench.plan import plan, suite
-    from estbench.plan.resolved import ResolvedSuite
+    from estbench.planning import plan, suite
+    from estbench.planning.resolved import ResolvedSuite
     from estbench.plugins.registry import Plugins
 
     init(tmp_path)

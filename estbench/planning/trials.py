@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from estbench.plan.cell import Cell
-from estbench.plan.plan import Plan
-from estbench.plan.resolved import Pair, ResolvedSuite
+from estbench.planning.cell import Cell
+from estbench.planning.plan import Plan
+from estbench.planning.resolved import Pair, ResolvedSuite
 
 
 @dataclass(frozen=True)

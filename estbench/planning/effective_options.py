@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from estbench.plan.cell import Cell
+from estbench.planning.cell import Cell
 from estbench.plugins.options import defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec

@@ -6,10 +6,10 @@ import pytest
 
 from estbench.errors import UserError
 from estbench.execution.cell_runner import CellRunner
-from estbench.plan import plan as planning
-from estbench.plan.resolved import ResolvedSuite
-from estbench.plan.suite import FOLDER, load, validate
-from estbench.plan.trials import trials as trials_of
+from estbench.planning import plan as planning
+from estbench.planning.resolved import ResolvedSuite
+from estbench.planning.suite import FOLDER, load, validate
+from estbench.planning.trials import trials as trials_of
 from estbench.plugins.registry import Plugins
 from estbench.workflows import tuning
 from tests.support import ROOT

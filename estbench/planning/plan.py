@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Self
 
-from estbench.plan import effective_options, origins
-from estbench.plan.cell import Cell, hashed
-from estbench.plan.code_digest import Sources
-from estbench.plan.resolved import Pair, ResolvedSuite
+from estbench.planning import effective_options, origins
+from estbench.planning.cell import Cell, hashed
+from estbench.planning.code_digest import Sources
+from estbench.planning.resolved import Pair, ResolvedSuite
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
 from estbench.store.cell_file import FORMAT, Entry

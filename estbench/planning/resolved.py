@@ -7,8 +7,8 @@ from typing import Self, TypeAlias
 
 from estbench.engine.base import Measure
 from estbench.errors import UserError
-from estbench.plan.cell import Cell
-from estbench.plan.suite import Suite, Tune
+from estbench.planning.cell import Cell
+from estbench.planning.suite import Suite, Tune
 from estbench.plugins.declarations import verify
 from estbench.plugins.options import ConstructionError, check, given_defaults
 from estbench.plugins.registry import Catalogue, Plugins

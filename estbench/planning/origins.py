@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from estbench.core.estimator import Estimator
-from estbench.plan.cell import Cell
+from estbench.planning.cell import Cell
 from estbench.plugins.registry import Plugins
 
 
