@@ -1,7 +1,7 @@
 # Every target makes the environment first if need be.
 PYTHON ?= python3
 BIN := .venv/bin
-HOURS ?= 8
+OUT ?= reports/gpu
 # as environment, so that a pattern may hold quotes: BENCH="('rloo', 'vae')"
 export BENCH ?= .
 export BASE
@@ -17,17 +17,20 @@ compare: $(INSTALLED)  ## the default comparison on embedded data, with its repo
 
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest --doctest-modules estbench
 
 test-cuda: $(NEEDED)  ## the tests that need a GPU; RUN=python3 with what that has
-	$(WITH) -m pytest -m cuda $(OPTIONS)
+	$(WITH) scripts/gpu_report.py --out $(OUT) --stages graphs,tests $(OPTIONS)
 
-gpu-report: $(NEEDED)  ## all that has to be seen on a GPU, in reports/gpu; HOURS for the suites, OPTIONS of the script
-	$(WITH) scripts/gpu_report.py --hours $(HOURS) $(OPTIONS)
+gpu-report: $(NEEDED)  ## all that has to be seen on a GPU, in ten minutes, into the folder OUT; OPTIONS of the script
+	$(WITH) scripts/gpu_report.py --out $(OUT) $(OPTIONS)
 
-lint: $(INSTALLED)  ## style and types
+lint: $(INSTALLED)  ## style, types, and which room may import which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(INSTALLED)  ## the asv suite on this commit, in this environment; BENCH=regex for some of it
 	$(BIN)/asv machine --yes

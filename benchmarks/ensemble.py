@@ -28,8 +28,10 @@ from estbench.engine.profiling.counting import flops
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.training_run import TrainingRun
 from estbench.measures.gradient import Gradient
+from estbench.measures.speed import Speed
 from estbench.plugins.registry import load_task
 from estbench.plugins.spec import split
+from estbench.runtime.precision import arithmetic
 from estbench.stats import median_interval
 
 MNIST = "vae[dataset=mnist,hidden=200 200,latents=bernoulli],vae[dataset=mnist,latents=categorical]"
@@ -183,6 +185,14 @@ def many_moments(task, name, replicates, options):
     return {"replicates": replicates, "seconds": _seconds(measured)}
 
 
+def speed(task, name, options):
+    """Seconds of a step of a single run and of its gradient, and the memory of that, as the measure of speed has it."""
+    where, maker = bench(task, 0, options.device), functools.partial(load_estimator, name)
+    rows = {row.metric: row for _, row in Speed(blocks=6).rows(where, {name: maker})}
+    found = {metric: rows[metric].value for metric in ("gradient_time", "peak_memory", "clock")}
+    return {"seconds": rows["step_time"].value, **found}
+
+
 def wanted(options):
     """What is asked for: a name of each benchmark, and what gives its figures."""
     kinds = options.only.split(",")
@@ -197,6 +207,8 @@ def wanted(options):
             yield named, functools.partial(loop, task, name, replicas, options)
         if "traffic" in kinds:
             yield {"benchmark": "traffic", **about}, functools.partial(traffic, task, name, options)
+        if "speed" in kinds:
+            yield {"benchmark": "speed", **about}, functools.partial(speed, task, name, options)
         if "moments" in kinds:
             named = {"benchmark": "moments", **about}
             yield named, functools.partial(many_moments, task, name, options.replicates, options)
@@ -219,7 +231,15 @@ def main():
     if options.device == "cpu":
         torch.set_num_threads(1)
     lines = options.out.read_text(encoding="utf-8").splitlines() if options.out and options.out.exists() else []
-    done, failed = [json.loads(line) for line in lines], False
+    done = [json.loads(line) for line in lines]
+    # as in a run: torch by itself lets convolutions use tf32
+    with arithmetic(options.device, "float32"):
+        sys.exit(int(not measured_all(options, done)))
+
+
+def measured_all(options, done):
+    """Whether all could be measured that is not among what is done."""
+    good = True
     for named, measured in wanted(options):
         if any(named.items() <= each.items() for each in done):
             continue
@@ -228,13 +248,13 @@ def main():
         except Exception:  # noqa: BLE001  (the others are worth having)
             traceback.print_exc()
             print(f"failed: {named}", file=sys.stderr, flush=True)
-            failed = True
+            good = False
             continue
         print(line, flush=True)
         if options.out:
             with options.out.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
-    sys.exit(int(failed))
+    return good
 
 
 if __name__ == "__main__":

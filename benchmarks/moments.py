@@ -15,6 +15,7 @@ import torch
 from benchmarks._interleaved import ratios
 from benchmarks.manifest import CASES
 from estbench import load_estimator, load_task
+from estbench.core.perceptron import network
 from estbench.data import datasets
 from estbench.engine.base import Bench
 from estbench.engine.moments.linear_layers import by_layers
@@ -22,7 +23,7 @@ from estbench.engine.moments.moments import BATCHES, chunk_size, moments, workin
 from estbench.engine.moments.points import Point
 from estbench.engine.moments.variables import Groups, Parameters
 from estbench.runtime import memory
-from estbench.tasks.vae import _VAE, _Prior, network
+from estbench.tasks.vae import _VAE, _Prior
 
 LOOP = 20  # backward passes of the loop per timed call
 CPU = torch.device("cpu")

@@ -1,6 +1,7 @@
 """Errors that people read, and the help that their messages give."""
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 # how long a message may be: enough for every name that is known, and no flood
@@ -13,6 +14,11 @@ class UserError(ValueError):
 
 class DamagedError(ValueError):
     """A file is not what was written; the message says in what way."""
+
+
+def warn(message: str) -> None:
+    """Says in one line on stderr what was wrong."""
+    print(f"estbench: {shorten(plain(message))}", file=sys.stderr)  # noqa: T201
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

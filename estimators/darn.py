@@ -4,7 +4,8 @@ r"""DARN: REINFORCE with the cost's expansion about the sample, taken at a fixed
     = \big(f'(b)^\top (b - c)\big)\, (b - p)
 
 variable by variable, with centre :math:`c = \tfrac12` for bits, where it is :math:`\tfrac12 |b - p| \, f'(b)`, and
-the uniform distribution :math:`c = 1/C` for one-hot vectors, which is the same for two classes. The correction term
+the uniform distribution :math:`c = 1/C` over the classes that are not masked for one-hot vectors, which is the same for
+two classes. The correction term
 that would make it unbiased is left out.
 
 Biased, but exact where the cost is quadratic in each bit, and of lower order than straight-through. Bernoulli and
@@ -17,7 +18,7 @@ variables Jang, Gu & Poole (2017) give results but no formula: the one here is t
 from torch import Tensor
 
 from estbench.core.estimator import silent
-from estbench.core.node import Bernoulli, Node
+from estbench.core.node import Categorical, Node
 from estbench.families.pathwise import Pathwise
 
 
@@ -31,6 +32,6 @@ class DARN(Pathwise):
     def sample(self, name: str, node: Node) -> Tensor:
         value = node.sample()
         along = silent(node.score(value).detach() * node.logits)
-        if isinstance(node, Bernoulli):
+        if not isinstance(node, Categorical):
             return value + (value - 0.5) * along
-        return value + (value - 1 / value.shape[-1]) * along.sum(-1, keepdim=True)
+        return value + (value - node.uniform) * along.sum(-1, keepdim=True)

@@ -31,6 +31,7 @@ class DoubleCV(ControlVariate):
         scale: of the second control variate at the start.
     """
 
+    samples: int
     unbiased = True
     differentiates = True
     paper = "Titsias & Shi (2022), https://arxiv.org/abs/2111.05300"

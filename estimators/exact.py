@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from estbench.core.estimator import Estimator, NotApplicableError
-from estbench.core.node import Node
+from estbench.core.node import Node, one_hot
 from estbench.core.program import Program, Sites, plate
 
 
@@ -46,7 +46,7 @@ class Exact(Estimator):
         return math.prod(node.cardinality for node in nodes)
 
     def forward(self, program: Program) -> Tensor:
-        total = 1
+        total, log_probs = 1, []
 
         def everything(name: str, node: Node, _sites: Sites) -> Tensor:
             nonlocal total
@@ -56,10 +56,12 @@ class Exact(Estimator):
                     f"Exact enumerates up to {self.limit} tuples of joint values; with {name!r} there are "
                     f"{_power_of_ten(total, self.samples)}"
                 )
-            return node.enumerate_support()
+            support = node.enumerate_support()
+            log_probs.append(node.log_prob(support))
+            return _allowed(node, support) if node.masks else support
 
         cost, sites = self.interpret(program, plate(everything), keep_score=True)
-        log_q = torch.stack(torch.broadcast_tensors(*(node.log_prob(value) for node, value in sites.values()))).sum(0)
+        log_q = torch.stack(torch.broadcast_tensors(*log_probs)).sum(0)
         plates = len(sites)
         log_q, cost = (x.flatten(0, plates - 1) for x in torch.broadcast_tensors(log_q, cost))
         log_w, log_p = -cost, log_q
@@ -67,6 +69,14 @@ class Exact(Estimator):
             log_w = torch.logaddexp(log_w[:, None], -cost).flatten(0, 1)
             log_p = (log_p[:, None] + log_q).flatten(0, 1)
         return -(log_p.exp() * (log_w - math.log(self.samples))).sum(0).mean()
+
+
+def _allowed(node: Node, support: Tensor) -> Tensor:
+    """The support, where values with a masked class, whose weight is 0, are replaced by the most probable one."""
+    hot, classes = node.to_hot(support), node.classes()
+    likely = one_hot(classes.logits.argmax(-1), hot.shape[-1], hot.dtype)
+    legal = (hot * ~classes.free).sum((-2, -1), keepdim=True) == 0
+    return node.from_hot(torch.where(legal, hot, likely))
 
 
 def _power_of_ten(total: int, samples: int) -> str:

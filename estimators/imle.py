@@ -38,7 +38,7 @@ class IMLE(Pathwise):
         self.strength = positive("strength", strength)
 
     def sample(self, name: str, node: Node) -> Tensor:
-        return _Perturbed.apply(node.logits, node.noise(), node, self.strength)
+        return _Perturbed.apply(node.logits, node.noise(), node, self.strength)  # type: ignore[no-untyped-call]
 
 
 class _Perturbed(torch.autograd.Function):
@@ -60,5 +60,9 @@ class _Perturbed(torch.autograd.Function):
         logits, noise, output = ctx.saved_tensors
         # the cost was averaged over the batch
         batch = logits.shape[: logits.ndim - ctx.node.event_ndim].numel()
-        target = ctx.node.at(logits - ctx.strength * batch * slopes[0]).discretise(noise)
+        moved = logits - ctx.strength * batch * slopes[0]
+        if ctx.node.masks:
+            # log q falls so steeply towards a masked class that it would be the target
+            moved = torch.where(ctx.node.at(logits).free, moved, logits)
+        target = ctx.node.at(moved).discretise(noise)
         return (output - target) / (ctx.strength * batch), None, None, None

@@ -49,6 +49,9 @@ class LocalExpectation(ControlVariate):
         own = torch.eye(units, dtype=torch.bool, device=hot.device)[:, None, :, None]
         every = torch.eye(number, dtype=hot.dtype, device=hot.device)[:, None, :]
         own, every = (x.reshape(*x.shape[:-2], *(1,) * node.batch_ndim, *x.shape[-2:]) for x in (own, every))
+        if node.masks:
+            # a masked class has weight 0: in its place the cost is asked for at the value as sampled
+            own = own & classes.free.movedim((-2, -1), (0, 1))[..., None, None]
         costs = what_if(node.from_hot(torch.where(own, every, hot).flatten(0, 1)))
         table = costs.expand(units * number, *cost.shape).unflatten(0, (units, number)).movedim((0, 1), (-2, -1))
         return node.from_hot(classes.covariance(classes.mean, table))

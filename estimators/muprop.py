@@ -63,7 +63,10 @@ class MuProp(ControlVariate):
 
     def observe(self, notes: dict[str, Tensor]) -> None:
         for name, excess in notes.items():
-            self.standardisers.of(name, self).update(excess)
+            assert self.standardisers is not None
+            standardiser = self.standardisers.of(name, self)
+            assert isinstance(standardiser, Standardiser)
+            standardiser.update(excess)
 
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
         with torch.no_grad():

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from estbench.core.node import Node
-from estbench.families.weighted import Weighted, draw_outside, mean_before_last, most_probable, remainder
+from estbench.families.weighted import Weighted, draw_outside, log_prob_once, mean_before_last, most_probable, remainder
 
 
 class RaoBlackwell(Weighted):
@@ -43,6 +43,6 @@ class RaoBlackwell(Weighted):
     def choose(self, node: Node) -> tuple[Tensor, Tensor]:
         classes = node.classes()
         top = most_probable(classes, self.summed)
-        log_probs = classes.log_prob(top)
+        log_probs = log_prob_once(classes, top)
         weights = torch.cat([log_probs.exp(), remainder(log_probs)[None]])
         return node.from_hot(torch.cat([top, draw_outside(classes, top)[None]])), weights

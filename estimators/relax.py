@@ -4,9 +4,10 @@ r"""RELAX: REBAR with a learned function added to the control variate.
     g = (f(b) - c(\tilde z)) \nabla \log q(b) + \nabla_\ell [c(z) - c(\tilde z)]
 
 :math:`r_\psi` is a network per node that starts at zero; scale, temperature and network are tuned to the
-least variance.
+least variance. :math:`\tilde z` is tied to :math:`z` or, with ``coupled=False``, independent of it given :math:`b`.
 
-Unbiased. Bernoulli and categorical. One evaluation and one per node; uses the derivative of the cost.
+Unbiased. Bernoulli and categorical. One evaluation and one per node, or two per node where not coupled; uses the
+derivative of the cost.
 
 Reference: Grathwohl, Choi, Wu, Roeder & Duvenaud (2018), https://arxiv.org/abs/1711.00123
 """
@@ -27,13 +28,16 @@ class RELAX(Relaxed):
         temperature: of the relaxation at the start.
         scale: of the cost in the control variate at the start.
         hidden: width of the network's hidden layer.
+        coupled: whether the two relaxed values are tied, for one evaluation less.
     """
 
     unbiased = True
     paper = "Grathwohl, Choi, Wu, Roeder & Duvenaud (2018), https://arxiv.org/abs/1711.00123"
 
-    def __init__(self, temperature: float = 0.5, scale: float = 1.0, hidden: int = 100) -> None:
-        super().__init__(temperature)
+    def __init__(
+        self, temperature: float = 0.5, scale: float = 1.0, hidden: int = 100, *, coupled: bool = True
+    ) -> None:
+        super().__init__(temperature, coupled=coupled)
         self.scale = nn.Parameter(torch.tensor(float(scale)))
         self.networks = PerNode()
         self.hidden = positive("hidden", hidden)

@@ -35,6 +35,7 @@ class RODEO(ControlVariate):
         hidden: width of the networks' hidden layer.
     """
 
+    samples: int
     accepts = (Bernoulli,)
     unbiased = True
     differentiates = True

@@ -41,7 +41,7 @@ class StochasticAD(ControlVariate):
         total = cumulative[..., -1:]
         u = rand(total.shape, total)
         index = (u * total >= cumulative[..., :-1]).sum(-1)
-        flip = one_hot(index, value.shape[-1], value.dtype)
-        # where nothing can flip the total is 0, and so is the gradient
+        # where nothing can flip nothing does, and the gradient is 0
+        flip = one_hot(index, value.shape[-1], value.dtype) * (total > 0)
         change = what_if(torch.maximum(value, flip)) - cost
         return node.lift(change) * total * flip

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from estbench.core.node import Node
-from estbench.families.weighted import Weighted, mean_before_last, remainder, without_replacement
+from estbench.families.weighted import Weighted, log_prob_once, mean_before_last, remainder, without_replacement
 
 
 class SumAndSample(Weighted):
@@ -44,5 +44,5 @@ class SumAndSample(Weighted):
     def choose(self, node: Node) -> tuple[Tensor, Tensor]:
         classes = node.classes()
         drawn = without_replacement(classes, self.samples)
-        log_probs = classes.log_prob(drawn[:-1])
+        log_probs = log_prob_once(classes, drawn[:-1])
         return node.from_hot(drawn), torch.cat([log_probs.exp(), remainder(log_probs)[None]])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from estbench.core.node import Node
-from estbench.families.weighted import Weighted, without_replacement
+from estbench.families.weighted import Weighted, log_prob_once, without_replacement
 
 
 class UnorderedSet(Weighted):
@@ -40,13 +40,13 @@ class UnorderedSet(Weighted):
     def choose(self, node: Node) -> tuple[Tensor, Tensor]:
         drawn = without_replacement(node.classes(), self.samples)
         value = node.from_hot(drawn)
-        log_q = node.log_prob(value)
+        log_q = log_prob_once(node, value)
         rest = _completions(log_q)
         first = torch.stack([rest[1 << s] for s in range(self.samples)])
         return value, (log_q + first - rest[0]).exp()
 
     def baseline(self, node: Node, value: Tensor, cost: Tensor) -> Tensor:
-        log_q = node.log_prob(value)
+        log_q = log_prob_once(node, value)
         rest = _completions(log_q)
         return torch.stack([self._without(s, log_q, rest, cost) for s in range(self.samples)])
 

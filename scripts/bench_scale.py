@@ -20,9 +20,11 @@ from statistics import mean, median
 
 from estbench.execution.executors.local import Local
 from estbench.execution.runner import CellWork, run
-from estbench.plan import plan as planning
-from estbench.plan.plan import Plan
-from estbench.plan.suite import validate
+from estbench.planning import plan as planning
+from estbench.planning.plan import Plan
+from estbench.planning.resolved import ResolvedSuite
+from estbench.planning.suite import validate
+from estbench.plugins.registry import Plugins
 from estbench.store.store import Store
 
 TINY = "training[steps=1,evaluations=1]"
@@ -40,7 +42,7 @@ def training(steps: int, seeds: int) -> Plan:
 
 def _plan(tasks: list[str], measures: list[str], seeds: int) -> Plan:
     values = {"tasks": tasks, "estimators": ["rloo", "arm"], "measures": measures, "seeds": seeds, "device": "cpu"}
-    return planning.make(validate(values, "suite"))
+    return planning.make(ResolvedSuite.of(validate(values, "suite"), Plugins.found()))
 
 
 def cached(folder: Path) -> str:
@@ -61,7 +63,7 @@ def overhead(folder: Path) -> str:
     # the first cells of a worker import what the others find imported
     warm = 20
     start = 0.0
-    for count, (_, result, _) in enumerate(run(plan, Store(folder), Local(1), CellWork(folder)), 1):
+    for count, (_, result, _) in enumerate(run(plan, Store(folder), Local(1), CellWork(plan.plugins, folder)), 1):
         if count == warm:
             start = time.perf_counter()
         elif count > warm:
@@ -76,7 +78,8 @@ def speedup(folder: Path) -> str:
     for workers in (1, 2):
         place = folder / str(workers)
         start = time.perf_counter()
-        for _ in run(training(1500, 8), Store(place), Local(workers), CellWork(place)):
+        plan = training(1500, 8)
+        for _ in run(plan, Store(place), Local(workers), CellWork(plan.plugins, place)):
             pass
         seconds[workers] = time.perf_counter() - start
     return f"speedup: {seconds[1] / seconds[2]:.2f} with two workers ({seconds[1]:.0f} s with one)"

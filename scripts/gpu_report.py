@@ -1,18 +1,23 @@
-"""All that has to be seen on a GPU, in one command that goes on where it was stopped.
+"""All that has to be seen on a GPU, in stages that each have a process and a time limit of their own.
 
-    make gpu-report
-    python scripts/gpu_report.py --hours 2 --suites jang2017 --out reports/gpu
-    python scripts/gpu_report.py --minutes 9 --stages benchmarks
+    make gpu-report OUT=reports/gpu
+    python scripts/gpu_report.py --stages smoke,graphs
+    python scripts/gpu_report.py --stages suites --hours 8
 
-Tests on the device, benchmarks of ensembles, graphs and moments, and then the suites, as many cells as the time allows.
-What is done is kept, tests and benchmarks in the folder, cells in the store; so it may be done in pieces. Data come
-from where ESTBENCH_DATA says. The exit code is 1 where a test or a benchmark failed.
+What is least known comes first: facts, graphs, the benchmarks of one model, the tests, speed, the other benchmarks. A
+stage that hangs or fails costs itself only. All is written as it comes, into at most eight files of one folder; what is
+done is done again only if asked for, but for benchmarks, of which the missing ones are measured. Data come from where
+ESTBENCH_DATA says. The suites are a stage too, for which hours are needed, and which are not among those by default:
+as many cells as the time allows, kept in the store. The exit code is 1 where a stage failed.
 """
 
 # ruff: noqa: INP001, S603, T201  (a script, which starts commands and prints what it does)
 
 import argparse
+import contextlib
+import importlib.util
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -20,142 +25,209 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
 from estbench.runtime.environment import environment
 
 MODULE = (sys.executable, "-m")
+VAE = "vae[dataset=mnist,hidden=200 200,latents=bernoulli]"
+OTHERS = "vae[dataset=mnist,latents=categorical]"
 SUITES = "jang2017,reinmax2023,rodeo2022"
-STAGES = "tests,benchmarks,suites"
+# all tests that need a GPU, by name: the others need packages that its machine may not have
+GRAPHS = ("tests/gpu/test_graphs_on_cuda.py",)
+TESTS = ("tests/gpu/test_on_cuda.py", "tests/core/test_estimator.py")
 RATES = ("flops", "bytes_per_second")
+# of its limit a stage has this share to end in, once it is interrupted, and no more than so many seconds
+GRACE, LONGEST_GRACE = 0.1, 10.0
 # after an interrupt a comparison still writes its report
-PATIENCE = 600
+SUITE_GRACE = 600.0
 
 
-class Time:
-    """What time there is.
+class Stage(NamedTuple):
+    """A command with a time limit.
 
     Args:
-        minutes: in all; none for no limit.
-        hours: for the suites together.
+        name: what it is called.
+        seconds: its limit; it is over by then.
+        command: what is started.
+        log: what it prints is added to this file of the folder.
     """
 
-    def __init__(self, minutes: float | None, hours: float) -> None:
-        self._start, self._total, self._hours = time.monotonic(), 60 * minutes if minutes else None, 3600 * hours
+    name: str
+    seconds: float
+    command: tuple[str, ...]
+    log: str
 
-    @property
-    def patience(self) -> float:
-        """Seconds for a command to end in once it is interrupted."""
-        return PATIENCE if self._total is None else max(1.0, self._total - self._gone)
 
-    @property
-    def left(self) -> float | None:
-        """Seconds for the next command; an eighth of the time is kept for it to end in."""
-        return None if self._total is None else self._total * 7 / 8 - self._gone
+class Outcome(NamedTuple):
+    """How a stage ended.
 
-    def for_suites(self, since: float) -> float:
-        """Seconds for the next suite, the first of which began at this time."""
-        left = self._hours - (time.monotonic() - since)
-        return left if self.left is None else min(left, self.left)
+    Args:
+        verdict: in a word or two.
+        seconds: that it took.
+    """
 
-    @property
-    def _gone(self) -> float:
-        return time.monotonic() - self._start
+    verdict: str
+    seconds: float
 
 
 def main() -> None:
-    """Does what is left to do."""
+    """Does the stages that are asked for."""
+    options = _options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    _write(options.out / "environment.json", json.dumps(environment(options.device), indent=2))
+    known, begun = {stage.name: stage for stage in stages(options)}, time.monotonic()
+    if unknown := set(options.stages) - known.keys() - {"suites"}:
+        sys.exit(f"stages are {', '.join([*known, 'suites'])}; got {', '.join(sorted(unknown))}")
+    found: dict[str, Outcome] = {}
+    for stage in (known[name] for name in options.stages if name in known):
+        (options.out / stage.log).unlink(missing_ok=True)
+    for stage in (known[name] for name in options.stages if name in known):
+        left = 60 * options.minutes - (time.monotonic() - begun)
+        found[stage.name] = done(stage._replace(seconds=min(stage.seconds, left)), options.out)
+        # also what is cut off from outside has a page
+        _write(options.out / "README.md", "\n".join(summary(options.out, found)))
+    if "suites" in options.stages:
+        suites(options)
+    page = "\n".join(summary(options.out, found))
+    _write(options.out / "README.md", page)
+    print(page)
+    sys.exit(int(any(outcome.verdict != "done" for outcome in found.values())))
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
+    stages_by_default = "smoke,graphs,vae,tests,speed,others"
+    parser.add_argument("--stages", type=lambda text: text.split(","), default=stages_by_default)
+    parser.add_argument("--minutes", type=float, default=9.5, help="for all stages together, but the suites")
     parser.add_argument("--hours", type=float, default=8.0, help="for the suites together")
-    parser.add_argument("--minutes", type=float, help="for all of it; by default as long as it takes")
-    parser.add_argument("--stages", default=STAGES, help="which of them, in this order")
     parser.add_argument("--suites", default=SUITES)
-    parser.add_argument("--tests", default="", help="options of pytest")
+    parser.add_argument("--smoke", default="", help="options of scripts/gpu_smoke.py")
+    parser.add_argument(
+        "--tests", default="-n 8" if importlib.util.find_spec("xdist") else "", help="options of pytest"
+    )
     parser.add_argument("--benchmark", default="", help="options of benchmarks.ensemble")
     parser.add_argument("--compare", default="", help="options of estbench compare")
     parser.add_argument("--out", type=Path, default=Path("reports/gpu"))
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
-    stages, there, good = options.stages.split(","), Time(options.minutes, options.hours), True
-    if "tests" in stages and options.device.startswith("cuda"):
-        good = tests(options.out, shlex.split(options.tests), there)
-    if "benchmarks" in stages:
-        command = [*MODULE, "benchmarks.ensemble", "--device", options.device]
-        where = ["--out", str(options.out / "benchmarks.jsonl"), *shlex.split(options.benchmark)]
-        good &= run([*command, *where], there.left, there) == 0
-    since = time.monotonic()
-    for name in filter(None, options.suites.split(",") if "suites" in stages else ()):
-        where = ["--suite", name, "--device", options.device, "--out", str(options.out / name)]
-        run([*MODULE, "estbench", "compare", *where, *shlex.split(options.compare)], there.for_suites(since), there)
-    page = "\n".join(summary(options.out))
-    (options.out / "README.md").write_text(page + "\n", encoding="utf-8")
-    print(page)
-    sys.exit(int(not good))
+    return parser.parse_args()
 
 
-def tests(out: Path, options: Sequence[str], there: Time) -> bool:
-    """Whether the tests that need the device pass; those that have passed at this commit are not done again."""
-    log, commit = out / "tests.txt", environment()["commit"]
-    if commit and log.exists() and log.read_text(encoding="utf-8").startswith(f"passed at {commit}\n"):
-        return True
-    command = [*MODULE, "pytest", "-m", "cuda", "-q", *options]
-    found = out / "tests.log"
-    with found.open("w", encoding="utf-8") as file:
-        passed = run(command, there.left, there, file) == 0
-    verdict = "passed" if passed else "FAILED"
-    said = found.read_text(encoding="utf-8")
-    log.write_text(f"{verdict} at {commit}\n{shlex.join(command[1:])}\n{said}", encoding="utf-8")
-    found.unlink()
-    print(f"tests {verdict}: {log}", flush=True)
-    return passed
+def stages(options: argparse.Namespace) -> Iterator[Stage]:
+    """The stages, what is least known first, with limits that are 560 seconds together."""
+    on = ("--device", options.device)
+    rows = ("--out", str(options.out / "benchmarks.jsonl"), *shlex.split(options.benchmark))
+    benchmark = (*MODULE, "benchmarks.ensemble", *on)
+    # a machine may have newer packages that warn, and not those that this project's options are of
+    pytest = (*MODULE, "pytest", "-m", "cuda", "-q", "-W", "default", "-o", "addopts=--import-mode=importlib")
+    smoke = (sys.executable, str(Path(__file__).with_name("gpu_smoke.py")), *on, *shlex.split(options.smoke))
+    speed = ("--only", "speed", "--tasks", VAE, *rows)
+    yield Stage("smoke", 40, smoke, "smoke.log")
+    yield Stage("graphs", 80, (*pytest, *GRAPHS), "graphs.log")
+    yield Stage("vae", 160, (*benchmark, "--tasks", VAE, "--estimators", "rloo", *rows), "benchmarks.log")
+    yield Stage("tests", 150, (*pytest, *shlex.split(options.tests), *TESTS), "tests.log")
+    yield Stage("speed", 20, (*benchmark, *speed), "benchmarks.log")
+    yield Stage("others", 110, (*benchmark, "--tasks", f"{VAE},{OTHERS}", *rows), "benchmarks.log")
 
 
-def run(command: Sequence[str], seconds: float | None, there: Time, output: IO[str] | None = None) -> int:
-    """The exit code of a command, which is interrupted as by Ctrl-C once its time is up."""
-    print(f"$ {shlex.join(command)}", flush=True)
-    if seconds is not None and seconds <= 0:
-        print("no time is left for it", flush=True)
-        return 1
+def done(stage: Stage, out: Path) -> Outcome:
+    """How a stage ended; it writes its log as it goes, and is over with its limit, whatever it does."""
+    print(f"{stage.name}, {stage.seconds:.0f} s at most: $ {shlex.join(stage.command)}", flush=True)
+    if stage.seconds <= 0:
+        return Outcome("not begun, no time was left", 0.0)
+    started = time.monotonic()
+    with (out / stage.log).open("a", encoding="utf-8") as log:
+        log.write(f"$ {shlex.join(stage.command)}\n")
+        log.flush()
+        code = run(stage.command, stage.seconds, min(GRACE * stage.seconds, LONGEST_GRACE), log.fileno())
+    verdict = {0: "done", None: f"interrupted after its {stage.seconds:.0f} s"}.get(code, f"failed with code {code}")
+    print(f"{stage.name}: {verdict}, see {out / stage.log}", flush=True)
+    return Outcome(verdict, time.monotonic() - started)
+
+
+def run(command: Sequence[str], seconds: float, grace: float, output: int | None = None) -> int | None:
+    """The exit code of a command; None if it was interrupted, as by Ctrl-C, and then killed if need be.
+
+    Args:
+        command: it has a process group of its own, which ends with it.
+        seconds: after which it is over.
+        grace: how much of these it has to end in, from the interrupt on.
+        output: a file for what it prints.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # in the background a shell has interrupts ignored, which commands would inherit
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    started = subprocess.Popen(command, stdout=output, stderr=output)
+    started = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+    code = None
     try:
-        return started.wait(seconds)
+        code = started.wait(max(0.1, seconds - grace))
     except subprocess.TimeoutExpired:
-        print("its time is up", flush=True)
         started.send_signal(signal.SIGINT)
-    try:
-        return started.wait(there.patience)
-    except subprocess.TimeoutExpired:
-        started.kill()
-        return started.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            started.wait(grace)
+    finally:
+        # workers of tests too
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+    return code
 
 
-def summary(out: Path) -> Iterator[str]:
-    """The lines of the page: the machine, the tests, the figures, and where the reports are."""
+def suites(options: argparse.Namespace) -> None:
+    """Compares what the suites hold, as far as the hours go."""
+    begun = time.monotonic()
+    for name in filter(None, options.suites.split(",")):
+        left = 3600 * options.hours - (time.monotonic() - begun)
+        where = ("--suite", name, "--device", options.device, "--out", str(options.out / name))
+        if left > 0:
+            command = (*MODULE, "estbench", "compare", *where, *shlex.split(options.compare))
+            run(command, left + SUITE_GRACE, SUITE_GRACE)
+
+
+def summary(out: Path, stages_done: dict[str, Outcome]) -> Iterator[str]:
+    """The lines of the page: the machine, the stages, the facts, the figures, and where the reports are."""
     about = json.loads((out / "environment.json").read_text(encoding="utf-8"))
     yield "# What was seen on the device"
     machine = f"{about['gpu'] or about['cpu']}, driver {about['driver']}, torch {about['torch']}"
     yield f"\nCommit {about['commit']}, {machine}."
     yield f"Command: `{shlex.join(['python', *sys.argv])}`."
-    log = out / "tests.txt"
-    if log.exists():
-        lines = log.read_text(encoding="utf-8").splitlines()
-        yield f"\nTests: {lines[0]}; {lines[-1].strip('= ')}."
+    yield "\n| stage | | seconds |\n| --- | --- | --- |"
+    yield from (f"| {name} | {outcome.verdict} | {outcome.seconds:.0f} |" for name, outcome in stages_done.items())
+    for name in ("graphs", "tests"):
+        if lines := _lines(out / f"{name}.log"):
+            yield f"\nOf {name}: {lines[-1].strip('= ')}."
+    if facts := list(_json_lines(out / "smoke.log")):
+        yield "\n| fact | |\n| --- | --- |"
+        yield from (_fact(fact) for fact in facts if fact["fact"] != "versions")
     yield "\nRates are shares of what a matrix product and a copy reach here; bytes as if no cache held any."
     yield "\n| benchmark | task | estimator | replicas | ratio | 95 % interval | seconds | operations | bytes | note |"
     yield f"|{' --- |' * 10}"
-    done = out / "benchmarks.jsonl"
-    rows = [json.loads(line) for line in done.read_text(encoding="utf-8").splitlines()] if done.exists() else []
+    rows = list(_json_lines(out / "benchmarks.jsonl"))
     most = next((row for row in rows if row["benchmark"] == "ceilings"), {})
     for row in rows:
         if row["benchmark"] not in ("ceilings", "traffic"):
             yield _line(row, most)
     for folder in sorted(path.parent for path in out.glob("*/index.html")):
         yield f"\nReport of {folder.name}: [{folder.name}]({folder.name}/index.html)."
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects among a file's lines; the last one may have been cut off."""
+    for line in _lines(path):
+        if line.startswith("{"):
+            with contextlib.suppress(json.JSONDecodeError):
+                yield json.loads(line)
+
+
+def _fact(fact: dict[str, Any]) -> str:
+    told = ", ".join(
+        f"{name} {value}" for name, value in fact.items() if name not in ("fact", "seconds") and value != ""
+    )
+    return f"| {fact['fact']} | {told.replace('|', '/')} |"
 
 
 def _line(row: dict[str, Any], most: dict[str, Any]) -> str:
@@ -166,6 +238,10 @@ def _line(row: dict[str, Any], most: dict[str, Any]) -> str:
     cells += [f"{row[rate] / most[rate]:.1%}" if rate in row and rate in most else "" for rate in RATES]
     cells.append(row.get("note", "").replace("|", "/"))
     return f"| {' | '.join(cells)} |"
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

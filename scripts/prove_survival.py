@@ -23,9 +23,11 @@ from pathlib import Path
 from estbench.execution.executors.inline import Inline
 from estbench.execution.executors.local import Local
 from estbench.execution.runner import CellWork, run
-from estbench.plan import plan as planning
-from estbench.plan.plan import Plan
-from estbench.plan.suite import validate
+from estbench.planning import plan as planning
+from estbench.planning.plan import Plan
+from estbench.planning.resolved import ResolvedSuite
+from estbench.planning.suite import validate
+from estbench.plugins.registry import Plugins
 from estbench.store import maintenance
 from estbench.store.store import Store
 
@@ -41,13 +43,15 @@ def suite(steps: int) -> Plan:
         "seeds": 2,
         "device": "cpu",
     }
-    return planning.make(validate(values, "suite"))
+    return planning.make(ResolvedSuite.of(validate(values, "suite"), Plugins.found()))
 
 
 def drive(folder: Path, steps: int) -> None:
     """One run to its end, in processes."""
     print(STARTED, flush=True)
-    for _ in run(suite(steps), Store(folder), Local(2), CellWork(folder, checkpoint=0.05), retry_failed=True):
+    plan = suite(steps)
+    work = CellWork(plan.plugins, folder, checkpoint=0.05)
+    for _ in run(plan, Store(folder), Local(2), work, retry_failed=True):
         pass
 
 
@@ -114,7 +118,7 @@ def prove(kills: int, steps: int, span: float, seed: int, folder: Path, say=prin
         AssertionError: something was lost, doubled or changed.
     """
     plan, chance = suite(steps), random.Random(seed)  # noqa: S311
-    for _ in run(plan, Store(folder / "calm"), Inline(), CellWork(folder / "calm")):
+    for _ in run(plan, Store(folder / "calm"), Inline(), CellWork(plan.plugins, folder / "calm")):
         pass
     expected, wild = rows(plan, folder / "calm"), folder / "wild"
     done = finished = 0

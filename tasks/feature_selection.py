@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from estbench.core.node import Bernoulli
+from estbench.core.perceptron import network, widths
 from estbench.core.program import Program, Sample
 from estbench.core.task import Batch, Method, Splits, Task
-from estbench.tasks.vae import network, widths
 
 Rules: TypeAlias = Literal["syn1", "syn2", "syn3", "syn4", "syn5", "syn6"]
 SEED = 20190506
@@ -99,7 +99,8 @@ class FeatureSelection(Task):
     def _made(self, examples: int, generator: torch.Generator) -> Batch:
         x = torch.randn(examples, self.features, generator=generator)
         first = x[:, SWITCH] < 0
-        odds = torch.where(first, *(_log_odds(rule, x) for rule in self.rules))
+        one, other = (_log_odds(rule, x) for rule in self.rules)
+        odds = torch.where(first, one, other)
         y = (torch.rand(examples, generator=generator) < odds.sigmoid()).float()
         relevant = torch.zeros_like(x)
         for rule, rows in zip(self.rules, (first, ~first), strict=True):

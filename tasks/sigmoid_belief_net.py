@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from estbench.core.node import Bernoulli, Categorical, Node
+from estbench.core.perceptron import Activation, network, output_bias, widths
 from estbench.core.program import Program, Sample
 from estbench.core.task import Batch, Method, Splits, Task
 from estbench.data import datasets
-from estbench.tasks.vae import Activation, network, widths
 
 
 class SigmoidBeliefNet(Task):
@@ -91,7 +91,7 @@ class SigmoidBeliefNet(Task):
         encoder = [layer(pixels, self.shape), *(layer(width, self.shape) for _ in above)]
         decoder = [layer(width, (pixels,)), *(layer(width, self.shape) for _ in above)]
         with torch.no_grad():
-            decoder[0].network[-1].bias.copy_(mean.clamp(0.01, 0.99).logit())
+            output_bias(decoder[0].network).copy_(mean.clamp(0.01, 0.99).logit())
         prior = nn.Parameter(torch.zeros(self.shape), requires_grad=self.prior == "learned")
         return _Net(mean, encoder, decoder, prior, signed=self.signed)
 

@@ -14,7 +14,6 @@ maps 784-200-784 or 784-(20x10)-784, a learned prior, images binarised once, SGD
   ``centre=false``, ``holdout=false``, ``optimizer=adam`` or ``radam``.
 """
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -24,11 +23,10 @@ from torch import Tensor, nn
 
 from estbench.core.estimator import Estimator
 from estbench.core.node import Bernoulli, Categorical
+from estbench.core.perceptron import Activation, network, output_bias, widths
 from estbench.core.program import Program, Sample
 from estbench.core.task import Batch, Method, Splits, Task
 from estbench.data import datasets
-
-Activation = Literal["leaky_relu", "relu", "tanh"]
 
 
 class VAE(Task):
@@ -104,7 +102,7 @@ class VAE(Task):
         )
         if self.centre:
             with torch.no_grad():
-                model.decoder[-1].bias.copy_(mean.clamp(0.01, 0.99).logit())
+                output_bias(model.decoder).copy_(mean.clamp(0.01, 0.99).logit())
         return model
 
     def splits(self) -> Splits:
@@ -141,27 +139,6 @@ class VAE(Task):
         if self.decay == 1.0:
             return []
         return [torch.optim.lr_scheduler.StepLR(each, self.decay_every, self.decay) for each in optimizers]
-
-
-def widths(text: int | str) -> tuple[int, ...]:
-    """The widths of hidden layers: ``"512 256"`` is two.
-
-    Raises:
-        ValueError: one of them is no positive whole number.
-    """
-    parts = str(text).split()
-    if not all(part.isdecimal() and int(part) for part in parts):
-        raise ValueError(f"'hidden' takes widths separated by spaces, such as 512 256; got {text!r}")
-    return tuple(int(part) for part in parts)
-
-
-def network(widths: tuple[int, ...], activation: Activation = "leaky_relu") -> nn.Sequential:
-    """Linear layers of these widths with an activation between them."""
-    make = {"leaky_relu": lambda: nn.LeakyReLU(0.3), "relu": nn.ReLU, "tanh": nn.Tanh}[activation]
-    layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), make()]
-    return nn.Sequential(*layers[:-1])
 
 
 class _Prior(nn.Module):

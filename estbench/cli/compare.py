@@ -1,17 +1,28 @@
 """What is run: the commands that measure, and that say what would be measured."""
 
+import shlex
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from estbench.cli.inspect import Files, console
-from estbench.errors import UserError
-from estbench.plugins.spec import split
+from estbench.cli.screen import Files, console
+from estbench.errors import UserError, warn
+from estbench.plugins.grammar import shown
+from estbench.plugins.registry import Plugins
+from estbench.plugins.spec import Spec, split
+from estbench.store.files import check_folder
 
-Tasks = Annotated[list[str] | None, typer.Option(help="Tasks, comma-separated; globs and vae[dataset=mnist] work.")]
-Estimators = Annotated[list[str] | None, typer.Option(help="Estimators, likewise; rloo[samples=2,4] is a grid.")]
-Measures = Annotated[list[str] | None, typer.Option(help="Measures, likewise: gradient, speed, training[steps=1000].")]
+if TYPE_CHECKING:
+    from estbench.workflows.comparison import Request
+
+Tasks = Annotated[list[str] | None, typer.Option(help="Tasks, comma-separated; globs and vae\\[dataset=mnist] work.")]
+Estimators = Annotated[list[str] | None, typer.Option(help="Estimators, likewise; rloo\\[samples=2,4] is a grid.")]
+Measures = Annotated[
+    list[str] | None, typer.Option(help="Measures, likewise: gradient, speed, training\\[steps=1000].")
+]
 Seeds = Annotated[str | None, typer.Option(help="How many seeds, counted from 0; or which, comma-separated: 3,5,8.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 DType = Annotated[
@@ -29,7 +40,7 @@ Precision = Annotated[
 ]
 Parts = Annotated[str | None, typer.Option(help="Which parts of a suite that has several: 1,3; by default all.")]
 StoreFolder = Annotated[Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Cells at once; by default one a core.")]
+Workers = Annotated[int | None, typer.Option(min=1, max=4096, help="Cells at once; by default one a core.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure cells again that failed.")]
 ExecutorName = Annotated[
     str, typer.Option(help="inline; local, in processes; ray; slurm; auto: local on several cores or GPUs.")
@@ -41,6 +52,8 @@ Ensemble = Annotated[
 ]
 
 STORE = Path(".estbench")
+# three years in seconds; clocks of the system take no more than some multiple of it
+LONGEST = 1e8
 
 
 def compare(
@@ -57,13 +70,15 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")] = None,
     store: StoreFolder = STORE,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of torch; by default 1, and all for what is timed.")
+        int | None, typer.Option(min=1, max=1024, help="Threads of torch; by default 1, and all for what is timed.")
     ] = None,
     executor: ExecutorName = "auto",
     workers: Workers = None,
-    timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds after which a cell has failed.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, max=LONGEST, help="Seconds after which a cell has failed.")
+    ] = None,
     checkpoint: Annotated[
-        float, typer.Option(min=0, help="Seconds from one checkpoint of a training to the next.")
+        float, typer.Option(min=0, max=LONGEST, help="Seconds from one checkpoint of a training to the next.")
     ] = 60,
     retry_failed: RetryFailed = False,
     ensemble: Ensemble = "auto",
@@ -75,28 +90,33 @@ def compare(
     Options replace the values of the suite. Finished cells are kept: the same command again goes on where it
     stopped, and with more steps or replicates it goes on from what is there.
     """
+    from estbench.cli.progress import Progress  # noqa: PLC0415  (imports torch)
     from estbench.workflows import comparison  # noqa: PLC0415  (imports torch)
-    from estbench.workflows.dry_run import preview  # noqa: PLC0415
 
+    for place in (out or Path("runs"), store):
+        check_folder(place)
+    screen, plugins = console(), _plugins(plugin)
     request = comparison.Request(
         suite,
         _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision),
         _parts(parts),
-        _files(plugin),
         out,
         store,
         threads,
-        executor,
+        Spec.one(executor),
         workers,
         timeout,
         checkpoint,
         retry_failed,
         ensemble,
+        screen.width,
+        shlex.join(["estbench", *sys.argv[1:]]),
     )
     if dry_run:
-        preview(request, console())
+        _preview(request, plugins)
         return
-    raise typer.Exit(comparison.run_comparison(request, console()))
+    progress = Progress(screen)
+    raise typer.Exit(progress.finished(comparison.run_comparison(request, plugins, progress)))
 
 
 def plan(
@@ -118,13 +138,29 @@ def plan(
 ) -> None:
     """Prints the cells of a suite, which of them are kept already, and how long the others may take."""
     from estbench.workflows.comparison import Request  # noqa: PLC0415  (imports torch)
-    from estbench.workflows.dry_run import preview  # noqa: PLC0415
 
     overrides = _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision)
-    request = Request(
-        suite, overrides, _parts(parts), _files(plugin), None, store, None, executor, workers, retry_failed=retry_failed
-    )
-    preview(request, console())
+    where = Spec.one(executor), workers
+    request = Request(suite, overrides, _parts(parts), None, store, None, *where, retry_failed=retry_failed)
+    _preview(request, _plugins(plugin))
+
+
+def _plugins(files: list[Path] | None) -> Plugins:
+    """What there is, found once; problems with plugins that are left out are said on stderr."""
+    plugins = Plugins.found(files or ())
+    for problem in plugins.problems:
+        warn(problem)
+    return plugins
+
+
+def _preview(request: "Request", plugins: Plugins) -> None:
+    """Prints what a request would measure."""
+    from estbench.workflows.dry_run import preview  # noqa: PLC0415  (imports torch)
+
+    found, screen = preview(request, plugins), console()
+    for cell, state in found.states.items():
+        screen.print(f"{state:<9} {escape(str(cell))}", soft_wrap=True)
+    screen.print(found.summary)
 
 
 def _overrides(
@@ -150,19 +186,18 @@ def _overrides(
     return overrides
 
 
-def _files(plugin: list[Path] | None) -> tuple[str, ...]:
-    return tuple(str(path.resolve()) for path in plugin or ())
-
-
 def _parts(text: str | None) -> tuple[int, ...]:
-    return tuple(_numbers("--parts", text or ""))
+    return () if text is None else tuple(_numbers("--parts", text))
 
 
 def _numbers(option: str, text: str) -> list[int]:
     try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise UserError(f"{option} takes a number, or numbers separated by commas; got {text!r}") from error
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if not numbers:
+        raise UserError(f"{option} takes a number, or numbers separated by commas; got {shown(text)}")
+    return numbers
 
 
 def _seeds(text: str) -> int | list[int]:

@@ -1,35 +1,20 @@
 """What there is: the commands that list and describe plugins and data sets."""
 
-import os
-import sys
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from estbench.errors import UserError, nearest
+from estbench.cli.screen import Files, console
+from estbench.errors import UserError, nearest, warn
 from estbench.plugins import loading, registry
 from estbench.plugins.options import options_of
 
-data_app = typer.Typer(help="Data sets: which are here, and fetching them.", no_args_is_help=True)
+# what the list says of a declaration; what is not declared as a literal is shown as "?"
+_SAID = {"True": "yes", "False": "no"}
 
-Files = Annotated[list[Path] | None, typer.Option("-e", "--plugin", help="A plugin file; may be given several times.")]
-
-
-def console() -> Console:
-    """The screen."""
-    # what is piped into a file should not be folded as on a narrow screen
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
-    return Console(highlight=False, width=width)
-
-
-def warn(problems: list[str]) -> None:
-    """Says on stderr what was wrong with plugins that are left out."""
-    for problem in dict.fromkeys(problems):
-        print(f"estbench: {problem}", file=sys.stderr)  # noqa: T201
+data_app = typer.Typer(help="Data sets: which are here, and fetching them.")
 
 
 def list_(
@@ -43,7 +28,8 @@ def list_(
     screen = console()
     for name in kinds:
         catalogue = registry.discover(name, plugin or ())
-        warn(catalogue.problems)
+        for problem in catalogue.problems:
+            warn(problem)
         table = Table(title=f"{name.capitalize()}s", title_justify="left", title_style="bold", box=None)
         table.add_column("name", style="cyan", no_wrap=True)
         table.add_column("what it is", overflow="fold")
@@ -54,7 +40,7 @@ def list_(
         if foreign:
             table.add_column("from", overflow="fold")
         for found in catalogue.plugins.values():
-            declared = {True: "yes", False: "no", None: "?"}[found.declared.get("unbiased")]
+            declared = _SAID.get(str(found.declared.get("unbiased")), "?")
             row = [escape(found.name), escape(found.summary), *([declared] if unbiased else [])]
             table.add_row(*row, *([escape(found.origin)] if foreign else []))
         screen.print(table, "")
@@ -64,7 +50,7 @@ def info(
     name: Annotated[str, typer.Argument(help="Name of an estimator, task or measure.")], plugin: Files = None
 ) -> None:
     """Shows what a plugin is, what it declares, and its options."""
-    catalogues = [registry.discover(kind, plugin or ()) for kind in loading.KINDS]
+    catalogues = list(registry.Plugins.found(plugin or ()))
     found = [catalogue.plugins[name] for catalogue in catalogues if name in catalogue.plugins]
     if not found:
         known = [name for catalogue in catalogues for name in catalogue.plugins]

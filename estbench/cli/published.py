@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from estbench.cli.inspect import console
+from estbench.cli.screen import console
 from estbench.published.select import select
 from estbench.published.tables import PublishedResult, protocols
 

@@ -1,18 +1,23 @@
 """What was measured: the commands that look after stores and results."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from estbench.cli.compare import STORE, StoreFolder
-from estbench.cli.inspect import console
+from estbench.cli.screen import console
 from estbench.plugins.spec import split
 
-cache_app = typer.Typer(help="The store of finished cells: what is in it, whether it is sound.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from estbench.workflows.diff import Change
+
+cache_app = typer.Typer(help="The store of finished cells: what is in it, whether it is sound.")
 
 
 @cache_app.command("list")
@@ -45,7 +50,9 @@ def cache_prune(
     store: StoreFolder = STORE,
     failed: Annotated[bool, typer.Option("--failed", help="Remove failed cells too.")] = False,
     checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Remove all checkpoints too.")] = False,
-    days: Annotated[float | None, typer.Option(min=0, help="Remove what was written longer ago, too.")] = None,
+    days: Annotated[
+        float | None, typer.Option(min=0, max=36500, help="Remove what was written longer ago, too.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> None:
     """Removes what no run can use: damaged files, those of older versions, and what killed writers left."""
@@ -93,10 +100,25 @@ def diff(
     from estbench.workflows.diff import diff as compare  # noqa: PLC0415  (slow)
 
     found = compare(before, after, store, alpha)
-    for table in found.tables(everything=all_):
-        console().print(table)
+    shown = [change for change in found.changes if all_ or change.verdict != "same"]
+    if shown:
+        console().print(_changes(shown))
     console().print(found.summary)
     raise typer.Exit(found.code)
+
+
+def _changes(changes: Sequence["Change"]) -> Table:
+    """Changes as a table."""
+    table = Table(box=None)
+    for column in ("task", "estimator", "figure", "before", "after", "p", "verdict"):
+        table.add_column(column, overflow="fold")
+    for change in changes:
+        task, estimator, params, *_, metric = change.figure
+        options = ",".join(f"{key}={value}" for key, value in json.loads(params or "{}").items())
+        who = f"{estimator}[{options}]" if options else estimator
+        numbers = [f"{value:.5g}" for value in (change.before, change.after)]
+        table.add_row(*map(Text, [task, who, metric or "(all)", *numbers, f"{change.p:.2g}", change.verdict]))
+    return table
 
 
 def env(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:

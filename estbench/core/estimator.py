@@ -5,14 +5,15 @@ Each abstract family owns ``forward``; a plugin fills in its hooks and overrides
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from estbench.core.logits import at_least_float32, refuse_unusable
 from estbench.core.node import Bernoulli, Categorical, Node
-from estbench.core.program import Program, Sampler, Site, Sites, draw, run
+from estbench.core.program import Evaluation, Program, Sampler, Site, Sites, draw, evaluate, run
 
 Number = TypeVar("Number", int, float)
 
@@ -55,12 +56,22 @@ class Estimator(nn.Module, abc.ABC):
 
         Raises:
             NotApplicableError: it cannot take a node of this program.
+            ValueError: logits are NaN or infinite, or all classes of a variable are masked.
         """
         with torch.no_grad():
             _, sites = self.interpret(program, draw)
         for name, site in sites.items():
+            refuse_unusable(name, site.node.logits)
             self.build(name, site.node)
         return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # running statistics and networks of its own keep float32 where a model is turned to half precision
+        def kept(values: Tensor) -> Tensor:
+            moved = fn(values)
+            return at_least_float32(moved) if moved.is_floating_point() else moved
+
+        return super()._apply(kept, recurse)  # type: ignore[no-untyped-call]  # torch's own
 
     def build(self, name: str, node: Node) -> None:
         """Hook: makes a network for this node."""
@@ -77,7 +88,13 @@ class Estimator(nn.Module, abc.ABC):
         self, program: Program, sampler: Sampler, *, keep_score: bool = False
     ) -> tuple[Tensor, dict[str, Site]]:
         """Runs a program, refusing nodes that this estimator does not take."""
+        return run(program, self._admitting(sampler), keep_score=keep_score)
 
+    def evaluate(self, program: Program, sampler: Sampler, *, scores: bool = False) -> Evaluation:
+        """The same at exact samples, for estimators that weigh the score of log-probabilities themselves."""
+        return evaluate(program, self._admitting(sampler), scores=scores)
+
+    def _admitting(self, sampler: Sampler) -> Sampler:
         def admitted(name: str, node: Node, sites: Sites) -> Tensor:
             if not isinstance(node, self.accepts):
                 takes = " or ".join(kind.__name__ for kind in self.accepts)
@@ -86,7 +103,7 @@ class Estimator(nn.Module, abc.ABC):
                 )
             return sampler(name, node, sites)
 
-        return run(program, admitted, keep_score=keep_score)
+        return admitted
 
 
 def silent(term: Tensor) -> Tensor:
@@ -121,6 +138,5 @@ def positive(name: str, value: Number) -> Number:
 
 def full_cost(cost: Tensor, sites: Sites) -> Tensor:
     """A cost with every plate's dimension, also those of samples that it does not depend on."""
-    node, value = [*sites.values()][-1]
-    plates = value.shape[: value.ndim - node.event_ndim]
-    return cost if cost.shape == plates else torch.broadcast_tensors(cost, value.flatten(-node.event_ndim)[..., 0])[0]
+    shapes = {site.shape for site in sites.values()}
+    return cost if shapes == {cost.shape} else cost.expand(torch.broadcast_shapes(*shapes))

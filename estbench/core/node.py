@@ -1,9 +1,10 @@
 """Nodes: vectors of independent discrete random variables, parametrised by logits."""
 
 import abc
+import copy
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
+from estbench.core import logits as limits
 from estbench.core.noise import rand
 from estbench.core.transforms import transformed
 
@@ -54,16 +56,31 @@ class Node(abc.ABC):
     """A vector of independent discrete random variables.
 
     Args:
-        logits: parameters, ``(*batch, *event)``.
+        logits: parameters, ``(*batch, *event)``; minus infinity masks a class (docs/estimators.md, "Masks").
         given: what the logits were computed from, ``(*batch, features)``: an input-dependent baseline
             looks at it. By default the logits themselves.
 
     Shapes below: values, noise and gradients are ``(*samples, *batch, *event)``, log-probabilities and
     costs ``(*samples, *batch)``.
+
+    Attributes:
+        logits: those that were given, in float32 where they had less, masked ones finite. All methods compute with
+            them; gradients flow back in the dtype that was given.
+        dtype: that of the logits as they were given, in which a program gets its samples.
+        masks: False where no class is masked and no bit fixed; True where some are, or may be: on a GPU a look at the
+            numbers would wait for the device.
+
+    Raises:
+        TypeError: the logits are no floating-point tensor.
+        ValueError: they have too few dimensions, or mask all classes of a variable. On a GPU and under transforms of
+            ``torch.func`` nodes do not look at the numbers; ``Estimator.prepare`` does everywhere, and for NaN too.
+            What follows from such logits is NaN.
     """
 
     logits: Tensor
     given: Tensor | None = None
+    dtype: torch.dtype = field(init=False)
+    masks: bool = field(init=False)
 
     event_ndim: ClassVar[int]
 
@@ -75,6 +92,8 @@ class Node(abc.ABC):
             raise ValueError(
                 f"{type(self).__name__} takes logits of shape {self.layout}; got {tuple(self.logits.shape)}"
             )
+        logits, masks = self._bounded(limits.at_least_float32(self.logits))
+        vars(self).update(dtype=self.logits.dtype, logits=logits, masks=masks)
 
     def __getattr__(self, name: str) -> Any:
         """Methods by their names of version 0.1, with a warning."""
@@ -101,16 +120,39 @@ class Node(abc.ABC):
     @property
     def context(self) -> Tensor:
         """What a baseline may look at, ``(*batch, features)``, detached."""
-        source = self.logits.flatten(self.batch_ndim) if self.given is None else self.given
-        return source.detach()
+        if self.given is not None:
+            return limits.at_least_float32(self.given.detach())
+        logits = self.logits.detach()
+        return (self._shown(logits) if self.masks else logits).flatten(self.batch_ndim)
+
+    @abc.abstractmethod
+    def _bounded(self, logits: Tensor) -> tuple[Tensor, bool]:
+        """The logits made finite, and whether any was masked or may have been."""
+
+    @abc.abstractmethod
+    def _shown(self, logits: Tensor) -> Tensor:
+        """The logits with masked ones at a moderate distance, for baselines."""
+
+    @property
+    @abc.abstractmethod
+    def free(self) -> Tensor:
+        """Which logits neither mask a class nor fix a bit, as booleans in the shape of the logits."""
 
     def at(self, logits: Tensor) -> Self:
         """The same kind of node with other logits."""
-        return replace(self, logits=logits)
+        made = replace(self, logits=logits)
+        vars(made)["dtype"] = self.dtype
+        return made
+
+    def arranged(self, logits: Tensor) -> Self:
+        """The same node with its own logits detached, repeated, reshaped or a part of them: nothing is checked anew."""
+        made = copy.copy(self)
+        vars(made)["logits"] = logits
+        return made
 
     def detach(self) -> Self:
         """The same node, its logits constants."""
-        return self.at(self.logits.detach())
+        return self.arranged(self.logits.detach())
 
     def lift(self, cost: Tensor) -> Tensor:
         """Gives a cost ``(*samples, *batch)`` the dimensions of the event, of size one."""
@@ -207,6 +249,17 @@ class Bernoulli(Node):
         """The number of joint values of one vector."""
         return 2 ** self.logits.shape[-1]
 
+    def _bounded(self, logits: Tensor) -> tuple[Tensor, bool]:
+        return limits.bounded_bits(logits)
+
+    def _shown(self, logits: Tensor) -> Tensor:
+        return limits.shown_bits(logits)
+
+    @property
+    def free(self) -> Tensor:
+        """Which bits are not fixed."""
+        return limits.free_bits(self.logits)
+
     @property
     def mean(self) -> Tensor:
         """The probabilities of 1."""
@@ -214,8 +267,11 @@ class Bernoulli(Node):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of bits, summed over the units."""
+        value = value.to(self.logits.dtype)
         if value.shape != self.logits.shape[-value.ndim :]:
-            # a softplus for each logit, not for each value
+            # a softplus for each logit, not for each value; sums of fixed bits' logits would drown those of others
+            if self.masks:
+                return (value * self.logits - softplus(self.logits)).sum(-1)
             return (value * self.logits).sum(-1) - softplus(self.logits).sum(-1)
         if transformed():
             return -torch.addcmul(softplus(self.logits), value, self.logits, value=-1).sum(-1)
@@ -267,7 +323,9 @@ class Bernoulli(Node):
 
     def classes(self) -> "Categorical":
         """Two classes, 0 and 1."""
-        return Categorical(torch.stack([torch.zeros_like(self.logits), self.logits], -1), self.given)
+        made = Categorical(torch.stack([torch.zeros_like(self.logits), self.logits], -1), self.given)
+        vars(made)["dtype"] = self.dtype
+        return made
 
     def to_hot(self, value: Tensor) -> Tensor:
         """Bits as one-hot vectors."""
@@ -283,6 +341,20 @@ def one_hot(index: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     return (index[..., None] == torch.arange(classes, device=index.device)).to(dtype)
 
 
+def draw_in_proportion(masses: Tensor) -> Tensor:
+    """One-hot vectors with probabilities in proportion to these masses, ``(*batch, classes)``; never one without mass.
+
+    Where sums are made in parallel they may grow at a class without mass, by rounding: only the sums at others count.
+    """
+    reached = torch.where(masses > 0, masses.cumsum(-1), 0)
+    u = rand(masses.shape[:-1], masses)
+    # u is below 1, so this is below the largest sum after rounding, too
+    threshold = u[..., None] * reached.amax(-1, keepdim=True)
+    # the first of them
+    index = (reached > threshold).to(masses.dtype).argmax(-1)
+    return one_hot(index, masses.shape[-1], masses.dtype)
+
+
 class Categorical(Node):
     """Independent categorical variables: logits ``(*batch, units, classes)``, one-hot values; Gumbel noise."""
 
@@ -295,6 +367,25 @@ class Categorical(Node):
         units, classes = self.logits.shape[-2:]
         return int(classes**units)
 
+    def _bounded(self, logits: Tensor) -> tuple[Tensor, bool]:
+        return limits.bounded_classes(logits)
+
+    def _shown(self, logits: Tensor) -> Tensor:
+        return limits.shown_classes(logits)
+
+    @property
+    def free(self) -> Tensor:
+        """Which classes are not masked."""
+        return limits.free_classes(self.logits)
+
+    @property
+    def uniform(self) -> Tensor:
+        """The uniform distribution over the classes that are not masked, in the shape of the logits."""
+        if not self.masks:
+            return torch.full_like(self.logits, 1 / self.logits.shape[-1])
+        free = self.free.to(self.logits.dtype)
+        return free / free.sum(-1, keepdim=True)
+
     @property
     def mean(self) -> Tensor:
         """The probabilities of the classes."""
@@ -306,6 +397,8 @@ class Categorical(Node):
 
     def sample(self) -> Tensor:
         """One-hot vectors, in the shape of the logits."""
+        if self.masks:
+            return draw_in_proportion(self.detach().mean)
         u = rand(self.logits.shape[:-1], self.logits)
         index = (u[..., None] >= self.mean.cumsum(-1)[..., :-1]).sum(-1)
         return one_hot(index, self.logits.shape[-1], self.logits.dtype)

@@ -173,7 +173,7 @@ class Task(abc.ABC):
         return known[self.optimizer](wanted, lr=learning_rate)
 
     def minibatches(self, train: Batch, generator: torch.Generator) -> Iterator[Batch]:
-        """Endless minibatches in a new random order every epoch; the generator is on the data's device."""
+        """Endless minibatches in a new random order every epoch; data and generator are on the CPU."""
         examples = len(train[0])
         size = min(self.batch_size, examples)
         while True:

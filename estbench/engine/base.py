@@ -2,7 +2,7 @@
 
 import abc
 import contextlib
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
@@ -10,8 +10,11 @@ import numpy as np
 import torch
 
 from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.metrics import Metric
 from estbench.core.task import Batch, Splits, Task
 from estbench.engine.journal import Journal, NoJournal
+from estbench.errors import plain, reason, shorten
+from estbench.runtime.device import moved
 
 T = TypeVar("T")
 MakeEstimator: TypeAlias = Callable[[], Estimator]
@@ -22,7 +25,7 @@ class Row:
     """One measured quantity.
 
     Args:
-        metric: its name, as in docs/results.md.
+        metric: the key of a metric that the measure declares, such as ``step_time``.
         value: the figure; low and high its 95 % interval.
         unit: ``nats``, ``s``, ``B`` or empty.
         n: replicates, blocks or examples behind it.
@@ -56,11 +59,11 @@ class MeasurementError(RuntimeError):
 def verdict(error: BaseException) -> Row:
     """The row of an estimator that could not be measured, with the reason in one line."""
     if isinstance(error, NotApplicableError):
-        return Row(status="not applicable", error=" ".join(str(error).split()))
+        return Row(status="not applicable", error=shorten(plain(error)))
     if isinstance(error, SystemExit):
         return Row(status="failed", error=f"it tried to exit the interpreter, with {error.code!r}")
-    text = str(error) if isinstance(error, MeasurementError) else f"{type(error).__name__}: {error}"
-    return Row(status="failed", error=" ".join(text.split()))
+    text = shorten(plain(error)) if isinstance(error, MeasurementError) else reason(error)
+    return Row(status="failed", error=text)
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,8 @@ class Bench:
             yield
 
     def generator(self, *names: int | str) -> torch.Generator:
-        """A generator of its own, on the device, for a stream."""
-        return torch.Generator(self.device).manual_seed(self.stream(*names))
+        """A generator of its own for a stream; it is the CPU's, so that its numbers are the same for every device."""
+        return torch.Generator().manual_seed(self.stream(*names))
 
     def model(self) -> torch.nn.Module:
         """The model as initialised by the seed: the same for every estimator."""
@@ -125,14 +128,50 @@ class Bench:
 
     def splits(self) -> Splits:
         """The data on the device; floating-point tensors in the bench's precision."""
-        return self.once("splits", lambda: Splits(*(self._move(split) for split in self.task.splits())))
+        return self.once("splits", lambda: Splits(*(self._moved(split) for split in self.on_cpu())))
 
-    def minibatches(self, train: Batch) -> Iterator[Batch]:
-        """Training minibatches in the order set by the seed: the same for every estimator."""
-        return self.task.minibatches(train, self.generator("minibatches"))
+    def take_data(self, others: Iterable["Bench"]) -> None:
+        """Takes the data of the first of other benches that has the same: one copy on a device is enough for all."""
+        fitting = (other for other in others if other.dtype == self.dtype and same_data(self.on_cpu(), other.on_cpu()))
+        if (other := next(fitting, None)) is not None:
+            self.memory["splits"] = other.splits()
 
-    def _move(self, batch: Batch) -> Batch:
-        return tuple(x.to(self.device, self.dtype) if x.is_floating_point() else x.to(self.device) for x in batch)
+    def on_cpu(self) -> Splits:
+        """The data on the CPU, in the bench's precision: orders and views are drawn there, with the CPU's numbers."""
+        return self.once("splits on the CPU", lambda: Splits(*(self._cast(split) for split in self.task.splits())))
+
+    def minibatches(self, *names: int | str) -> Iterator[Batch]:
+        """Training minibatches on the device: for a seed the same on every device and for every estimator.
+
+        Args:
+            names: of the stream of random numbers; that of the order of training by default.
+        """
+        generator = self.generator(*(names or ("minibatches",)))
+        return map(self._moved, self.task.minibatches(self.on_cpu().train, generator))
+
+    def view(self, batch: Batch, *names: int | str) -> Batch:
+        """What training sees of examples that lie on the CPU, moved to the device.
+
+        Args:
+            batch: the examples.
+            names: of the stream of random numbers.
+        """
+        return self._moved(self.task.view(batch, self.generator(*names)))
+
+    def _cast(self, batch: Batch) -> Batch:
+        return tuple(x.to(self.dtype) if x.is_floating_point() else x for x in batch)
+
+    def _moved(self, batch: Batch) -> Batch:
+        return tuple(moved(x, self.device) for x in batch)
+
+
+def same_data(ours: Splits, theirs: Splits) -> bool:
+    """Whether data are the same tensors, or equal ones."""
+    return all(
+        len(one) == len(other)
+        and all(a is b or (a.shape == b.shape and torch.equal(a, b)) for a, b in zip(one, other, strict=True))
+        for one, other in zip(ours, theirs, strict=True)
+    )
 
 
 class Member(NamedTuple):
@@ -170,6 +209,8 @@ class Measure(abc.ABC):
     """A measure of estimators on a task; its constructor's parameters are its options.
 
     Attributes:
+        metrics: what its rows hold: titles, units, better directions. The report, ``diff``, ``export``, ``track`` and
+            ``gate`` read them; rows of a metric that is not declared are shown without a better direction.
         joint: whether all estimators of a task are measured together, interleaved in time, or each alone.
         repeated: whether it is done for every seed; a measure that repeats within itself takes the first.
         tuned: whether each estimator is measured with the task's options that suit it best, such as its own learning
@@ -179,6 +220,7 @@ class Measure(abc.ABC):
         ensembles: whether ``together`` does more than one measurement after another.
     """
 
+    metrics: ClassVar[tuple[Metric, ...]] = ()
     joint: ClassVar[bool] = False
     tuned: ClassVar[bool] = False
     repeated: ClassVar[bool] = False

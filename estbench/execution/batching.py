@@ -1,15 +1,14 @@
 """Ensembles: which cells are measured together, in one batched program."""
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from estbench.errors import UserError
 from estbench.execution.executors.base import Job
-from estbench.plan.cell import Cell
+from estbench.planning.cell import Cell
 from estbench.plugins.options import options_of
-from estbench.plugins.registry import Catalogue, discover
+from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec
 
 # docs/gpu.md, measured with benchmarks/ensemble.py: a processor is busy with one replica of a larger model, and what
@@ -42,19 +41,22 @@ class Ensembles:
             raise UserError(f"--ensemble takes auto, off, or how many replicas at most; got {text!r}")
         return cls(int(text))
 
-    def group(self, jobs: Sequence[Job], workers: int, parameters: Callable[[Cell], int]) -> list[Job]:
+    def group(
+        self, jobs: Sequence[Job], workers: int, plugins: Plugins, parameters: Callable[[Cell], int]
+    ) -> list[Job]:
         """Jobs of several cells each where that is faster, in the order of their first cells.
 
         Args:
             jobs: of one cell each.
             workers: how many jobs run at once; 0 if that is not known.
+            plugins: the plugins that the cells use.
             parameters: of the model of a cell.
         """
         if self.most == 1:
             return list(jobs)
         kinds: dict[Any, list[Job]] = {}
         for number, job in enumerate(jobs):
-            kinds.setdefault(_kind(job.cell) or number, []).append(job)
+            kinds.setdefault(_kind(job.cell, plugins) or number, []).append(job)
         return [each for alike in kinds.values() for each in self._split(alike, workers, parameters)]
 
     def _split(self, jobs: Sequence[Job], workers: int, parameters: Callable[[Cell], int]) -> Iterator[Job]:
@@ -80,22 +82,17 @@ def _evenly(count: int, most: int) -> int:
     return -(-count // -(-count // most))
 
 
-def _kind(cell: Cell) -> tuple[Any, ...] | None:
+def _kind(cell: Cell, plugins: Plugins) -> tuple[Any, ...] | None:
     """What cells of an ensemble share: all but seeds and numbers; None for what is always measured alone."""
-    if cell.joint or not _catalogue("measure", cell.files)[cell.measure.name].load().ensembles:
+    if cell.joint or not plugins.measures[cell.measure.name].load().ensembles:
         return None
     (estimator,) = cell.estimators
-    parts = (_fixed("task", cell.files, cell.task), _fixed("estimator", cell.files, estimator))
-    return (*parts, str(cell.measure), cell.device, cell.dtype, cell.files, cell.tuned)
+    parts = (_fixed(plugins.tasks, cell.task), _fixed(plugins.estimators, estimator))
+    return (*parts, str(cell.measure), cell.device, cell.dtype, cell.tuned)
 
 
-def _fixed(kind: str, files: tuple[str, ...], spec: Spec) -> tuple[Any, ...]:
+def _fixed(catalogue: Catalogue, spec: Spec) -> tuple[Any, ...]:
     """A specification without options that are numbers with a fraction."""
-    defaults = {name: each.default for name, each in options_of(_catalogue(kind, files)[spec.name].load()).items()}
+    defaults = {name: each.default for name, each in options_of(catalogue[spec.name].load()).items()}
     options = {**defaults, **spec.options}
     return spec.name, tuple((name, value) for name, value in options.items() if not isinstance(value, float))
-
-
-@functools.lru_cache(maxsize=8)
-def _catalogue(kind: str, files: tuple[str, ...]) -> Catalogue:
-    return discover(kind, files)

@@ -12,11 +12,13 @@ from typing import Any
 import torch
 
 from estbench.engine.base import Row
-from estbench.execution import cell_runner
 from estbench.execution.batching import Ensembles
+from estbench.execution.cell_runner import CellRunner
 from estbench.execution.executors.base import Done, Executor, Failure, Job, Outcome
-from estbench.plan.cell import Cell
-from estbench.plan.plan import Plan
+from estbench.planning.cell import Cell
+from estbench.planning.plan import Plan
+from estbench.plugins.registry import Plugins
+from estbench.runtime.device import check_answers
 from estbench.runtime.environment import commit, machine
 from estbench.runtime.guard import muted
 from estbench.runtime.precision import arithmetic
@@ -30,12 +32,14 @@ class CellWork:
     """What makes a result of a job, in whatever process.
 
     Args:
+        plugins: the plugins that the cells use.
         store: folder of the store, for checkpoints.
         checkpoint: seconds from one checkpoint to the next.
         timeout: seconds after which a cell is given up; None for no limit.
         threads: of torch; None for one, and for torch's own choice where a cell has the machine to itself.
     """
 
+    plugins: Plugins
     store: Path
     checkpoint: float = 60.0
     timeout: float | None = None
@@ -45,28 +49,32 @@ class CellWork:
         """The result of a job, or those of its cells; what goes wrong in it is a row.
 
         Nothing that a plugin prints is let through, and no process that it forks gets any further.
+
+        Raises:
+            DeviceLostError: the GPU no longer answers this process, which is to be ended.
         """
         jobs, process, started = job.singles, os.getpid(), time.perf_counter()
         cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in jobs}
         where = job.cell.device, job.cell.dtype
+        runner = CellRunner(self.plugins)
         # on a GPU there may be something to say of a single one, too
         together = job.along or (job.cell.device != "cpu" and not job.cell.joint)
         with muted(), _threads(self.threads or (None if job.cell.joint else 1)), arithmetic(*where):
             found = (
-                cell_runner.measure_batch(cells, auto=job.auto)
-                if together
-                else [(cell_runner.alone(job.cell, cells[job.cell]), "")]
+                runner.together(cells, auto=job.auto) if together else [(runner.alone(job.cell, cells[job.cell]), "")]
             )
             if os.getpid() != process:
                 os._exit(0)
+            # what a measure has caught may have been an error that persists
+            check_answers(torch.device(job.cell.device))
             about = {
                 # of cells that are measured together each has its share
                 "seconds": round((time.perf_counter() - started) / len(jobs), 3),
                 "finished": time.time(),
-                "machine": machine(),
+                "machine": machine(job.cell.device),
             }
         results = tuple(
-            Result.of(rows, {"cell": cell.about, **about, "note": note})
+            Result.of(rows, {"cell": cell.about, **about, "metrics": runner.declared(cell, rows), "note": note})
             for cell, (rows, note) in zip(cells, found, strict=True)
         )
         return results if job.along else results[0]
@@ -74,7 +82,7 @@ class CellWork:
     def keep(self, job: Job, outcome: Outcome) -> None:
         """Keeps what came of a job from where it was measured; elsewhere the driver does."""
         for single, own in _singly(job, outcome):
-            _keep(Store(self.store), single, own, commit())
+            _keep(CellRunner(self.plugins), Store(self.store), single, own, commit())
 
     def kept(self, job: Job, since: float) -> Done | None:
         """What was kept of a job since a time (``time.time``)."""
@@ -91,9 +99,9 @@ def _singly(job: Job, outcome: Outcome) -> Iterator[tuple[Job, Result | Failure]
         yield single, outcome[number] if isinstance(outcome, tuple) else outcome
 
 
-def _keep(store: Store, job: Job, outcome: Result | Failure, version: Mapping[str, Any]) -> Result:
+def _keep(runner: CellRunner, store: Store, job: Job, outcome: Result | Failure, version: Mapping[str, Any]) -> Result:
     """Keeps what came of a job, with the version of the code that it came from."""
-    result = failed(job.cell, outcome) if isinstance(outcome, Failure) else outcome
+    result = failed(runner, job.cell, outcome) if isinstance(outcome, Failure) else outcome
     result = dataclasses.replace(result, about={**result.about, **version})
     store.put(job.entry, result)
     return result
@@ -135,10 +143,10 @@ def run(
     if not missing:
         return
     store.check_writable()
-    version = commit()
-    jobs = ensembles.group(missing, executor.workers, cell_runner.parameters)
+    version, runner = commit(), CellRunner(plan.plugins)
+    jobs = ensembles.group(missing, executor.workers, plan.plugins, runner.parameters)
     for job, outcome in _singles(executor, jobs, work):
-        yield job.cell, _keep(store, job, outcome, version), False
+        yield job.cell, _keep(runner, store, job, outcome, version), False
 
 
 def _singles(executor: Executor, jobs: Sequence[Job], work: CellWork) -> Iterator[tuple[Job, Result | Failure]]:
@@ -153,11 +161,11 @@ def _singles(executor: Executor, jobs: Sequence[Job], work: CellWork) -> Iterato
         yield from _singles(executor, again, work)
 
 
-def failed(cell: Cell, failure: Failure) -> Result:
+def failed(runner: CellRunner, cell: Cell, failure: Failure) -> Result:
     """The result of a cell whose process did not return."""
     row = Row(status="failed", error=failure.reason)
     about = {"cell": cell.about, "seconds": round(failure.seconds, 3), "finished": time.time(), "machine": None}
-    return Result.of([cell_runner.record(cell, spec, row) for spec in cell.estimators], about)
+    return Result.of([runner.record(cell, spec, row) for spec in cell.estimators], about)
 
 
 @contextlib.contextmanager

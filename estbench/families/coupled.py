@@ -15,6 +15,9 @@ from estbench.core.program import Program, Sites, plate
 class Coupled(Estimator):
     """Evaluates the cost at several coupled values of each node, each of them an exact sample.
 
+    Gradients are linear in the costs. Where the cost contains log q with a slope that varies, ``gradient`` is given the
+    cost with this slope added to it.
+
     Attributes:
         coupled: how many values are coupled, where that is the same for every node.
     """
@@ -46,12 +49,14 @@ class Coupled(Estimator):
             noises[name] = self.couple(node)
             return node.discretise(noises[name])
 
-        cost, sites = self.interpret(program, plate(coupled))
-        total = cost.mean()
-        constant = full_cost(cost.detach(), sites)
+        evaluation = self.evaluate(program, plate(coupled))
+        sites, slopes = evaluation.sites, evaluation.slopes()
+        total = evaluation.cost.mean()
+        constant = full_cost(evaluation.cost.detach(), sites)
         for later, (name, (node, _)) in zip(reversed(range(len(sites))), sites.items(), strict=True):
             with torch.no_grad():
                 own = constant.mean(tuple(range(later))) if later else constant
+                own = own + slopes[name] if name in slopes else own
                 gradient = self.gradient(node, noises[name], own)
             total = total + inject(node, gradient)
         return total

@@ -45,10 +45,12 @@ class Perturbed(Estimator):
                 noise, weights[name] = self.perturb(node)
                 return node.discretise(noise)
 
-        cost, sites = self.interpret(program, repeat(perturbed, self.perturbations))
-        total = cost.mean()
-        for name, (node, _) in sites.items():
-            total = total + inject(node, node.lift(cost.detach()) * weights[name])
+        evaluation = self.evaluate(program, repeat(perturbed, self.perturbations))
+        constant, slopes = evaluation.cost.detach(), evaluation.slopes()
+        total = evaluation.cost.mean()
+        for name, (node, _) in evaluation.sites.items():
+            own = constant + slopes[name] if name in slopes else constant
+            total = total + inject(node, node.lift(own) * weights[name])
         return total
 
 
@@ -60,7 +62,7 @@ def mirrored(node: Node, direction: Tensor, size: float) -> tuple[Tensor, Tensor
         direction: in the shape of one half.
         size: of the shift.
     """
-    common = node.at(node.logits[: len(direction)]).noise()
+    common = node.arranged(node.logits[: len(direction)]).noise()
     shift = size * direction
     sign = torch.ones_like(direction)
     return torch.cat([common + shift, common - shift]), torch.cat([sign, -sign])

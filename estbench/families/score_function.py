@@ -10,11 +10,14 @@ from torch import Tensor
 from estbench.core.estimator import Estimator, silent
 from estbench.core.networks import RunningDeviation
 from estbench.core.node import Node
-from estbench.core.program import Program, draw, repeat, unscored
+from estbench.core.program import Program, draw, repeat
 
 
 class ScoreFunction(Estimator):
     """Weighs the score of joint samples by how much their cost exceeds a baseline.
+
+    Where the cost contains log q with a slope that varies, the cost that weighs a node's score, and that its baseline
+    is given, has this slope added to it.
 
     A baseline with parameters is fitted to the costs by least squares as part of the same backward pass.
 
@@ -49,16 +52,17 @@ class ScoreFunction(Estimator):
 
     def forward(self, program: Program) -> Tensor:
         """The scalar for a program."""
-        log_probs: dict[str, Tensor] = {}
-        cost, sites = self.interpret(unscored(program, log_probs), repeat(draw, self.samples), keep_score=True)
-        constant, weighted, squares = cost.detach(), [], []
-        for name, site in sites.items():
-            residual = constant - self.baseline(name, site.node, constant)
+        evaluation = self.evaluate(program, repeat(draw, self.samples), scores=True)
+        constant, slopes = evaluation.cost.detach(), evaluation.slopes()
+        weighted, squares = [], []
+        for name, site in evaluation.sites.items():
+            own = constant + slopes[name] if name in slopes else constant
+            residual = own - self.baseline(name, site.node, own)
             if self.training and (self.deviation is not None or residual.requires_grad):
                 squares.append(residual.square().mean())
             excess = residual.detach() if self.deviation is None else self.deviation(residual.detach())
-            weighted.append(excess * log_probs[name])
-        total = (cost + silent(functools.reduce(torch.add, weighted))).mean()
+            weighted.append(excess * evaluation.log_prob(name))
+        total = (evaluation.cost + silent(functools.reduce(torch.add, weighted))).mean()
         if squares:
             total = total + silent(functools.reduce(torch.add, squares))
         if self.training:

@@ -1,16 +1,17 @@
 """Weighted: the family that evaluates the cost at distinct values, weighted so that their sum is unbiased."""
 
 import abc
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from estbench.core.estimator import Estimator, NotApplicableError, full_cost, inject
-from estbench.core.node import Categorical, Node, log_softmax, one_hot
-from estbench.core.noise import rand
-from estbench.core.program import Program, Sites, plate
+from estbench.core.logits import DEPTH
+from estbench.core.node import Categorical, Node, draw_in_proportion, log_softmax, one_hot
+from estbench.core.program import Evaluation, Program, Sites, leading, plate
 
 
 class Weighted(Estimator):
@@ -48,8 +49,8 @@ class Weighted(Estimator):
                 value, weights[name] = self.choose(node)
             return value
 
-        cost, sites = self.interpret(program, plate(chosen))
-        cost = full_cost(cost, sites)
+        evaluation = self.evaluate(program, plate(chosen))
+        sites, cost = evaluation.sites, full_cost(evaluation.cost, evaluation.sites)
         # plates are averaged over, so that weights count as many times as there are values
         joint, earlier = cost.new_ones(()), {}
         for name, weight in weights.items():
@@ -61,7 +62,23 @@ class Weighted(Estimator):
                 gradient = (node.lift(excess) * node.score(value)).sum(0)
                 own = (weights[name] * own).sum(0)
             total = total + inject(node, node.lift(earlier[name]) * gradient)
+        for name in evaluation.slopes():
+            total = total + self._by_slope(evaluation, name, weights)
         return total
+
+    def _by_slope(self, evaluation: Evaluation, name: str, weights: Mapping[str, Tensor]) -> Tensor:
+        """A scalar of value zero, with the gradient that the slope of the cost with respect to log q gives."""
+        node, value = evaluation.sites[name]
+        with torch.no_grad():
+            others = [weight for other, weight in weights.items() if other != name]
+            ones = torch.ones_like(full_cost(evaluation.cost, evaluation.sites))
+        slope = evaluation.weighted_slope(name, functools.reduce(torch.mul, others, ones))
+        with torch.no_grad():
+            excess = weights[name] * (slope - self.baseline(node, value, slope))
+            gradient = (node.lift(excess) * node.score(value)).sum(tuple(range(value.ndim - node.logits.ndim)))
+            # the weights of earlier values are in the slope: what is averaged over them is to be summed
+            plates = math.prod(node.logits.shape[: leading(node, evaluation.sites)])
+        return inject(node, plates * gradient)
 
     def _refuse_small(self, name: str, node: Node) -> None:
         takes, has = self.values(node), node.cardinality
@@ -69,8 +86,28 @@ class Weighted(Estimator):
             raise NotApplicableError(f"{type(self).__name__} takes {takes} distinct values; {name!r} has only {has}")
 
 
+# log-probability that stands for none: small enough to be lost beside others, and near enough to them for float32
+_NONE = -60.0
+
+
+def log_prob_once(node: Node, value: Tensor) -> Tensor:
+    """Log-probabilities of values ``(chosen, *batch, *event)``, where one that came before counts as good as nothing.
+
+    Values repeat only where masks leave fewer than are chosen.
+    """
+    found = node.log_prob(value)
+    if not node.masks:
+        return found
+    hot = node.to_hot(value).flatten(-2)
+    again = torch.stack([((hot[:k] - hot[k]).abs().sum(-1) < 0.5).any(0) for k in range(len(hot))])
+    return torch.where(again, _NONE, found)
+
+
 def most_probable(node: Categorical, count: int) -> Tensor:
-    """The most probable joint values, ``(count, *batch, units, classes)``: a beam search, which is exact here."""
+    """The most probable joint values, ``(count, *batch, units, classes)``: a beam search, which is exact here.
+
+    Where masks leave fewer than ``count``, the most probable is repeated.
+    """
     log_probs = log_softmax(node.logits)
     units, classes = node.logits.shape[-2:]
     total = torch.zeros_like(log_probs[..., 0, :1])
@@ -81,11 +118,18 @@ def most_probable(node: Categorical, count: int) -> Tensor:
         parent = (best // classes)[..., None]
         past = index.gather(-2, parent.expand(*parent.shape[:-1], unit))
         index = torch.cat([past, (best % classes)[..., None]], -1)
+    if node.masks:
+        # what holds a masked class has a log-probability far below all others
+        allowed = total[..., None] > total[..., :1, None] - DEPTH / 2
+        index = torch.where(allowed, index, index[..., :1, :])
     return one_hot(index, classes, log_probs.dtype).movedim(-3, 0)
 
 
 def draw_outside(node: Categorical, taken: Tensor) -> Tensor:
-    """A draw given that it is none of the values ``(taken, *batch, units, classes)``, unit after unit."""
+    """A draw given that it is none of the values ``(taken, *batch, units, classes)``, unit after unit.
+
+    Where no other value has any probability, one of them is drawn again.
+    """
     log_probs = log_softmax(node.logits)
     each = (taken * log_probs).sum(-1)
     rest = (each.flip(-1).cumsum(-1).flip(-1) - each).exp()
@@ -93,22 +137,19 @@ def draw_outside(node: Categorical, taken: Tensor) -> Tensor:
     drawn: list[Tensor] = []
     for unit in range(node.logits.shape[-2]):
         lost = ((alike * rest[..., unit])[..., None] * taken[..., unit, :]).sum(0)
-        drawn.append(_draw(log_probs[..., unit, :].exp() * (1 - lost).clamp_min(0)))
+        masses = log_probs[..., unit, :].exp()
+        left = masses * (1 - lost).clamp_min(0)
+        # where nothing is left, a value that was taken is repeated
+        drawn.append(draw_in_proportion(torch.where(left.sum(-1, keepdim=True) > 0, left, masses)))
         alike = alike * (taken[..., unit, :] * drawn[-1]).sum(-1)
     return torch.stack(drawn, -2)
 
 
-def _draw(masses: Tensor) -> Tensor:
-    """One-hot vectors with probabilities in proportion to these masses."""
-    cumulative = masses.cumsum(-1)
-    u = rand(masses.shape[:-1], masses)
-    threshold = u * cumulative[..., -1]
-    index = (threshold[..., None] >= cumulative[..., :-1]).sum(-1)
-    return one_hot(index, masses.shape[-1], masses.dtype)
-
-
 def without_replacement(node: Categorical, count: int) -> Tensor:
-    """Joint values drawn one after the other, none twice, ``(count, *batch, units, classes)``."""
+    """Joint values drawn one after the other, ``(count, *batch, units, classes)``.
+
+    None is drawn twice, unless masks leave fewer than ``count``.
+    """
     taken = node.sample()[None]
     for _ in range(count - 1):
         taken = torch.cat([taken, draw_outside(node, taken)[None]])
@@ -117,7 +158,7 @@ def without_replacement(node: Categorical, count: int) -> Tensor:
 
 def mean_before_last(node: Node, value: Tensor, cost: Tensor) -> Tensor:
     """The mean cost of all these values but the last, weighed by their probabilities."""
-    weights = node.log_prob(value[:-1]).softmax(0)
+    weights = log_prob_once(node, value[:-1]).softmax(0)
     return (weights * cost[:-1]).sum(0).expand_as(cost)
 
 

@@ -23,6 +23,7 @@ from estbench.engine.moments.points import Point
 from estbench.engine.moments.reference import Drawing, Reference, kept, loaded
 from estbench.engine.moments.stopping import Replication
 from estbench.engine.moments.variables import DEFAULT, Groups, Parameters, children
+from estbench.measures.metrics.gradient import METRICS
 
 # bytes of moments that are kept for more replicates to be added to; beyond that, more replicates start anew
 KEPT = 2**24
@@ -46,9 +47,13 @@ class Gradient(Measure):
         precision: half the width of the variance's interval, over the variance, at which replicates are enough in
             every group; they double until then. 0 takes ``replicates`` as they are.
         max_replicates: how many there are at most, where a precision is asked for.
-        budget: bytes of memory for the replicates in flight; 0 finds it from what is free.
+        budget: bytes of memory for the replicates in flight; 0 finds it.
+        chunk: replicates in flight at once, which decides the random numbers of each; 0 for as many as fit into the
+            budget. The result tells it as ``chunk/...``: asked for, it gives the same figures on a device of other
+            memory.
     """
 
+    metrics = METRICS
     budgets = ("replicates", "max_replicates")
 
     def __init__(
@@ -63,13 +68,16 @@ class Gradient(Measure):
         precision: float = 0.0,
         max_replicates: int = 2**16,
         budget: int = 0,
+        chunk: int = 0,
     ) -> None:
         _check(replicates, reference_replicates, after, points, minibatches, precision)
-        self._drawing = Drawing(Replication(replicates, precision, max_replicates), budget)
-        self._reference = Reference(Drawing(Replication(reference_replicates), budget))
+        if budget < 0 or chunk < 0:
+            raise ValueError(f"memory and replicates in flight cannot be negative; got {budget=}, {chunk=}")
+        self._drawing = Drawing(Replication(replicates, precision, max_replicates), budget, chunk)
+        self._reference = Reference(Drawing(Replication(reference_replicates), budget, chunk))
         self._stops = trajectory.stops(after, points)
         self._along, self._groups = along, Groups.of(groups)
-        self._minibatches = MinibatchVariance(minibatches, budget)
+        self._minibatches = MinibatchVariance(minibatches, budget, chunk)
 
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         for key, maker in makers.items():
@@ -122,7 +130,7 @@ class Gradient(Measure):
 
     def _points(self, bench: Bench, maker: MakeEstimator) -> Iterator[tuple[Point, Estimator]]:
         """The points of measurement, each with the estimator as it is there."""
-        batch = next(bench.minibatches(bench.splits().train))
+        batch = next(bench.minibatches())
         if self._along != "own":
             estimator = _prepared(bench, maker, batch)
             for step, model in zip(self._stops, self._common(bench, estimator), strict=True):

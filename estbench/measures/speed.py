@@ -18,6 +18,8 @@ from estbench.engine.journal import NoJournal
 from estbench.engine.profiling.counting import Evaluations, flops
 from estbench.engine.profiling.resident_memory import resident_peak
 from estbench.engine.profiling.timing import Parts, clock, seconds
+from estbench.measures.metrics.speed import METRICS
+from estbench.runtime.device import check_answers
 from estbench.stats import Floats, Interval, median_interval
 
 BASELINE = "the task's baseline"
@@ -33,6 +35,7 @@ class Speed(Measure):
         resident: whether to measure resident memory too, each estimator in a fresh process; it takes seconds to start.
     """
 
+    metrics = METRICS
     joint = True
 
     def __init__(self, blocks: int = 20, seconds: float = 0.02, *, resident: bool = False) -> None:
@@ -46,6 +49,7 @@ class Speed(Measure):
             try:
                 runners[key] = _Runner(bench, maker())
             except Exception as error:  # noqa: BLE001  (one estimator's failure must not cost the others)
+                check_answers(bench.device, error)
                 yield key, verdict(error)
         clocks: list[float] = []
         gradients = self._times(bench, {key: runner.gradient for key, runner in runners.items()}, clocks)
@@ -87,7 +91,7 @@ class _Runner:
 
     def __init__(self, bench: Bench, estimator: Estimator) -> None:
         self._model, self._estimator, self._device = bench.model(), estimator.to(bench.device), bench.device
-        self._batch = next(bench.minibatches(bench.splits().train))
+        self._batch = next(bench.minibatches())
         estimator.prepare(self._model(*self._batch))
         self._trainer = bench.task.trainer(self._model, estimator)
         self.gradient: Parts = (self._forward, self._backward, self._trainer.zero_grad)

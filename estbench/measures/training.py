@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,16 @@ from estbench.core.task import Batch, Task
 from estbench.engine.base import Bench, Found, MakeEstimator, Measure, MeasurementError, Member, Row
 from estbench.engine.profiling.png import png
 from estbench.engine.training.compatibility import alike
-from estbench.engine.training.cost_model import together_pays
+from estbench.engine.training.cost_model import replicas_that_fit, together_pays
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.run_group import Alone, RunGroup, rows_at_once
 from estbench.engine.training.training_run import TrainingRun
+from estbench.measures.metrics.training import METRICS
+from estbench.runtime.device import check_answers
+from estbench.runtime.memory import collect
 from estbench.stats import Interval, normal_margin
 
+T = TypeVar("T")
 VALIDATION_SAMPLES = 100
 
 
@@ -37,6 +42,7 @@ class Training(Measure):
         pictures: test examples in the pictures that a task makes at the end, if it makes any; 0 for none.
     """
 
+    metrics = METRICS
     repeated = True
     tuned = True
     budgets = ("steps",)
@@ -68,29 +74,50 @@ class Training(Measure):
             try:
                 trainees[number] = self._trainee(member)
             except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+                check_answers(member.bench.device, error)
                 found[number] = Found(error=error)
         for group in alike(list(trainees.values())):
             numbers = [number for number, trainee in trainees.items() if trainee in group]
-            found |= zip(numbers, self._found([members[number] for number in numbers], group), strict=True)
+            for some in _parts(numbers, replicas_that_fit(group[0])):
+                alike_ones = [members[n] for n in some], [trainees[n] for n in some]
+                found |= zip(some, self._found(*alike_ones), strict=True)
         return [found[number] for number in range(len(members))]
 
-    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun]) -> list[Found]:
+    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun], before: str = "") -> list[Found]:
+        """What comes of some that are alike; ``before`` says why they are not more."""
+        device = members[0].bench.device
         # on a GPU a single one is an ensemble too, for its graph
-        if len(group) == 1 and group[0].bench.device.type != "cuda":
-            return [self._alone(lambda: group[0], "")]
+        if len(group) == 1 and device.type != "cuda":
+            return [self._alone(lambda: group[0], before)]
         if members[0].auto and not together_pays(group[0]):
-            return [self._alone(functools.partial(self._trainee, member), "") for member in members]
+            return list(self._each_alone(members, before))
+        halve = False
         try:
-            return self._as_one(group)
+            return self._as_one(group, before)
         except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, each may do better alone)
-            note = f"not in an ensemble: {' '.join(f'{type(error).__name__}: {error}'.split())}"[:300]
+            check_answers(device, error)
+            halve = isinstance(error, torch.OutOfMemoryError) and len(members) > 1
+            note = f"not in an ensemble of {len(members)}: {type(error).__name__}: {error}"
         # out here the error is gone, and with it what its frames held: memory may have been what was short
-        return [self._alone(functools.partial(self._trainee, member), note) for member in members]
+        collect(device)
+        note = " ".join(note.split())[:300]
+        if halve:
+            halves = _parts(members, -(-len(members) // 2))
+            return [one for half in halves for one in self._found(half, list(map(self._trainee, half)), note)]
+        return list(self._each_alone(members, note))
 
-    def _as_one(self, group: Sequence[TrainingRun]) -> list[Found]:
+    def _as_one(self, group: Sequence[TrainingRun], before: str) -> list[Found]:
         crew = Ensemble(group)
         self._train(crew)
-        return [Found(self._shown(trainee), trainee.error, crew.note) for trainee in group]
+        note = "; ".join(filter(None, (before, crew.note)))
+        return [Found(self._shown(trainee), trainee.error, note) for trainee in group]
+
+    def _each_alone(self, members: Sequence[Member], note: str) -> Iterator[Found]:
+        for member in members:
+            found = self._alone(functools.partial(self._trainee, member), note)
+            if found.error is not None:
+                check_answers(member.bench.device, found.error)
+            yield found
 
     def _alone(self, make: Callable[[], TrainingRun], note: str) -> Found:
         try:
@@ -159,10 +186,10 @@ class Training(Measure):
     def _few(self, crew: RunGroup) -> list[Batch]:
         """The training examples on which each replica is evaluated, as training sees them."""
         benches = [trainee.bench for trainee in crew.trainees]
-        some = tuple(x[: self.examples] for x in benches[0].splits().train)
         if type(benches[0].task).view is Task.view:
-            return [some]
-        return [bench.task.view(some, bench.generator("view")) for bench in benches]
+            return [tuple(x[: self.examples] for x in benches[0].splits().train)]
+        some = tuple(x[: self.examples] for x in benches[0].on_cpu().train)
+        return [bench.view(some, "view") for bench in benches]
 
     def _bounds(self, crew: RunGroup) -> None:
         """The multi-sample bound at the end of training."""
@@ -177,6 +204,12 @@ class Training(Measure):
             for number, trainee in crew.alive:
                 row = _objective(task, f"{bound_name(task.objective)}{samples}_{split}", answers["bound"][number])
                 trainee.rows.append(_of(trainee, self.steps, row))
+
+
+def _parts(values: Sequence[T], most: int) -> list[Sequence[T]]:
+    """Parts of at most so many."""
+    size = min(most, len(values))
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def bound_name(objective: str) -> str:

@@ -5,6 +5,8 @@ are where nothing is declared.
 """
 
 import math
+import re
+import sys
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,6 +14,7 @@ from estbench.errors import UserError, plain, shorten
 
 CLOSING = {"(": ")", "[": "]"}
 QUOTES = ("'", '"')
+_NUMBERED = re.compile(r"\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})")
 # lists of lists are rare, and endless ones a mistake
 DEEPEST = 8
 
@@ -86,12 +89,20 @@ def _inside(value: Any) -> str:
 
 def _is_bare(text: str) -> bool:
     marked = text[:1] in (*QUOTES, *CLOSING) or set(",[]=").intersection(text)
-    return not text or (text == text.strip() and not marked and isinstance(_scalar(text), str))
+    plain_text = text == text.strip() and text.isprintable() and not marked
+    return not text or (plain_text and isinstance(_scalar(text), str))
 
 
 def _quoted(text: str) -> str:
     quote = '"' if "'" in text and '"' not in text else "'"
-    return quote + text.replace("\\", "\\\\").replace(quote, f"\\{quote}") + quote
+    return quote + "".join(map(_escaped, text.replace("\\", "\\\\").replace(quote, f"\\{quote}"))) + quote
+
+
+def _escaped(sign: str) -> str:
+    """A sign as it stands in quotes: one that cannot be printed by its number, for it can drive a terminal."""
+    if sign.isprintable():
+        return sign
+    return f"\\u{ord(sign):04x}" if ord(sign) < 0x10000 else f"\\U{ord(sign):08x}"
 
 
 def shown(text: str) -> str:
@@ -209,6 +220,10 @@ class Reader:
         while self.next != quote:
             if not self.next:
                 raise UserError(f"expected a closing {quote} in {shown(self.text[start:])}")
+            if numbered := _NUMBERED.match(self.text, self.at):
+                found += chr(min(int(numbered[1] or numbered[2], 16), sys.maxunicode))
+                self.at = numbered.end()
+                continue
             self.at += self.text[self.at : self.at + 2] in ("\\\\", f"\\{quote}")
             found += self.next
             self.at += 1

@@ -1,5 +1,6 @@
 """Imports: from a file or an entry point to the class of a plugin in it."""
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -47,10 +48,10 @@ def import_file(path: Path | None) -> ModuleType:
     """
     if path is None or not path.is_file():
         raise UserError(f"no such plugin file: {path}")
-    name = f"estbench_file_{path.stem}"
-    known = sys.modules.get(name)
-    if known and known.__file__ == str(path.resolve()):
-        return known
+    # the folder tells files of one name apart
+    name = f"estbench_file_{path.stem}_{hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise UserError(f"a plugin file must be Python source; got {path}")

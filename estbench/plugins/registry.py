@@ -4,21 +4,22 @@ All come through the same door: files in the built-in folders, entry points of i
 named by the user. Finding and describing them reads their source and imports nothing.
 """
 
-import ast
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+import estbench
 from estbench.errors import UserError, nearest, plain, reason
 from estbench.plugins import options
 from estbench.plugins.installed import installed, locate, origin
 from estbench.plugins.loading import KINDS, base, import_file, kind_of, only_class
+from estbench.plugins.source import Source
 from estbench.plugins.spec import Spec
 from estbench.runtime.guard import muted
 
@@ -48,16 +49,17 @@ class Plugin:
     origin: str
 
     @cached_property
-    def _source(self) -> ast.Module | None:
-        try:
-            return ast.parse(self.path.read_text(encoding="utf-8")) if self.path else None
-        except (OSError, SyntaxError, UnicodeDecodeError):
-            return None
+    def _source(self) -> Source:
+        return Source.of(self.path, estbench.HOMES)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # what travels to other processes is the description, not the parsed source
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def doc(self) -> str:
         """The module's docstring."""
-        return (self._source and ast.get_docstring(self._source)) or ""
+        return self._source.doc
 
     @property
     def summary(self) -> str:
@@ -67,15 +69,8 @@ class Plugin:
 
     @property
     def declared(self) -> dict[str, Any]:
-        """The literal class attributes of the file's last class."""
-        classes = [node for node in self._source.body if isinstance(node, ast.ClassDef)] if self._source else []
-        found = {}
-        for node in classes[-1].body if classes else []:
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                with_value = node.value
-                if isinstance(with_value, ast.Constant):
-                    found[node.targets[0].id] = with_value.value
-        return found
+        """The class attributes with literal values of the plugin's class, read from its source."""
+        return self._source.declared(self.kind, self.attribute)
 
     def load(self) -> type[Any]:
         """Imports the plugin's class; what its module prints is dropped.
@@ -118,7 +113,7 @@ class Catalogue:
 
     kind: str
     plugins: Mapping[str, Plugin]
-    problems: list[str] = field(default_factory=list)
+    problems: Sequence[str] = ()
 
     def __getitem__(self, name: str) -> Plugin:
         if name not in self.plugins:
@@ -134,8 +129,65 @@ class Catalogue:
         return options.make(self[spec.name].load(), spec)
 
 
+@dataclass(frozen=True)
+class Plugins:
+    """All plugins that a request may use: found once, when the request begins, and handed down from there.
+
+    It can be pickled: worker processes are given it, and search nothing themselves.
+
+    Args:
+        estimators: the estimators.
+        tasks: the tasks.
+        measures: the measures.
+        files: the plugin files that the user named.
+    """
+
+    estimators: Catalogue
+    tasks: Catalogue
+    measures: Catalogue
+    files: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        return hash(self.files)
+
+    @classmethod
+    def found(cls, files: Iterable[Path | str] = ()) -> Self:
+        """What is built in, installed, and in these files.
+
+        Raises:
+            UserError: a file is not there, fails to import, or holds no plugin or several.
+        """
+        paths = tuple(str(Path(file).resolve()) for file in files)
+        return cls(discover("estimator", paths), discover("task", paths), discover("measure", paths), paths)
+
+    def __iter__(self) -> Iterator[Catalogue]:
+        return iter((self.estimators, self.tasks, self.measures))
+
+    def of(self, kind: str) -> Catalogue:
+        """The plugins of one kind."""
+        return next(catalogue for catalogue in self if catalogue.kind == kind)
+
+    @property
+    def problems(self) -> list[str]:
+        """What was wrong with plugins that are left out, each once."""
+        return list(dict.fromkeys(problem for catalogue in self for problem in catalogue.problems))
+
+    def baseline(self, task: "Task") -> Spec:
+        """The estimator that a task's own trainings use where a measure needs one.
+
+        Raises:
+            UserError: the task names none that is well formed.
+        """
+        return Spec.one(task.baseline)
+
+
 def discover(kind: str, files: Iterable[Path | str] = ()) -> Catalogue:
-    """All plugins of a kind; of two with one name the first found is kept, and the other is a problem."""
+    """All plugins of a kind; of two with one name the first found is kept, and the other is a problem.
+
+    Raises:
+        UserError: a file is not there, fails to import, or holds no plugin or several; or the built-in plugins are
+            those of another copy of estbench.
+    """
     found: dict[str, Plugin] = {}
     points, problems = installed(f"estbench.{kind}s")
     foreign = [Plugin(p.name, kind, p.module, p.attr or "", locate(p), origin(p)) for p in points]
@@ -147,7 +199,7 @@ def discover(kind: str, files: Iterable[Path | str] = ()) -> Catalogue:
             )
         else:
             found[plugin.name] = plugin
-    return Catalogue(kind, dict(sorted(found.items())), problems)
+    return Catalogue(kind, dict(sorted(found.items())), tuple(problems))
 
 
 def load_estimator(name: str, **options: Any) -> "Estimator":
@@ -186,10 +238,29 @@ def _built_in(kind: str) -> list[Plugin]:
     package = KINDS[kind][1]
     spec = importlib.util.find_spec(package)
     folders = list(spec.submodule_search_locations or ()) if spec else []
+    _refuse_other_copies(folders, package)
     paths = sorted(path for folder in folders for path in Path(folder).glob("[a-z]*.py"))
     return [
         Plugin(path.stem, kind, f"{package}.{path.stem}", "", path, "built-in") for path in paths if path.stem != "base"
     ]
+
+
+def _refuse_other_copies(folders: Iterable[str], package: str) -> None:
+    """Refuses built-in plugins that are not of this framework's own copy.
+
+    With one checkout installed and another on PYTHONPATH, Python takes the framework from one and the plugins from
+    the other.
+
+    Raises:
+        UserError: they are of another copy.
+    """
+    own = Path(estbench.__file__).resolve().parent
+    for folder in map(Path, folders):
+        if folder.resolve().parent not in (own, own.parent):
+            raise UserError(
+                f"two copies of estbench are mixed: the framework is that of {own.parent}, but {package} is that of "
+                f"{folder.resolve().parent}; take one of them off PYTHONPATH, or install the one that you mean"
+            )
 
 
 def _files(kind: str, files: Iterable[Path | str]) -> list[Plugin]:

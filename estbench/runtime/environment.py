@@ -12,11 +12,15 @@ from typing import Any
 PACKAGES = ("estbench", "torch", "numpy", "scipy", "pandas", "matplotlib", "seaborn")
 
 
-def environment() -> dict[str, Any]:
-    """Versions, processor, GPU and driver, threads, BLAS, and the commit of the current folder."""
+def environment(device: str = "") -> dict[str, Any]:
+    """Versions, processor, GPU and driver, threads, BLAS, and the commit of the current folder.
+
+    Args:
+        device: of the run, as torch names it; it tells which of several GPUs is meant.
+    """
     import torch  # noqa: PLC0415  (slow)
 
-    about = machine()
+    about = machine(device)
     return {
         **commit(),
         **about,
@@ -26,14 +30,18 @@ def environment() -> dict[str, Any]:
 
 
 @functools.cache
-def machine() -> dict[str, Any]:
-    """What times depend on: Python, system, processor, GPU and driver, BLAS, torch and numpy."""
+def machine(device: str = "") -> dict[str, Any]:
+    """What times depend on: Python, system, processor, GPU and driver, BLAS, torch and numpy.
+
+    Args:
+        device: of the run, as torch names it; where it names no GPU by number, torch's current one is told.
+    """
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
-        "gpu": _gpu(),
+        **_gpu(device),
         "driver": _driver(),
         "blas": _blas(),
         "torch": _version("torch"),
@@ -41,17 +49,28 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _gpu() -> str | None:
+def _gpu(device: str) -> dict[str, str | None]:
+    """A GPU, and which of its random numbers other cards do not have."""
     import torch  # noqa: PLC0415  (slow)
 
     if not torch.cuda.is_available():
-        return None
-    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"
+        return {"gpu": None, "gpu_random_numbers": None}
+    _, _, number = device.partition("cuda:")
+    properties = torch.cuda.get_device_properties(int(number) if number else torch.cuda.current_device())
+    threads = properties.max_threads_per_multi_processor
+    # torch's kernels give each thread a stream of random numbers; with more numbers than threads they go round
+    alike = properties.multi_processor_count * threads
+    return {
+        "gpu": f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}",
+        "gpu_random_numbers": f"tensors of more than {alike:,} entries are filled with other random numbers on a GPU "
+        f"that has not {properties.multi_processor_count} multiprocessors of {threads:,} threads",
+    }
 
 
 def _driver() -> str | None:
-    if _gpu() is None:
+    import torch  # noqa: PLC0415  (slow)
+
+    if not torch.cuda.is_available():
         return None
     lines = (_output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader") or "").splitlines()
     return lines[0].strip() if lines else None

@@ -14,6 +14,13 @@ class OutOfTimeError(BaseException):
     """A cell has used up its time. No exception of the ordinary kind: plugins that catch those do not catch it."""
 
 
+class DeviceLostError(BaseException):
+    """A GPU does no longer answer this process, as after a failed assertion in a kernel; only a new process helps.
+
+    No exception of the ordinary kind: what catches those and tries something else would try it in vain.
+    """
+
+
 @contextlib.contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
     """Raises in what runs too long; only in a main thread, and where the system has alarms.

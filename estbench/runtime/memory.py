@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import gc
 import os
 import sys
 
@@ -26,6 +27,13 @@ def reuse() -> bool:
         return False
     asked = ((_MMAP_THRESHOLD, 2**25), (_TRIM_THRESHOLD, 2**30), (_TOP_PAD, 2**26))
     return all(bool(mallopt(option, value)) for option, value in asked)
+
+
+def collect(device: torch.device) -> None:
+    """Gives back what nothing holds any more, reference cycles included, and what torch keeps for later use."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _kept(device: torch.device) -> int:

@@ -1,6 +1,7 @@
 """Arithmetic: the numbers of a run, and how exactly matrices of them are multiplied."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -63,18 +64,35 @@ def stored(dtype: str) -> torch.dtype:
 
 def _present() -> tuple[str, bool]:
     try:
-        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        with _quiet():
+            return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     except RuntimeError:
         # a plugin has set them by torch's newer names, and from then on torch does not answer by these
         return "highest", False
+
+
+def _set(products: str, convolutions: bool) -> None:
+    """Sets how exactly matrices are multiplied, and whether convolutions may use tf32."""
+    with _quiet():
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Torch 2.9.0 warns of the only names for this that torch before 2.9 knows as well; later ones do no longer."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="Please use the new API settings to control TF32", category=UserWarning
+        )
+        yield
 
 
 @contextlib.contextmanager
 def arithmetic(device: str, dtype: str) -> Iterator[None]:
     """Multiplies as exactly as a run asks for, on the GPU that it names; torch by itself lets convolutions use tf32."""
     before, outside = _present(), _inside.set((device, dtype))
-    torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = dtype == "tf32"
+    _set("high" if dtype == "tf32" else "highest", dtype == "tf32")
     try:
         # where none is named, as by streams, graphs and plugins, it is this one too
         with (
@@ -84,5 +102,4 @@ def arithmetic(device: str, dtype: str) -> Iterator[None]:
             yield
     finally:
         _inside.reset(outside)
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+        _set(*before)

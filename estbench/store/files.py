@@ -24,6 +24,21 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"cannot keep results in {folder}: {error.strerror}") from error
 
 
+def check_folder(folder: Path) -> None:
+    """Makes sure that files can be written in a folder, which may not be there yet; nothing is left of the trial.
+
+    Raises:
+        UserError: they cannot.
+    """
+    try:
+        # also a link that leads nowhere is there: no folder can be made in its place
+        place = next(each for each in (folder, *folder.absolute().parents) if each.exists() or each.is_symlink())
+        with tempfile.NamedTemporaryFile(dir=place, prefix=UNFINISHED):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write in {folder}: {error.strerror or error}") from error
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file that is there whole or not at all, whatever happens meanwhile.
 

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from estbench.errors import plain
+
 TYPES = {
     "task": pa.string(),
     "estimator": pa.string(),
@@ -31,6 +33,8 @@ TYPES = {
     "reference": pa.bool_(),
 }
 COLUMNS = tuple(TYPES)
+# how cells begin that spreadsheets calculate
+_FORMULA = ("=", "+", "-", "@")
 SCHEMA = pa.schema(list(TYPES.items()))
 
 
@@ -67,6 +71,22 @@ class Result:
         """The reasons of what failed, each once."""
         pairs = zip(self.table["status"].to_pylist(), self.table["error"].to_pylist(), strict=True)
         return list(dict.fromkeys(error for status, error in pairs if status == "failed"))
+
+
+def csv(rows: pd.DataFrame) -> bytes:
+    """Rows as CSV, without pictures; text that spreadsheets take for formulas begins with an apostrophe."""
+    safe = rows.drop(columns="picture", errors="ignore")
+    for name in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[name]):
+            safe[name] = safe[name].map(_cell)
+    return safe.to_csv(index=False).encode()
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def joined(results: Iterable[Result]) -> pd.DataFrame:

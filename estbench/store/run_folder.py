@@ -1,70 +1,216 @@
-"""Outcome: the folder of a comparison, with its results and its report."""
+"""The folder of a run: its results and what is known of the run, read and written here and nowhere else."""
 
-import contextlib
-import io
 import json
-from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
-from rich.console import Console
+from pydantic import TypeAdapter, ValidationError
 
-from estbench.core.estimator import Estimator
-from estbench.plan.cell import Cell
-from estbench.plan.plan import Plan
-from estbench.plugins.registry import discover
-from estbench.store.files import digest, write_atomically
-from estbench.store.records import Result
+from estbench.errors import UserError, nearest
+from estbench.store.files import make_folder, write_atomically
+from estbench.store.records import csv
 
+# the version of what is in environment.json; files of before it was counted have the same keys
+VERSION = 1
 TABLES = "tables.txt"
+_RESULTS = "results.parquet"
+_INFO = "environment.json"
+_PAGE = "index.html"
+_NEEDED = ("task", "estimator", "params", "seed", "measure", "metric", "step", "value", "low", "high", "n", "status")
+# of these None is an answer: there is no GPU, and the run was started outside a repository
+_MAY_BE_NONE = {"commit", "dirty", "gpu", "gpu_random_numbers", "driver"}
 
 
-def mark(plan: Plan, results: Mapping[Cell, Result]) -> str:
-    """What tells these results from others, without comparing figures."""
-    parts = [f"{plan.entries[cell].name} {result.about['finished']!r}" for cell, result in results.items()]
-    return digest("\n".join(parts).encode())
+@dataclass(frozen=True)
+class RunInfo:
+    """What is known of a run besides its results, the content of ``environment.json``; None is what is not known.
+
+    Args:
+        command: the command line.
+        suite: the suite that was run, by its keys.
+        started: when, as ISO 8601.
+        seconds: how long it took.
+        seeds: the seeds.
+        cells: a digest of the results; the same results have the same one.
+        commit: of the folder that it was started in.
+        dirty: whether there was anything beyond that commit.
+        python: version.
+        platform: the operating system.
+        cpu: the processor.
+        cores: of the processor.
+        gpu: the GPU.
+        gpu_random_numbers: which of its random numbers other GPUs do not have.
+        driver: version of the GPU's driver.
+        blas: libraries of linear algebra and threads.
+        torch: version.
+        numpy: version.
+        threads: of torch.
+        versions: of packages, by name.
+        families: the family of each estimator, by name.
+        papers: the paper of each estimator, by name.
+        options: all options by ``task`` or ``estimator``, specification and name.
+        metrics: what the measures declare of the metrics in the results, by measure.
+        version: of this format.
+    """
+
+    command: str | None = None
+    suite: dict[str, Any] | None = None
+    started: str | None = None
+    seconds: float | None = None
+    seeds: list[int] | None = None
+    cells: str | None = None
+    commit: str | None = None
+    dirty: bool | None = None
+    python: str | None = None
+    platform: str | None = None
+    cpu: str | None = None
+    cores: int | None = None
+    gpu: str | None = None
+    gpu_random_numbers: str | None = None
+    driver: str | None = None
+    blas: str | None = None
+    torch: str | None = None
+    numpy: str | None = None
+    threads: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    families: dict[str, str] = field(default_factory=dict)
+    papers: dict[str, str] = field(default_factory=dict)
+    options: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    version: int = VERSION
+
+    @classmethod
+    def read(cls, values: object) -> Self:
+        """Checks what a file holds.
+
+        Raises:
+            TypeError: it is no object.
+            ValueError: a key or a value is not what it must be; the message says what was received.
+        """
+        if not isinstance(values, dict):
+            raise TypeError(f"expected an object with the keys of a run; got {type(values).__name__}")
+        if (version := values.get("version", VERSION)) != VERSION:
+            raise ValueError(f"it has version {version!r} of the format, and this estbench reads version {VERSION}")
+        known = [each.name for each in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise ValueError(f"unknown key {key!r}; {nearest(key, known)}")
+        try:
+            return TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{place}: {first['msg'].lower()}; got {first['input']!r}") from error
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What is known, by key, as reports print it."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "version"}
+        return {key: value for key, value in values.items() if value is not None or key in _MAY_BE_NONE}
 
 
-def same(out: Path | None, mark: str) -> Path | None:
-    """A folder that already holds the report of these results: the one that is asked for, or the last one."""
-    places = [out] if out else sorted(Path("runs").glob("*/"), reverse=True)[:1]
-    for place in places:
-        with contextlib.suppress(OSError, ValueError):
-            about = json.loads((place / "environment.json").read_text(encoding="utf-8"))
-            if about.get("cells") == mark and all((place / name).is_file() for name in ("index.html", TABLES)):
-                return place
-    return None
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run.
+
+    Args:
+        path: the folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(cls, source: Path) -> Self:
+        """The folder that a path names: itself, or that of a file of results in it."""
+        return cls(source.parent if source.is_file() else source)
+
+    @property
+    def page(self) -> Path:
+        """The report's page."""
+        return self.path / _PAGE
+
+    def measured(self) -> bool:
+        """Whether there are results."""
+        return (self.path / _RESULTS).is_file()
+
+    def results(self) -> pd.DataFrame:
+        """The results.
+
+        Raises:
+            UserError: there are none that can be read.
+        """
+        return read_results(self.path)
+
+    def info(self) -> RunInfo:
+        """What is known of the run.
+
+        Raises:
+            UserError: it is not there, cannot be read, or is not what a run writes.
+        """
+        path = self.path / _INFO
+        try:
+            return RunInfo.read(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise UserError(f"{self.path} is not the folder of a run: it holds no {_INFO}") from error
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path} is not what a run writes: {error}") from error
+
+    def recorded(self) -> bool:
+        """Whether there is anything known of the run."""
+        return (self.path / _INFO).is_file()
+
+    def holds(self, cells: str) -> bool:
+        """Whether it holds the whole report of the results with this digest."""
+        if not (self.recorded() and self.page.is_file() and (self.path / TABLES).is_file()):
+            return False
+        try:
+            return self.info().cells == cells
+        except UserError:
+            # what cannot be read is written anew
+            return False
+
+    def tables(self) -> str:
+        """The tables of the report, as they were shown."""
+        return (self.path / TABLES).read_text(encoding="utf-8")
+
+    def write_results(self, results: pd.DataFrame) -> None:
+        """Writes the results, as Parquet and as CSV.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        make_folder(self.path)
+        write_atomically(self.path / _RESULTS, results.to_parquet(index=False))
+        self.write_table("results.csv", results)
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Writes a table as CSV; see ``records.csv``."""
+        make_folder(self.path)
+        write_atomically(self.path / name, csv(table))
+
+    def close(self, info: RunInfo, tables: str) -> None:
+        """Writes the tables and what is known of the run: last, as that promises that the rest is there."""
+        write_atomically(self.path / TABLES, tables.encode())
+        content = {**info.known, "version": info.version}
+        write_atomically(self.path / _INFO, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def known(plan: Plan, files: tuple[str, ...]) -> dict[str, dict[str, str]]:
-    """Family and paper of each estimator, for the report."""
-    catalogue = discover("estimator", files)
-    classes = {spec.name: catalogue[spec.name].load() for cell in plan.cells for spec in cell.estimators}
-    return {
-        "families": {name: _family(found) for name, found in classes.items()},
-        "papers": {name: found.paper for name, found in classes.items() if found.paper},
-    }
+def read_results(source: Path) -> pd.DataFrame:
+    """The results of a run, by its folder or its Parquet file.
 
-
-def _family(estimator: type[Estimator]) -> str:
-    """The class right below Estimator among its ancestors."""
-    ancestors = estimator.__mro__
-    above = ancestors[ancestors.index(Estimator) - 1]
-    return "other" if above is estimator else above.__name__
-
-
-def write(results: pd.DataFrame, about: dict[str, Any], folder: Path, console: Console) -> None:
-    """Writes results and report, and shows the tables."""
-    from estbench import report  # noqa: PLC0415  (slow, and not needed where nothing is new)
-
-    write_atomically(folder / "results.parquet", results.to_parquet(index=False))
-    write_atomically(folder / "results.csv", results.drop(columns="picture").to_csv(index=False).encode())
-    report.write(results, about, folder)
-    tables = Console(file=io.StringIO(), width=console.width, record=True)
-    for table in report.terminal_table(results):
-        console.print(table)
-        tables.print(table)
-    write_atomically(folder / TABLES, tables.export_text().encode())
-    # last, for what names these results promises all the rest
-    write_atomically(folder / "environment.json", (json.dumps(about, indent=2) + "\n").encode())
+    Raises:
+        UserError: they are not there, cannot be read, or lack columns.
+    """
+    path = source / _RESULTS if source.is_dir() else source
+    try:
+        found = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [""])[0] if path.exists() else f"there is no file {path}"
+        raise UserError(f"{source} holds no results of a comparison: {reason}") from error
+    if missing := [name for name in _NEEDED if name not in found.columns]:
+        raise UserError(f"{source} holds no results of a comparison: {path} lacks {', '.join(missing)}")
+    return found

@@ -3,20 +3,14 @@
 import contextlib
 import json
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from estbench.errors import DamagedError, UserError
+from estbench.errors import DamagedError, UserError, warn
 from estbench.store.cell_file import SUFFIX, Entry, pack, read
 from estbench.store.files import UNFINISHED, digest, make_folder, write_atomically
 from estbench.store.records import Result
-
-
-def complain(message: str) -> None:
-    """Says on stderr what was wrong."""
-    print(f"estbench: {message}", file=sys.stderr)  # noqa: T201
 
 
 class Store:
@@ -33,7 +27,7 @@ class Store:
         UserError: it is there and is no folder.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None] = complain) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None] = warn) -> None:
         if folder.exists() and not folder.is_dir():
             raise UserError(f"cannot keep results in {folder}: it is a file, not a folder")
         self.folder, self.say = folder, say

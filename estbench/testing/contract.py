@@ -55,7 +55,7 @@ def runs(subject: Subject) -> str:
 
 def refuses(subject: Subject) -> str:
     """It refuses nodes that it does not accept with ``NotApplicableError``."""
-    others = [recipe for recipe in RECIPES if recipe not in subject.recipes]
+    others = [recipe for recipe in RECIPES if not recipe.accepted(subject.declared.accepts)]
     if not others:
         raise Inapplicable("it accepts every kind of node")
     for recipe in others:

@@ -84,7 +84,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def _checks() -> Iterator[Check]:
-    for function in (*contract.CHECKS, *state.CHECKS, statistical.broadcast, statistical.devices, statistical.examples):
+    overall = (statistical.broadcast, statistical.devices, statistical.examples, statistical.masks)
+    for function in (*contract.CHECKS, *state.CHECKS, *overall):
         yield Check(function.__name__, function)
     for recipe in RECIPES:
         for of_recipe in (statistical.unbiased, statistical.value):

@@ -32,6 +32,9 @@ class Recipe:
         seed: of the weights.
         prior: standard deviation of the prior's logits.
         offset: subtracted from the cost, to bring its mean near zero.
+        free: nats of each layer's divergence that cost nothing more, so that log q enters the cost with a slope of 0 or
+            1, as the sample has it; None for an ELBO.
+        spare: whether it is only for estimators that do not take the bits of a program like it.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Recipe:
     seed: int
     prior: float
     offset: float
+    free: float | None = None
+    spare: bool = False
 
     def net(self, batch: tuple[int, ...] = (2,)) -> "Net":
         """A freshly made net, always with the same weights."""
@@ -47,6 +52,10 @@ class Recipe:
     def accepted(self, accepts: tuple[type[Node], ...]) -> bool:
         """Whether an estimator that accepts these nodes takes this net."""
         return all(issubclass(kind, accepts) for kind, _ in self.layers)
+
+    def meant_for(self, accepts: tuple[type[Node], ...]) -> bool:
+        """Whether an estimator that accepts these nodes is checked on this net."""
+        return self.accepted(accepts) and not (self.spare and issubclass(Bernoulli, accepts))
 
 
 class Net(nn.Module):
@@ -68,7 +77,7 @@ class Net(nn.Module):
             return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
         self.kinds, self.events = zip(*recipe.layers, strict=True)
-        self.offset = recipe.offset
+        self.offset, self.free = recipe.offset, recipe.free
         sizes = [2, *(math.prod(event) for event in self.events)]
         links = [0.7 * normal(*link) / math.sqrt(2) for link in itertools.pairwise(sizes)]
         shifts = [torch.zeros(*batch, *event, dtype=torch.float64) for event in self.events]
@@ -86,7 +95,8 @@ class Net(nn.Module):
             divergence = torch.zeros_like(self.inputs[..., 0])
             for layer, kind in enumerate(self.kinds):
                 value, log_q = sample(f"z{layer}", self._node(layer, kind, below))
-                divergence = divergence + log_q - kind(self.prior[layer]).log_prob(value)
+                own = log_q - kind(self.prior[layer]).log_prob(value)
+                divergence = divergence + (own if self.free is None else own.clamp_min(self.free))
                 below = value.flatten(-len(self.events[layer]))
                 hidden = hidden + (below - 0.5) @ self.decoder[layer]
             return divergence + hidden.tanh() @ self.readout - self.offset
@@ -106,6 +116,10 @@ RECIPES = (
     Recipe("bernoulli, 2 layers", (_BITS, _BITS), 20, 0.5, 0.5),
     Recipe("categorical, 1 layer", ((Categorical, (2, 3)),), 78, 1.2, 0.8),
     Recipe("categorical, 2 layers", ((Categorical, (2, 3)), (Categorical, (1, 3))), 58, 0.5, 0.1),
+    Recipe("free bits", (_BITS, _BITS), 118, 0.5, 2.3, free=0.3),
+    Recipe(
+        "free bits, categorical", ((Categorical, (2, 3)), (Categorical, (1, 3))), 87, 0.5, 0.0, free=0.3, spare=True
+    ),
 )
 
 

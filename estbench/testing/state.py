@@ -2,17 +2,22 @@
 
 import math
 import pickle
+from functools import partial
 
 import torch
+from torch import Tensor
 
+from estbench.testing.border import Rounded
 from estbench.testing.compare import difference, modes, seeded
-from estbench.testing.programs import Estimate
+from estbench.testing.programs import Estimate, Recipe
 from estbench.testing.replicates import one_gradient, replicates
 from estbench.testing.subject import Subject
 from estbench.testing.verdict import Fault, Inapplicable
 
 EXTREME = 60.0
 TUNING_STEPS = 40
+# of relaxed samples, which are cast to a dtype of 8 bits; gradients come back in it, and may turn a comparison over
+ROUNDING = 0.05
 
 
 def seed(subject: Subject) -> str:
@@ -164,6 +169,32 @@ def extremes(subject: Subject) -> str:
     return f"finite at {EXTREME:g}"
 
 
+def half_precision(subject: Subject) -> str:
+    """With one seed, logits of half precision give the samples and the estimate of the same numbers in float32."""
+    largest = 0.0
+    for recipe in subject.applicable():
+        for dtype in (torch.bfloat16, torch.float16):
+            (samples, rounded), (others, exact) = (_rounded(subject, recipe, dtype, back=b) for b in (False, True))
+            apart = max(float((one - other).abs().max()) for one, other in zip(samples, others, strict=True))
+            if not apart < ROUNDING:
+                raise Fault(f"logits of {dtype} change its samples by {apart:.2g} ({recipe.name})")
+            off = difference(exact, rounded)
+            if not off < 2 * ROUNDING:
+                raise Fault(f"logits of {dtype} change its estimate by {off:.1%} ({recipe.name})")
+            largest = max(largest, off)
+    return f"within {largest:.2%}"
+
+
+def _rounded(
+    subject: Subject, recipe: Recipe, dtype: torch.dtype, *, back: bool
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    samples: list[Tensor] = []
+    around = partial(Rounded, dtype=dtype, back=back, samples=samples)
+    bench = subject.bench(recipe, torch.float32, (64,), around=around)
+    samples.clear()
+    return samples, seeded(subject, bench)
+
+
 def saturate(bench: Estimate, pattern: tuple[int, ...]) -> None:
     """Sets the logits to these numbers in turn, times 60; the encoder adds nothing."""
     with torch.no_grad():
@@ -176,4 +207,4 @@ def saturate(bench: Estimate, pattern: tuple[int, ...]) -> None:
                 parameter.copy_(numbers[turn].reshape(parameter.shape))
 
 
-CHECKS = (seed, leaks, tuning, untouched, state_dict, pickles, vmap, extremes)
+CHECKS = (seed, leaks, tuning, untouched, state_dict, pickles, vmap, extremes, half_precision)

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import torch
 from scipy.stats import norm
+from torch import Tensor
 
+from estbench.testing.border import Masked
 from estbench.testing.inference import FALSE_ALARMS, TOLERANCE, RunningCovariance, judge
 from estbench.testing.oracle import TooLargeError, objective, truth
 from estbench.testing.programs import RECIPES, Estimate, Recipe
@@ -21,12 +23,14 @@ from estbench.testing.verdict import Fault, Inapplicable
 
 # what two samples are compared by
 PAIR = 2**13
-# one of each for every net, and broadcast, target, devices, examples
-ALPHA = FALSE_ALARMS / (2 * len(RECIPES) + 4)
+# one of each for every net, and broadcast, target, devices, examples, masks
+ALPHA = FALSE_ALARMS / (2 * len(RECIPES) + 5)
 
 
 def _study(subject: Subject, recipe: Recipe) -> MeanErrors:
     if recipe not in subject.recipes:
+        if recipe.accepted(subject.declared.accepts):
+            raise Inapplicable("it is checked on the like program of bits")
         kinds = ", ".join(sorted({kind.__name__ for kind, _ in recipe.layers}))
         raise Inapplicable(f"it does not accept {kinds} nodes")
     try:
@@ -77,7 +81,7 @@ def value(subject: Subject, recipe: Recipe) -> str:
 
 def _certain_value(subject: Subject, recipe: Recipe) -> str:
     if recipe not in subject.recipes:
-        raise Inapplicable("it does not accept these nodes")
+        raise Inapplicable("it is not checked on these nodes")
     bench = subject.bench(recipe)
     saturate(bench, (1, -1, -1))
     exact = float(objective(bench.model(), subject.declared.bound).detach())
@@ -127,6 +131,31 @@ def devices(subject: Subject) -> str:
         for recipe in subject.applicable()
     ]
     return _compare(subject, trials, "CPU and CUDA have different gradients")
+
+
+def masks(subject: Subject) -> str:
+    """Masked classes and fixed bits get no gradient, in both modes, and leave the mean of the others' as it is."""
+    trials = []
+    for recipe in subject.applicable():
+        _masked_gradients(subject, recipe)
+        masked = partial(subject.bench, recipe, torch.float32, around=Masked)
+        trials.append(_Comparison(recipe, (2,), masked, partial(subject.bench, recipe, torch.float32)))
+    return _compare(subject, trials, "masked classes change the gradient of the others")
+
+
+def _masked_gradients(subject: Subject, recipe: Recipe) -> None:
+    leaves: list[Tensor] = []
+    bench = subject.bench(recipe, torch.float32, around=partial(Masked, leaves=leaves))
+    for stream in range(8):
+        leaves.clear()
+        with subject.seeded(15, stream):
+            value = bench.train(stream % 2 == 1)()
+        others = [p for name, p in bench.named_parameters() if name.startswith("model.")]
+        found = torch.autograd.grad(value, [*leaves, *others], allow_unused=True, materialize_grads=True)
+        if any(bool((g != 0).any()) for g in found[: len(leaves)]):
+            raise Fault(f"a masked class or fixed bit gets a gradient that is not 0 ({recipe.name})")
+        if not all(bool(x.isfinite().all()) for x in (value, *found)):
+            raise Fault(f"with masked classes, the value or a gradient is not finite ({recipe.name})")
 
 
 def examples(subject: Subject) -> str:

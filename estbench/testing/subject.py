@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.testing.inference import (
@@ -60,8 +60,8 @@ class Subject:
 
     @property
     def recipes(self) -> list[Recipe]:
-        """The nets whose nodes it declares that it accepts."""
-        return [recipe for recipe in RECIPES if recipe.accepted(self.declared.accepts)]
+        """The nets that it is checked on, of nodes that it declares to accept."""
+        return [recipe for recipe in RECIPES if recipe.meant_for(self.declared.accepts)]
 
     def applicable(self) -> Iterator[Recipe]:
         """The nets that it accepts and does not refuse for another reason.
@@ -89,15 +89,16 @@ class Subject:
         dtype: torch.dtype = torch.float64,
         batch: tuple[int, ...] = (2,),
         device: str = "cpu",
+        around: Callable[[nn.Module], nn.Module] = lambda net: net,
     ) -> Estimate:
-        """A net with a prepared estimator in eval mode, made anew.
+        """A net with a prepared estimator in eval mode, made anew; ``around`` may wrap the net.
 
         The estimator has seen a few training steps, so that running statistics are not zero, and its
         parameters are moved a little from where they started, so that networks that start at zero hide
         nothing.
         """
         with self.seeded(1):
-            model = recipe.net(batch).to(device, dtype)
+            model = around(recipe.net(batch).to(device, dtype))
             estimator = self.make().to(device, dtype).prepare(model())
             for _ in range(3):
                 estimator.train()(model())

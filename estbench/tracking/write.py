@@ -6,13 +6,14 @@ import json
 import math
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from estbench.errors import UserError
 from estbench.store.files import write_atomically
+from estbench.store.run_folder import RunFolder, RunInfo
 from estbench.tracking import tracked_values
 from estbench.tracking.tracked_values import Figure, Figures, Key
 
@@ -58,7 +59,7 @@ def track(
     """
     asv = _asv()
     root = repository or Path()
-    about = _about(run)
+    about = RunFolder(run).info()
     commit, date = _commit(about, root, allow_dirty=allow_dirty)
     found = tracked_values.of_run(run)
     if not any(figure.status == "ok" for figure in found.values()):
@@ -114,19 +115,12 @@ def _asv() -> Any:
         raise UserError("tracking needs asv, which is not installed: pip install 'estbench[track]'") from error
 
 
-def _about(run: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((run / "environment.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{run} holds no results of a comparison: {error}") from error
-
-
-def _commit(about: Mapping[str, Any], root: Path, *, allow_dirty: bool) -> tuple[str, int]:
+def _commit(about: RunInfo, root: Path, *, allow_dirty: bool) -> tuple[str, int]:
     """The run's commit, and its date in milliseconds."""
-    commit = str(about.get("commit") or "")
+    commit = about.commit or ""
     if not re.fullmatch(r"[0-9a-f]{40,64}", commit):
         raise UserError("the run has no commit: it was not started in a git repository")
-    if about.get("dirty") and not allow_dirty:
+    if about.dirty and not allow_dirty:
         raise UserError(f"the run had changes that commit {commit[:8]} lacks; commit first, or give --allow-dirty")
     command = ["git", "-C", str(root), "show", "-s", "--format=%ct", commit, "--"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (no shell)
@@ -157,13 +151,13 @@ def _manifest(root: Path, folder: Path, found: Iterable[Key]) -> tuple[list[list
     return [new["estimators"], new["tasks"]], (f"{path}: appended {', '.join(added)}",) if added else ()
 
 
-def _machine(asv: Any, about: Mapping[str, Any], name: str | None) -> Any:
+def _machine(asv: Any, about: RunInfo, name: str | None) -> Any:
     """The machine as asv describes it, with the GPU; its name is that of a folder."""
-    cpu, gpu, system = (str(about.get(key) or "") for key in ("cpu", "gpu", "platform"))
-    parts = [cpu, f"x{about.get('cores')}", gpu.partition(",")[0]]
+    cpu, gpu, system = about.cpu or "", about.gpu or "", about.platform or ""
+    parts = [cpu, f"x{about.cores}", gpu.partition(",")[0]]
     made = asv.machine.Machine()
     made.machine = re.sub(r"[^A-Za-z0-9_]+", "-", name or " ".join(filter(None, parts))).strip("-")[:80] or "machine"
-    made.os, made.cpu, made.num_cpu, made.ram = system.partition("-")[0], cpu, str(about.get("cores")), ""
+    made.os, made.cpu, made.num_cpu, made.ram = system.partition("-")[0], cpu, str(about.cores), ""
     made.arch = next((arch for arch in ("x86_64", "aarch64", "arm64") if arch in system), "")
     made.gpu = gpu or "none"
     return made
@@ -190,16 +184,15 @@ def _benchmarks(asv: Any, folder: Path, found: Figures, names: list[list[str]]) 
     return [listed[name] for name in sorted(some)]
 
 
-def _results(asv: Any, computer: Any, about: Mapping[str, Any], run: Path, commit: str, date: int) -> Any:
-    suite = about.get("suite") or {}
-    versions = {str(name): str(version) for name, version in (about.get("versions") or {}).items()}
-    python = ".".join(str(about.get("python", "")).split(".")[:2])
+def _results(asv: Any, computer: Any, about: RunInfo, run: Path, commit: str, date: int) -> Any:
+    suite = about.suite or {}
+    python = ".".join((about.python or "").split(".")[:2])
     device, dtype = (str(suite.get(key, "")) for key in ("device", "dtype"))
     if device == "auto":
         device = str(tracked_values.device(run))
     params = {**vars(computer), "python": python, "device": device, "dtype": dtype}
     name = re.sub(r"[^A-Za-z0-9_.]+", "-", f"compare-{device}-{dtype}-py{python}")
-    return asv.results.Results(params, versions, commit, date, python, name, {})
+    return asv.results.Results(params, about.versions, commit, date, python, name, {})
 
 
 def _add(asv: Any, made: Any, benchmark: dict[str, Any], names: list[list[str]], found: Figures) -> None:

@@ -1,41 +1,45 @@
-"""The main job: from a suite to a report."""
+"""The main job: from a suite to a report. It prints nothing: what a user should see is told to a watcher."""
 
 import contextlib
 import datetime as dt
-import functools
-import shlex
+import io
 import signal
-import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
+import pandas as pd
 import torch
-from rich.console import Console
-from rich.markup import escape
-from tqdm import tqdm
+from rich.console import Console, Group
 
+from estbench.core.metrics import Metrics
 from estbench.errors import UserError
 from estbench.execution import executors, runner
 from estbench.execution.batching import Ensembles
 from estbench.execution.executors.base import Executor
-from estbench.plan import plan as planning
-from estbench.plan import suite
-from estbench.plan.cell import Cell
-from estbench.plan.effective_options import resolved
-from estbench.plugins.loading import KINDS
-from estbench.plugins.registry import discover
+from estbench.planning import plan as planning
+from estbench.planning import resolved, suite
+from estbench.planning.cell import Cell
+from estbench.planning.plan import Plan
+from estbench.planning.trials import Trials, trials
+from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
 from estbench.runtime.environment import commit, environment, label
-from estbench.store import run_folder
-from estbench.store.files import make_folder, write_atomically
+from estbench.store import declared
+from estbench.store.files import digest
 from estbench.store.records import Result, joined
-from estbench.store.store import Store, complain
+from estbench.store.run_folder import RunFolder, RunInfo
+from estbench.store.store import Store
 from estbench.workflows import tuning
+
+# of tables beside a report, in characters
+WIDTH = 160
+# requests to end; not every system has all of them
+_REQUESTS = [each for each in signal.Signals if each.name in ("SIGTERM", "SIGHUP")]
 
 
 @dataclass(frozen=True)
@@ -46,99 +50,233 @@ class Request:
         suite: its file or name.
         overrides: values that replace the suite's.
         parts: which parts of the suite; all if none is named.
-        files: plugin files.
         out: folder for the report; None for a new one under ``runs/``.
         store: folder that keeps finished cells.
         threads: of torch; None for its own choice.
-        executor: where cells are measured; its name.
+        executor: where cells are measured.
         workers: cells at once; None for what the executor makes of the machine.
         timeout: seconds after which a cell is given up; None for no limit.
         checkpoint: seconds from one checkpoint to the next.
         retry_failed: whether to measure cells again that failed.
         ensemble: how many cells are measured together at most; or ``auto``, ``off``.
+        width: of the tables that are kept beside the report, in characters.
+        command: what it was asked for with, as the report says.
     """
 
     suite: str
     overrides: dict[str, Any]
-    parts: tuple[int, ...]
-    files: tuple[str, ...]
-    out: Path | None
-    store: Path
-    threads: int | None
-    executor: str = "auto"
+    parts: tuple[int, ...] = ()
+    out: Path | None = None
+    store: Path = Path(".estbench")
+    threads: int | None = None
+    executor: Spec = Spec("auto")  # noqa: RUF009  (immutable)
     workers: int | None = None
     timeout: float | None = None
     checkpoint: float = 60.0
     retry_failed: bool = False
     ensemble: str = "off"
+    width: int = WIDTH
+    command: str = ""
 
 
-def run_comparison(request: Request, console: Console) -> int:
-    """Measures and reports; returns the exit code: 1 if a cell failed.
+# told of each cell as it is done, with its result, and whether that was in the store
+Done: TypeAlias = Callable[[Cell, Result, bool], None]
+
+
+class Watcher(Protocol):
+    """Whoever follows a comparison while it goes on."""
+
+    def planned(self, plan: Plan, candidates: int) -> None:
+        """What will be measured, and how many candidates of tuning before it."""
+
+    def measuring(self, cells: int) -> AbstractContextManager[Done]:
+        """So many cells are measured now; gives what is told of each."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What came of a comparison.
+
+    Args:
+        results: by cell, as far as it got.
+        interrupted: whether the user stopped it.
+        page: the report; None if it was stopped before there was anything to report.
+        tables: for the screen.
+    """
+
+    results: Mapping[Cell, Result]
+    interrupted: bool
+    page: Path | None = None
+    tables: tuple[Group | str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison measured, before it is reported.
+
+    Args:
+        results: by cell, as far as it got.
+        info: what is known of the run.
+        interrupted: whether the user stopped it.
+        new: how many cells were not in the store.
+        tuned: what tuning found and chose, where the suite tunes.
+    """
+
+    results: Mapping[Cell, Result]
+    info: RunInfo
+    interrupted: bool
+    new: int
+    tuned: Any = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request that was found to be possible.
+
+    Args:
+        suite: what is asked for, as it was written.
+        resolved: the same, resolved against the plugins that there are.
+        trials: what is tried first, where the suite tunes.
+        plan: what is measured then.
+    """
+
+    suite: suite.Suite
+    resolved: resolved.ResolvedSuite
+    trials: Trials | None
+    plan: Plan
+
+
+def prepare(request: Request, plugins: Plugins) -> Prepared:
+    """What a request means.
+
+    Args:
+        request: what is asked for.
+        plugins: what there is.
+
+    Raises:
+        UserError: the suite is not valid, or asks for what is not there.
+    """
+    wanted = suite.load(request.suite, request.overrides, request.parts)
+    check_device(resolved.device(wanted.device), wanted.dtype, request.executor.name)
+    found = resolved.ResolvedSuite.of(wanted, plugins)
+    return Prepared(wanted, found, trials(found), planning.make(found))
+
+
+def run_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Finished:
+    """Measures and reports.
+
+    Args:
+        request: what is asked for.
+        plugins: what there is.
+        watcher: is told how it goes.
+
+    Raises:
+        UserError: the request cannot be met.
+    """
+    found = measure_comparison(request, plugins, watcher)
+    if not found.results or found.info.cells is None:
+        return Finished(found.results, found.interrupted)
+    known = None if found.new else _same(request.out, found.info.cells)
+    if known is not None:
+        return Finished(found.results, found.interrupted, known.page, (known.tables(),))
+    folder = RunFolder(request.out or Path("runs") / f"{_started(found.info):%Y%m%d-%H%M%S}")
+    if found.tuned is not None:
+        folder.write_table("tuning.csv", found.tuned)
+    tables = write_report(folder.path, joined(found.results.values()), found.info, request.width)
+    return Finished(found.results, found.interrupted, folder.page, tables)
+
+
+def measure_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Compared:
+    """Measures, and reports nothing; what is measured is kept in the store.
+
+    Args:
+        request: what is asked for.
+        plugins: what there is.
+        watcher: is told how it goes.
 
     Raises:
         UserError: the request cannot be met.
     """
     started = dt.datetime.now(dt.UTC).astimezone()
-    wanted, trials, plan = prepare(request)
-    if trials:
-        console.print(f"{len(trials.plan.cells)} candidates to choose from on validation, then")
-    console.print(f"{len(plan.cells)} cells: {_counts(plan)}.")
+    prepared = prepare(request, plugins)
+    plan, tuned = prepared.plan, None
     store = Store(request.store)
     executor = executors.make(request.executor, request.workers, plan.cells[0].device)
-    tuned = None
-    if trials:
-        tried = _measure(trials.plan, store, executor, request)
+    Ensembles.of(request.ensemble)
+    watcher.planned(plan, len(prepared.trials.plan.cells) if prepared.trials else 0)
+    if prepared.trials:
+        tried = _measure(prepared.trials.plan, store, executor, request, watcher)
         if tried.interrupted:
-            return _interrupted(console)
-        chosen, tuned = tuning.choose(trials, {cell: result.rows for cell, result in tried.results.items()})
-        plan = planning.make(wanted, request.files, chosen)
-    measured = _measure(plan, store, executor, request)
+            return Compared(tried.results, RunInfo(), interrupted=True, new=tried.new)
+        chosen, tuned = tuning.choose(prepared.trials, {cell: each.rows for cell, each in tried.results.items()})
+        plan = planning.make(prepared.resolved, chosen)
+    measured = _measure(plan, store, executor, request, watcher)
     store.note(label(commit()), (plan.entries[cell] for cell in measured.results))
-    mark = run_folder.mark(plan, measured.results)
-    out = run_folder.same(request.out, mark) if not measured.new else None
-    if out is None:
-        out = request.out or Path("runs") / f"{started:%Y%m%d-%H%M%S}"
-        make_folder(out)
-        about = {
-            "command": shlex.join(["estbench", *sys.argv[1:]]),
-            "suite": wanted.model_dump(),
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(time.time() - started.timestamp(), 1),
-            "seeds": wanted.seeds,
-            "cells": mark,
-            **environment(),
-            **run_folder.known(plan, request.files),
-            "options": resolved(plan, request.files),
-        }
-        if tuned is not None:
-            write_atomically(out / "tuning.csv", tuned.to_csv(index=False).encode())
-        run_folder.write(joined(measured.results.values()), about, out, console)
-    else:
-        console.print((out / run_folder.TABLES).read_text(encoding="utf-8"), markup=False, end="")
-    return _close(measured, out, console)
+    metrics = declared.kept(measured.results.values())
+    info = _info(request, prepared.suite, plan, started, _digest(plan, measured.results), metrics)
+    return Compared(measured.results, info, measured.interrupted, measured.new, tuned)
 
 
-def _interrupted(console: Console) -> int:
-    console.print("Interrupted; what was measured is kept: the same command goes on from here.")
-    return 130
+def _started(info: RunInfo) -> dt.datetime:
+    return dt.datetime.fromisoformat(info.started or "")
 
 
-def prepare(request: Request) -> tuple[suite.Suite, planning.Trials | None, planning.Plan]:
-    """The suite that is asked for, what it tries first, and its plan; problems with plugins are said on stderr.
+def _digest(plan: Plan, results: Mapping[Cell, Result]) -> str:
+    """What tells these results from others, without comparing figures."""
+    parts = [f"{plan.entries[cell].name} {result.about['finished']!r}" for cell, result in results.items()]
+    return digest("\n".join(parts).encode())
+
+
+def _same(out: Path | None, cells: str) -> RunFolder | None:
+    """A folder that already holds the report of these results: the one that is asked for, or the last one."""
+    places = [out] if out else sorted(Path("runs").glob("*/"), reverse=True)[:1]
+    return next((folder for folder in map(RunFolder, places) if folder.holds(cells)), None)
+
+
+def _info(
+    request: Request, wanted: suite.Suite, plan: Plan, started: dt.datetime, cells: str, metrics: Metrics
+) -> RunInfo:
+    """What is known of the run."""
+    return RunInfo(
+        command=request.command,
+        suite=wanted.model_dump(),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.time() - started.timestamp(), 1),
+        seeds=wanted.seeds,
+        cells=cells,
+        **environment(resolved.device(wanted.device)),
+        families=plan.families,
+        papers=plan.papers,
+        options=plan.options,
+        metrics=metrics.to_json(),
+    )
+
+
+def write_report(place: Path, results: pd.DataFrame, info: RunInfo, width: int = WIDTH) -> tuple[Group, ...]:
+    """Writes results and report into a folder; returns its tables.
 
     Raises:
-        UserError: the suite is not valid, or asks for what is not there.
+        UserError: the folder cannot be written.
     """
-    for problem in (problem for kind in KINDS for problem in discover(kind, request.files).problems):
-        complain(problem)
-    wanted = suite.load(request.suite, request.overrides, request.parts)
-    _check_device(planning.device(wanted.device), wanted.dtype, Spec.one(request.executor).name)
-    return wanted, planning.trials(wanted, request.files), planning.make(wanted, request.files)
+    from estbench import report  # noqa: PLC0415  (slow, and not needed where nothing is new)
+
+    folder = RunFolder(place)
+    folder.write_results(results)
+    report.write(results, info.known, folder.path)
+    tables = tuple(report.terminal_table(results, Metrics.from_json(info.metrics)))
+    text = Console(file=io.StringIO(), width=width, record=True)
+    for table in tables:
+        text.print(table)
+    folder.close(info, text.export_text())
+    return tables
 
 
-def _check_device(device: str, dtype: str, executor: str) -> None:
-    """Refuses a GPU that is not here, unless cells are measured on other machines, and what it does not compute."""
+def check_device(device: str, dtype: str, executor: str) -> None:
+    """Refuses a GPU that is not here, unless cells are measured on other machines, and what it does not compute.
+
+    Raises:
+        UserError: the cells cannot be measured there.
+    """
     if not device.startswith("cuda"):
         if dtype == "tf32":
             raise UserError(f"--dtype tf32 is of GPUs, a CPU would compute in float32; got --device {device}")
@@ -150,13 +288,6 @@ def _check_device(device: str, dtype: str, executor: str) -> None:
     there, number = torch.cuda.device_count(), int(device.partition(":")[2] or 0)
     if number >= there:
         raise UserError(f"CUDA devices here are numbered from 0 to {there - 1}; got --device {device}")
-
-
-def _counts(plan: planning.Plan) -> str:
-    tasks = {str(cell.task) for cell in plan.cells}
-    estimators = {str(spec) for cell in plan.cells for spec in cell.estimators}
-    measures = [str(measure) for measure in dict.fromkeys(str(cell.measure.name) for cell in plan.cells)]
-    return f"{len(estimators)} estimators on {len(tasks)} tasks, measuring {', '.join(measures)}"
 
 
 @dataclass
@@ -174,23 +305,17 @@ class _Measured:
     interrupted: bool = False
 
 
-def _measure(plan: planning.Plan, store: Store, executor: Executor, request: Request) -> _Measured:
+def _measure(plan: Plan, store: Store, executor: Executor, request: Request, watcher: Watcher) -> _Measured:
     """The results of a plan in its order, as far as it got before an interrupt."""
-    work = runner.CellWork(store.folder.resolve(), request.checkpoint, request.timeout, request.threads)
+    work = runner.CellWork(plan.plugins, store.folder.resolve(), request.checkpoint, request.timeout, request.threads)
     how: dict[str, Any] = {"retry_failed": request.retry_failed, "ensembles": Ensembles.of(request.ensemble)}
     measured, found = _Measured({}), {}
-    with tqdm(total=len(plan.cells), unit="cell", dynamic_ncols=True) as progress, _terminable():
-        say = functools.partial(progress.write, file=sys.stderr)
+    with watcher.measuring(len(plan.cells)) as done, _terminable():
         try:
             for cell, result, cached in runner.run(plan, store, executor, work, **how):
                 found[cell] = result
                 measured.new += not cached
-                progress.set_postfix_str("kept" if cached else str(cell)[:60], refresh=not cached)
-                progress.update()
-                for error in () if cached else result.failures:
-                    say(f"failed: {cell}: {error}")
-                if not cached and result.about.get("note"):
-                    say(f"{cell}: {result.about['note']}")
+                done(cell, result, cached)
         except KeyboardInterrupt:
             measured.interrupted = True
     measured.results = {cell: found[cell] for cell in plan.cells if cell in found}
@@ -199,27 +324,17 @@ def _measure(plan: planning.Plan, store: Store, executor: Executor, request: Req
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Takes a polite request to end, as clusters make before they kill, for Ctrl-C."""
+    """Takes a polite request to end, of clusters before they kill or of a terminal that is closed, for Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in _REQUESTS}
+    # under nohup the end of the terminal is no request
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _close(measured: _Measured, out: Path, console: Console) -> int:
-    """The last lines on the screen, and the exit code."""
-    counts = Counter(
-        status for result in measured.results.values() for status in set(result.table["status"].to_pylist()) - {"ok"}
-    )
-    for status, count in sorted(counts.items()):
-        console.print(f"{count} cells {status}; the reasons are in the report.")
-    if counts["failed"]:
-        console.print("Failed cells are kept; --retry-failed measures them again.")
-    console.print(f"Report: {escape(str(out / 'index.html'))}")
-    if measured.interrupted:
-        return _interrupted(console)
-    return int(bool(counts["failed"]))
+        for number in heard:
+            signal.signal(number, before[number])

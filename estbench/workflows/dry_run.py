@@ -3,14 +3,13 @@
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
 
 from estbench.execution import executors
 from estbench.execution.executors.inline import Inline
-from estbench.plan.cell import Cell
+from estbench.planning.cell import Cell
+from estbench.plugins.registry import Plugins
 from estbench.store.records import Result
 from estbench.store.store import Store
 from estbench.workflows.comparison import Request, prepare
@@ -19,24 +18,35 @@ from estbench.workflows.comparison import Request, prepare
 _ALIKE = (("task", "estimators", "measure"), ("task", "measure"), ("measure",))
 
 
-def preview(request: Request, console: Console) -> None:
-    """Prints the plan of a request; measures and writes nothing.
+@dataclass(frozen=True)
+class Preview:
+    """What a request would measure.
+
+    Args:
+        states: of each cell, what would be done: ``measure``, ``continue`` from a checkpoint, ``again`` after a
+            failure, or nothing, as it is ``kept`` or has ``failed``.
+        summary: how many cells there are, and how long the others may take.
+    """
+
+    states: Mapping[Cell, str]
+    summary: str
+
+
+def preview(request: Request, plugins: Plugins) -> Preview:
+    """What a request would measure; measures and writes nothing.
 
     Raises:
         UserError: the request cannot be met.
     """
-    _, trials, plan = prepare(request)
+    prepared = prepare(request, plugins)
     store = Store(request.store)
-    entries = {**(trials.plan.entries if trials else {}), **plan.entries}
+    entries = {**(prepared.trials.plan.entries if prepared.trials else {}), **prepared.plan.entries}
     kept = store.find(entries.values())
     states = {cell: _state(kept.get(entry.name), store, entry.key, request) for cell, entry in entries.items()}
-    for cell, state in states.items():
-        console.print(f"{state:<9} {escape(str(cell))}", soft_wrap=True)
     missing = [cell for cell, state in states.items() if state not in ("kept", "failed")]
-    workers = _workers(request, plan.cells[0].device)
-    console.print(
-        f"{len(states)} cells, {len(states) - len(missing)} of them kept. {_estimate(missing, store, workers)}"
-    )
+    workers = _workers(request, prepared.plan.cells[0].device)
+    counts = f"{len(states)} cells, {len(states) - len(missing)} of them kept."
+    return Preview(states, f"{counts} {_estimate(missing, store, workers)}")
 
 
 def _state(result: Result | None, store: Store, key: str, request: Request) -> str:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from estbench.execution.cell_runner import task_of
+from estbench.execution.cell_runner import CellRunner
 from estbench.measures.training import bound_name
-from estbench.plan.cell import Cell
-from estbench.plan.plan import Pair, Trials
+from estbench.planning.cell import Cell
+from estbench.planning.resolved import Pair
+from estbench.planning.trials import Trials
 
 COLUMNS = ("task", "estimator", "params", "chosen", "metric", "value", "low", "high", "step", "best", "error")
 
@@ -26,19 +27,19 @@ def choose(trials: Trials, results: Mapping[Cell, pd.DataFrame]) -> tuple[dict[P
     Returns:
         The task and estimator to compare, by what they are without tuned options; and a table of all candidates.
     """
+    runner = CellRunner(trials.plan.plugins)
     chosen: dict[Pair, Pair] = {}
     rows: list[dict[str, Any]] = []
     for key, cells in trials.groups.items():
-        judged = [_judged(cell, results[cell], trials.metrics[key]) for cell in cells]
+        judged = [_judged(runner.task(cell).objective, results[cell], trials.metrics[key]) for cell in cells]
         best = max(range(len(cells)), key=lambda k: judged[k]["score"])
         chosen[key] = cells[best].task, cells[best].estimators[0]
         rows += [{**row, "best": k == best} for k, row in enumerate(judged)]
     return chosen, pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _judged(cell: Cell, rows: pd.DataFrame, metric: str) -> dict[str, Any]:
+def _judged(objective: str, rows: pd.DataFrame, metric: str) -> dict[str, Any]:
     """A candidate with its last figure on validation: the metric, or the objective's largest multi-sample bound."""
-    objective = task_of(cell).objective
     named = metric or rf"{objective}|{bound_name(objective)}\d+"
     found = rows[rows["metric"].str.fullmatch(f"({named})_valid") & (rows["status"] == "ok")]
     if found.empty:

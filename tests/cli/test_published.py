@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from estbench import report
 from estbench.cli.main import app
 from estbench.errors import UserError
-from estbench.plan.effective_options import resolved
 from estbench.plugins import options
 from estbench.plugins.registry import discover
 from estbench.plugins.spec import Spec
@@ -26,6 +25,7 @@ from estbench.report.model.published_match import matches
 from estbench.report.model.study import Study
 from estbench.report.text import published
 from estbench.store.records import COLUMNS
+from tests.support.plans import plan_of
 
 # options that published protocols have and ours do not, and what no data set of ours is
 FOREIGN = {"baseline", "centred", "decoder", "derivative", "normalise", "tuned"}
@@ -293,11 +293,8 @@ def test_values_are_compared_as_values(here, there, expected):
 
 def test_runs_record_all_options():
     """Defaults are there, and an option that stands for another has the value it stands for."""
-    from estbench.plan import plan
-    from estbench.plan.suite import validate
-
     wanted = {"tasks": ["vae[latents=categorical]"], "estimators": ["rloo[samples=4]"], "measures": ["training"]}
-    found = resolved(plan.make(validate(wanted, "test")), ())
+    found = plan_of(wanted).options
     task = found["task"]["vae[latents=categorical]"]
     assert (task["units"], task["classes"], task["dataset"]) == (20, 10, "digits")
     assert found["estimator"][str(Spec("rloo", {"samples": 4}))]["samples"] == 4

@@ -9,13 +9,12 @@ from estbench.cli.main import app
 from estbench.errors import UserError
 from estbench.execution.executors.inline import Inline
 from estbench.execution.runner import CellWork, run
-from estbench.plan import plan as planning
-from estbench.plan.suite import validate
 from estbench.runtime.environment import environment
 from estbench.store.records import joined
 from estbench.store.store import Store
 from estbench.workflows import diff as differences
 from estbench.workflows.export import export
+from tests.support.plans import plan_of
 
 SUITE = {
     "tasks": ["toy[units=5]"],
@@ -30,9 +29,9 @@ SUITE = {
 def measured(tmp_path_factory):
     """A store with the cells of a suite, and their rows."""
     folder = tmp_path_factory.mktemp("measured")
-    plan = planning.make(validate(SUITE, "test"))
+    plan = plan_of(SUITE)
     store = Store(folder / "store")
-    results = [result for _, result, _ in run(plan, store, Inline(), CellWork(store.folder))]
+    results = [result for _, result, _ in run(plan, store, Inline(), CellWork(plan.plugins, store.folder))]
     store.note("a" * 40, plan.entries.values())
     return folder / "store", joined(results)
 

@@ -50,6 +50,37 @@ def test_a_refused_node_is_named_with_its_kind():
         load_estimator("arm")(lambda sample: sample("z", node)[0].sum((-1, -2)))
 
 
+@pytest.mark.parametrize("used", ["first", "second"])
+@pytest.mark.parametrize(
+    "name",
+    ["disarm", "arm", "arms", "sum_and_sample[samples=4]", "rao_blackwell[summed=3]", "unordered_set[samples=4]"],
+)
+def test_a_node_that_reaches_nothing_has_no_gradient(name, used):
+    """Of two independent nodes of which one is used, that one has its gradient, and the other, in the mean, none."""
+    costs = torch.tensor([0.5, -1.0], dtype=torch.float64)
+
+    def gradients(estimator):
+        logits = {
+            name: torch.full((2, 2), 0.3, dtype=torch.float64, requires_grad=True) for name in ("first", "second")
+        }
+
+        def program(sample):
+            values = {name: sample(name, Bernoulli(each))[0] for name, each in logits.items()}
+            return (values[used] * costs).sum(-1) ** 2
+
+        estimator.prepare(program)(program).backward()
+        return {name: each.grad for name, each in logits.items()}
+
+    torch.manual_seed(0)
+    estimator = load_estimator(name)
+    found, exact = gradients(estimator), gradients(load_estimator("exact"))
+    (unused,) = {"first", "second"} - {used}
+    torch.testing.assert_close(found[unused], torch.zeros(2, 2, dtype=torch.float64))
+    drawn = torch.stack([gradients(estimator)[used] for _ in range(600)])
+    error = (drawn.mean(0) - exact[used]).abs()
+    assert bool((error <= 5 * drawn.std(0) / len(drawn) ** 0.5 + 1e-9).all())
+
+
 def test_an_unprepared_network_says_what_to_call():
     """RELAX without ``prepare`` is one clear error."""
     with pytest.raises(RuntimeError, match=r"call estimator.prepare\(program\) first"):

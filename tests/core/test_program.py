@@ -1,8 +1,10 @@
+import re
+
 import pytest
 import torch
 
 from estbench import Bernoulli
-from estbench.core.program import draw, mean, plate, repeat, replay, run, unscored
+from estbench.core.program import draw, mean, plate, repeat, replay, run
 
 
 def chain(batch=4):
@@ -60,24 +62,8 @@ def test_the_score_reaches_the_logits_only_if_it_is_kept(keep):
     """The derivative of log q for its own logits is dropped for exact samples and kept on demand."""
     logits = torch.zeros(1, 2, requires_grad=True)
     cost, _ = run(lambda sample: sample("b", Bernoulli(logits))[1], draw, keep_score=keep)
-    assert cost.requires_grad == keep
-
-
-def test_an_unscored_program_keeps_its_log_probabilities_apart():
-    """Its cost is the same and leaves the logits alone; the derivative of the log-probabilities is the score."""
-    logits = torch.randn(4, 2, requires_grad=True)
-    node, log_probs = Bernoulli(logits), {}
-
-    def program(sample):
-        value, log_q = sample("b", node)
-        return value.sum(-1) + 3 * log_q
-
-    cost, sites = run(unscored(program, log_probs), draw, keep_score=True)
-    value = sites["b"].value
-    torch.testing.assert_close(cost, value.sum(-1) + 3 * node.log_prob(value))
-    assert not cost.requires_grad
-    (found,) = torch.autograd.grad(log_probs["b"].sum(), logits)
-    torch.testing.assert_close(found, node.score(value))
+    (found,) = torch.autograd.grad(cost.sum(), logits, allow_unused=True, materialize_grads=True)
+    assert bool(found.any()) == keep
 
 
 def test_a_name_sampled_twice_is_refused_with_the_reason():
@@ -95,3 +81,60 @@ def test_a_program_without_samples_is_refused():
     """There is no gradient to estimate where nothing is sampled."""
     with pytest.raises(ValueError, match="sampled nothing"):
         run(lambda _sample: torch.zeros(3), draw)
+
+
+SHAPES = {
+    "a mean": lambda cost: cost.mean(),
+    "over the batch": lambda cost: cost.mean(-1),
+    "a dimension kept": lambda cost: cost[..., None],
+    "over the samples": lambda cost: cost.mean(0),
+    "transposed": lambda cost: cost.movedim(0, -1),
+    "per unit": lambda cost: cost[..., None].expand(*cost.shape, 2),
+    "a dimension in front": lambda cost: cost[None],
+}
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("wrong", SHAPES)
+def test_a_cost_of_another_shape_is_refused_with_both_shapes(wrong, keep):
+    """Anything but one cost per sample and example is one error that says what was received and what is right."""
+
+    def program(sample):
+        return SHAPES[wrong](chain()(sample))
+
+    received = re.escape(str(tuple(SHAPES[wrong](torch.zeros(3, 4)).shape)))
+    with pytest.raises(ValueError, match=rf"shape {received} and must have \(3, 4\).*\(\*samples, \*batch\)"):
+        run(program, repeat(draw, 3), keep_score=keep)
+
+
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [
+        (0.5, "as one tensor; got float"),
+        ((torch.zeros(4), torch.zeros(4)), "as one tensor; got tuple"),
+        (None, "as one tensor; got NoneType"),
+        (torch.zeros(4, dtype=torch.long), "as floating-point numbers; got torch.int64"),
+        (torch.zeros(4, dtype=torch.bool), "as floating-point numbers; got torch.bool"),
+    ],
+)
+def test_a_cost_that_is_no_tensor_of_numbers_is_refused(cost, message):
+    """Whatever is no tensor of floating-point numbers is refused with its type."""
+
+    def program(sample):
+        chain()(sample)
+        return cost
+
+    with pytest.raises(ValueError, match=message):
+        run(program, draw)
+
+
+def test_a_cost_may_lack_the_plates_of_samples_that_it_does_not_depend_on():
+    """Where each node has a dimension of its own, those of nodes that reach nothing may be missing."""
+    node = Bernoulli(torch.zeros(4, 2))
+
+    def program(used):
+        return lambda sample: {name: sample(name, node)[0] for name in "ab"}[used].sum(-1)
+
+    for used, shape in (("a", (4, 4)), ("b", (4, 1, 4))):
+        cost, _ = run(program(used), plate(lambda _name, node, _sites: node.enumerate_support() + 0 * node.mean))
+        assert cost.shape == shape

@@ -10,24 +10,24 @@ import pytest
 from estbench.errors import UserError
 from estbench.execution.executors import make
 from estbench.execution.runner import CellWork, run
-from estbench.plan import plan as planning
-from estbench.plan.suite import validate
+from estbench.planning.plan import Plan
+from estbench.plugins.spec import Spec
 from estbench.store.store import Store
+from tests.support.plans import plan_of
 from tests.support.plugins_at_fault import write
 
 SMALL = {"tasks": ["toy"], "measures": ["training[steps=4]"], "device": "cpu"}
 
 
 def plan(files=(), **changes):
-    return planning.make(validate({**SMALL, **changes}, "test"), files)
+    return plan_of({**SMALL, **changes}, files)
 
 
 def done(plan, folder, executor, **options):
     """What came of each estimator, and the order of cells."""
     store = Store(folder)
-    results = [
-        (cell, result) for cell, result, _ in run(plan, store, make(executor, None, "cpu"), CellWork(folder, **options))
-    ]
+    work, where = CellWork(plan.plugins, folder, **options), make(Spec.one(executor), None, "cpu")
+    results = [(cell, result) for cell, result, _ in run(plan, store, where, work)]
     assert len(list(store.files())) == len(plan.cells)
     return results
 
@@ -75,7 +75,7 @@ def test_every_executor_gives_the_same_numbers(executor, package, death, inline,
     mixed = plan(write(tmp_path, "dies"), measures=MEASURES, estimators=["rloo", "dies", "nvil"])
     cells = tuple(cell for cell in mixed.cells if not cell.joint)
     timing = plan(tasks=["toy", "coins"], measures=["speed[blocks=6,seconds=0.0001]"], estimators=["rloo", "nvil"])
-    both = planning.Plan((*cells, *timing.cells), (*mixed.sources[: len(cells)], *timing.sources))
+    both = Plan((*cells, *timing.cells), (*mixed.sources[: len(cells)], *timing.sources), mixed.plugins)
     results = done(both, tmp_path / "store", executor.format(logs=tmp_path / "logs"))
     assert [cell.joint for cell, _ in results] == [False] * len(cells) + [True] * 2
     assert alone(results)
@@ -168,7 +168,7 @@ def test_workers_see_one_gpu_each(tmp_path):
 def test_a_mistaken_executor_is_refused(text, message):
     """The nearest name or option is offered, and values are checked."""
     with pytest.raises(UserError, match=message):
-        make(text, None, "cpu")
+        make(Spec.one(text), None, "cpu")
 
 
 def test_an_executor_that_is_not_installed_says_how_to_get_it(monkeypatch):
@@ -176,4 +176,4 @@ def test_an_executor_that_is_not_installed_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     monkeypatch.delitem(__import__("sys").modules, "estbench.execution.executors.on_ray", raising=False)
     with pytest.raises(UserError, match=r"pip install 'estbench\[ray\]'"):
-        make("ray", None, "cpu")
+        make(Spec("ray"), None, "cpu")

@@ -3,13 +3,14 @@ import json
 import pytest
 
 from estbench.errors import UserError
-from estbench.execution.cell_runner import measure
+from estbench.execution.cell_runner import CellRunner
 from estbench.execution.executors.inline import Inline
 from estbench.execution.runner import CellWork, run
-from estbench.plan import plan as planning
-from estbench.plan.suite import Suite, load, validate
+from estbench.planning.suite import Suite, load, validate
+from estbench.plugins.registry import Plugins
 from estbench.store.records import COLUMNS, joined
 from estbench.store.store import Store
+from tests.support.plans import plan_of
 
 QUICK = {
     "tasks": ["toy"],
@@ -36,13 +37,17 @@ class Broken(ScoreFunction):
 
 def plan(**changes):
     files = changes.pop("files", ())
-    return planning.make(validate({**QUICK, **changes}, "test"), files)
+    return plan_of({**QUICK, **changes}, files)
+
+
+def measure(cell):
+    return CellRunner(Plugins.found()).measure(cell)
 
 
 def done(plan, store, executor=None, **options):
     """Runs a plan to its end: each cell with its result and whether it was there."""
     retry = options.pop("retry_failed", False)
-    work = CellWork(store.folder, **options)
+    work = CellWork(plan.plugins, store.folder, **options)
     return list(run(plan, store, executor or Inline(), work, retry_failed=retry))
 
 

@@ -1,20 +1,29 @@
 """What is done on a GPU in which order, with stand-ins for what asks one."""
 
+import contextlib
+import dataclasses
 import sys
 import warnings
 
 import pytest
 import torch
 
-from estbench.engine.moments.moments import chunk_size
+from estbench import load_estimator
+from estbench.engine.moments import moments
+from estbench.engine.moments.moments import chunk_size, largest_tensor
 from estbench.engine.profiling import timing
 from estbench.engine.training import cuda_graph
+from estbench.engine.training.cost_model import replicas_that_fit
+from estbench.engine.training.ensemble import Ensemble
 from estbench.errors import UserError
 from estbench.execution import executors
 from estbench.measures import training
+from estbench.measures.gradient import Gradient
 from estbench.measures.training import Training
+from estbench.plugins.spec import Spec
 from estbench.runtime import memory
 from estbench.workflows import comparison
+from tests.support.benches import SCHEDULED, bench, steps, trainees
 from tests.support.pretended_gpu import pretended
 from tests.support.replicas import member, small
 
@@ -57,14 +66,92 @@ def test_a_clock_that_cannot_be_read_is_no_failure(monkeypatch):
     assert timing.clock(GPU) != timing.clock(GPU)
 
 
+def free(monkeypatch, gigabytes, kept=0):
+    """Has a GPU with so much free memory, and more that torch keeps for later use."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (gigabytes * 2**30, 141 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: (kept + 1) * 2**30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 2**30)
+
+
 def test_memory_that_torch_keeps_is_free(monkeypatch):
     """So a second measurement has the chunks of the first: a quarter of what is free, as a power of two."""
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (40 * 2**30, 141 * 2**30))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 100 * 2**30)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 2**30)
-    assert memory.free(GPU) == 139 * 2**30
-    assert chunk_size(2**20, 0, GPU) == 2**15
-    assert chunk_size(3 * 2**20, 0, GPU) == 2**13
+    free(monkeypatch, 2, kept=8)
+    assert memory.free(GPU) == 10 * 2**30
+    assert chunk_size(2**20, 0, GPU) == 2**11
+    assert chunk_size(3 * 2**20, 0, GPU) == 2**9
+
+
+@pytest.mark.parametrize("gigabytes", [16, 40, 139])
+def test_chunks_have_a_ceiling(gigabytes, monkeypatch):
+    """On cards with 16 GiB and more the chunk is the same, whatever else they hold: the figures are too."""
+    free(monkeypatch, gigabytes)
+    assert chunk_size(2**20, 0, GPU) == 2**12
+    assert chunk_size(100, 0, GPU) == 2**15
+
+
+def test_a_chunk_on_a_cpu_does_not_follow_free_memory(monkeypatch):
+    """What other programs leave decides no random numbers."""
+    monkeypatch.setattr(memory, "free", lambda _: 2**20)
+    monkeypatch.setattr(moments, "free", lambda _: 2**20)
+    assert chunk_size(2**20, 0, torch.device("cpu")) == 2**6
+
+
+def test_the_entries_of_a_chunk_can_be_counted_in_32_bits():
+    """The largest tensor of all replicates in flight has fewer than 2^31 entries, whatever memory there is."""
+    assert chunk_size(2**10, 2**40, GPU, 2**20) == 2**10
+    assert chunk_size(2**10, 2**40, GPU, 2**32) == 1
+    assert largest_tensor(lambda: {"logits": torch.zeros(30, 4).sum(1)}) == 120
+
+
+def test_a_chunk_that_was_recorded_can_be_asked_for(monkeypatch):
+    """With it the figures are those of the first time, on a device that would choose another."""
+    makers = {"rloo": lambda: load_estimator("rloo")}
+
+    def rows(**options):
+        measure = Gradient(256, 64, after=0, groups="logits", **options)
+        return {row.metric: row.value for _, row in measure.rows(bench("toy[units=3]", device="cpu"), makers)}
+
+    first, other = rows(budget=2**14), rows()
+    assert first["chunk/logits"] != other["chunk/logits"]
+    assert first["variance/logits"] != other["variance/logits"]
+    assert rows(chunk=int(first["chunk/logits"])) == pytest.approx(first, nan_ok=True)
+    with pytest.raises(ValueError, match="cannot be negative; got budget=0, chunk=-1"):
+        rows(chunk=-1)
+
+
+def test_an_ensemble_is_as_large_as_memory_has_room_for(monkeypatch):
+    """Parameters, a step and an evaluation of replicas are set aside; on a CPU all are taken together."""
+    (one,) = trainees("vae[units=20,hidden=200]", "rloo", 1, device="cpu")
+    assert replicas_that_fit(one) > 2**32
+    on_gpu = dataclasses.replace(one.bench, device=GPU)
+    monkeypatch.setattr(type(one.bench), "aside", lambda *_: contextlib.nullcontext())
+    one.bench = on_gpu
+    fitting = []
+    for gigabytes in (1, 4, 8):
+        free(monkeypatch, gigabytes)
+        fitting.append(replicas_that_fit(one))
+    assert 1 <= fitting[0] < fitting[1] < fitting[2]
+    # the step is as large as it was counted: 4 GiB more, three quarters of them, for what a replica takes
+    state = sum(x.nbytes for x in one.model.parameters())
+    assert (fitting[2] - fitting[1]) * 8 * state < 3 * 2**30
+
+
+def test_what_is_short_of_memory_is_halved(monkeypatch):
+    """64 replicas become twice 32, then four times 16, and are as many as have room, not one after another."""
+    made = []
+
+    class Room(Ensemble):
+        def __init__(self, group):
+            made.append(len(group))
+            if len(group) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            super().__init__(group)
+
+    monkeypatch.setattr(training, "Ensemble", Room)
+    found = Training(2, 1, 0, 10).together([member(small(), "rloo", seed) for seed in range(7)])
+    assert made == [7, 4, 2, 2, 3, 2]
+    assert all(each.error is None and "OutOfMemoryError: CUDA out of memory" in each.note for each in found)
+    assert [{row.replicas for row in each.rows} for each in found] == [{2}] * 6 + [{1}]
 
 
 def test_what_is_short_of_memory_goes_on_alone_without_it(monkeypatch):
@@ -103,23 +190,20 @@ def test_a_gpu_that_is_not_here_is_refused(device, dtype, executor, devices, mes
     monkeypatch.setattr(torch.cuda, "is_available", lambda: devices > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
     if not message:
-        comparison._check_device(device, dtype, executor)
+        comparison.check_device(device, dtype, executor)
         return
     with pytest.raises(UserError, match=message):
-        comparison._check_device(device, dtype, executor)
+        comparison.check_device(device, dtype, executor)
 
 
 def test_ray_is_told_to_share_out_gpus():
     """Without it would hide them from its tasks."""
     with pytest.raises(UserError, match=r"ray\[gpus=1\]"):
-        executors.make("ray", None, "cuda")
+        executors.make(Spec("ray"), None, "cuda")
 
 
 def test_learning_rates_that_fall_do_not_wait(monkeypatch):
     """They come from pinned memory, and a pretended GPU that copies otherwise notes it."""
-    from estbench.engine.training.ensemble import Ensemble
-    from tests.support.benches import SCHEDULED, steps, trainees
-
     with pretended(monkeypatch) as where:
         ensemble = Ensemble(trainees(SCHEDULED, "rloo", 2), graphs=False)
         steps(where, ensemble.train)

@@ -11,8 +11,10 @@ from estbench.engine.moments.replicates import Replicates
 from estbench.engine.moments.variables import Groups
 from estbench.engine.training import ensemble, random_tape, run_group
 from estbench.engine.training.ensemble import Ensemble
+from estbench.engine.training.minibatches import Minibatches
 from estbench.measures import training
 from estbench.measures.gradient import Gradient
+from tests.support import pretended_gpu
 from tests.support.benches import (
     CONVOLUTIONS,
     ESTIMATORS,
@@ -94,8 +96,12 @@ def test_no_estimator_mixes_devices_or_waits(name, nodes, gpu, monkeypatch):
 
 @pytest.mark.parametrize("task", [*(name for name in TASKS if name != "semi_supervised"), SCHEDULED, CONVOLUTIONS])
 def test_every_task_trains_and_is_evaluated(task, monkeypatch):
-    """The whole measure runs there, replayed steps and falling learning rates included, with the figures of the CPU."""
+    """The whole measure runs there, replayed steps and falling learning rates included, with the figures of the CPU.
+
+    For once the GPU's generators give the CPU's numbers, so that what samples make of it is compared too.
+    """
     expected = figures(task, "cpu")
+    monkeypatch.setattr(pretended_gpu, "OTHER_NUMBERS", 0)
     without_streams(monkeypatch)
     # a GPU takes more at once, and where parts end is where other random numbers begin
     monkeypatch.setitem(random_tape.AT_ONCE, "cuda", random_tape.AT_ONCE["cpu"])
@@ -106,15 +112,37 @@ def test_every_task_trains_and_is_evaluated(task, monkeypatch):
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-def test_bias_and_variance_are_measured(monkeypatch):
-    """Moments, reference and their journal lie on the device, with the figures of the CPU."""
-    measure, makers = Gradient(64, 64, after=4), {"rloo": lambda: load_estimator("rloo")}
+@pytest.mark.parametrize("task", ["sigmoid_belief_net", SCHEDULED])
+def test_bias_and_variance_are_measured(task, monkeypatch):
+    """Moments, reference and their journal lie on the device, with the figures of the CPU: minibatches are the same."""
+    measure, makers = Gradient(64, 64, after=4, minibatches=64, chunk=64), {"rloo": lambda: load_estimator("rloo")}
 
     def values(device):
-        rows = (row for _, row in measure.rows(bench("sigmoid_belief_net", device=device), makers))
+        rows = (row for _, row in measure.rows(bench(task, device=device), makers))
         return {(row.metric, row.step): row.value for row in rows if not row.metric.startswith("chunk")}
 
     expected = values("cpu")
     with pretended(monkeypatch):
         found = values("cuda")
     assert found == pytest.approx(expected, rel=1e-3, nan_ok=True)
+
+
+@pytest.mark.parametrize("task", [SCHEDULED, "vae[units=3,hidden=4]", CONVOLUTIONS, "toy[units=3]"])
+def test_a_seed_has_the_same_minibatches_on_every_device(task, monkeypatch):
+    """Order, views and what is added to them are the CPU's numbers, for training, measuring and evaluation."""
+
+    def seen(device):
+        where = [bench(task, seed, device) for seed in range(2)]
+        rows = [Minibatches(where[:1]).at(step) for step in (0, 1, 0)] + [next(where[0].minibatches())]
+        rows += [next(where[0].minibatches("random minibatch", 1)), where[0].view(where[0].on_cpu().train, "view")]
+        return [Minibatches(where).order(1), *(x for batch in rows for x in batch)]
+
+    expected = seen("cpu")
+    with pretended(monkeypatch):
+        found = seen("cuda")
+        assert all(x.is_cuda for x in found)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours, theirs)
+    with pretended(monkeypatch):
+        other = torch.rand(3, device="cuda", generator=torch.Generator("cuda").manual_seed(0)).cpu()
+    assert not torch.equal(other, torch.rand(3, generator=torch.Generator().manual_seed(0)))

@@ -10,10 +10,9 @@ from rich.console import Console
 
 from estbench import report, stats
 from estbench.report.charts.training import TrainingChart
-from estbench.report.model import comparison
 from estbench.report.model.study import Study
 from estbench.report.model.targets import crossing
-from estbench.report.text import formatting, tables
+from estbench.report.text import comparison, formatting, tables
 from estbench.report.text.findings import answers
 from estbench.store.records import COLUMNS
 from tests.support.report_results import ENVIRONMENT, TASKS, results

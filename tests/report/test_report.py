@@ -22,11 +22,13 @@ from scipy import stats
 
 from estbench import report
 from estbench.engine.profiling.png import png
+from estbench.errors import plain, shorten
 from estbench.report.charts import gallery
 from estbench.report.charts.bias import pareto
 from estbench.report.drawing import curve_labels, style
 from estbench.report.drawing.legend import legend, legend_height
 from estbench.report.drawing.point_labels import place_numbers
+from estbench.report.model import looks
 from estbench.report.model.intervals import averaged, root_mean_square
 from estbench.report.model.rows import prepare
 from estbench.report.model.study import Study
@@ -377,7 +379,7 @@ def test_names_drive_no_terminal(evil):
 
 def test_plain_text_is_one_line_without_directions():
     """Newlines, escapes, directions and lone surrogates go."""
-    assert formatting.plain("a\nb\x1b[1m\u202ec\ud800") == "a b [1m c"
+    assert plain("a\nb\x1b[1m\u202ec\ud800") == "a b [1m c"
 
 
 def test_numbers_keep_three_digits():
@@ -388,14 +390,14 @@ def test_numbers_keep_three_digits():
 
 def test_long_names_keep_both_ends():
     """A shortened name still tells options apart."""
-    assert formatting.shorten("a" * 40 + "[t=1]", 20).endswith("[t=1]")
-    assert len(formatting.shorten("a" * 40 + "[t=1]", 20)) == 20
+    assert shorten("a" * 40 + "[t=1]", 20).endswith("[t=1]")
+    assert len(shorten("a" * 40 + "[t=1]", 20)) == 20
 
 
 def test_looks_tell_40_estimators_apart():
     """No two of 40 estimators share colour and dash; a family shares its marker."""
     labels = [f"e{i}" for i in range(40)]
-    found = style.looks(labels, {label: f"family{i % 4}" for i, label in enumerate(labels)})
+    found = looks.looks(labels, {label: f"family{i % 4}" for i, label in enumerate(labels)})
     assert len({(look.colour, str(look.dash)) for look in found.values()}) == 40
     assert {found[label].marker for label in labels[::4]} == {found["e0"].marker}
 
@@ -408,7 +410,7 @@ def test_colours_differ_without_colour_vision():
         "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
         "tritan": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
     }
-    colours = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in style.PALETTE])
+    colours = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in looks.PALETTE])
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
     for matrix in simulations.values():
         points = np.array([lab(np.clip(np.asarray(matrix) @ colour, 0, 1)) for colour in linear])
@@ -502,7 +504,8 @@ def test_every_kind_is_drawn_for_talks_too(tmp_path):
     rows = results(24, tasks=("toy[classes=2]", "toy[classes=8]", "vae[dataset=mnist]"), evaluations=3)
     drawn = rows[rows["measure"] == "training"].iloc[-1].to_dict()
     picture = {"metric": "picture/samples", "value": np.nan, "picture": png(torch.rand(2, 3, 8, 8))}
-    rows = pd.concat([rows, pd.DataFrame([drawn | picture]), along_own_runs(rows)], ignore_index=True)
+    accuracy = [drawn | {"metric": "accuracy_test", "estimator": name, "value": 0.9} for name in ("rloo", "arm")]
+    rows = pd.concat([rows, pd.DataFrame([drawn | picture, *accuracy]), along_own_runs(rows)], ignore_index=True)
     for kind in gallery.CHARTS:
         assert report.plot(kind, rows, tmp_path, style="talk", formats=("svg",), families=FAMILIES)[0].is_file()
 
@@ -606,13 +609,13 @@ def test_every_point_is_numbered_and_no_number_lies_on_another_or_on_a_line():
 def test_names_below_a_figure_fit_its_width(style_name, width):
     """In as many columns as there is room for, and as high as was foreseen; in small figures too."""
     labels = [f"straight_through[temperature=0.{i:02}]" for i in range(40)]
-    looks = style.looks(labels, {})
+    chosen = looks.looks(labels, {})
     with mpl.rc_context(style.settings(style_name)):
         scale = mpl.rcParams["font.size"] / style.SIZE
         foreseen = legend_height(labels, width / scale, lines=False)
         figure = Figure(figsize=(width, (3 + foreseen) * scale), layout="constrained")
         figure.subplots()
-        legend(figure, labels, looks, lines=False, numbered=True)
+        legend(figure, labels, chosen, lines=False, numbered=True)
         figure.draw_without_rendering()
         (box,) = [found.get_window_extent() for found in figure.legends]
     assert box.x0 >= 0 and box.x1 <= figure.bbox.width
@@ -642,10 +645,10 @@ def test_the_encoders_gradient_has_columns_of_its_own(five):
     table = report.summary(five).set_index(["task", "estimator"])
     rows = five[(five["metric"] == "variance/encoder") & (five["step"] == 300) & (five["estimator"] == "rloo")]
     expected = rows[rows["task"] == "toy"]["value"].mean()
-    assert table.loc[("toy", "rloo"), "variance_encoder"] == pytest.approx(expected)
+    assert table.loc[("toy", "rloo"), "variance/encoder"] == pytest.approx(expected)
     hidden = {heading.quantity.key for heading in tables.table(Study.of(five), "toy").headings
               if not heading.quantity.shown}  # fmt: skip
-    assert {"variance_encoder", "relative_bias_encoder"} <= hidden
+    assert {"variance/encoder", "relative_bias/encoder"} <= hidden
 
 
 def test_texts_of_a_figure_say_how_wide_they_are(written):

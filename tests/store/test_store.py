@@ -9,11 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from estbench.errors import DamagedError, UserError
-from estbench.execution.cell_runner import alone
+from estbench.execution.cell_runner import CellRunner
 from estbench.execution.executors.inline import Inline
 from estbench.execution.runner import CellWork, run
-from estbench.plan import plan as planning
-from estbench.plan.suite import validate
 from estbench.store import maintenance
 from estbench.store.cell_file import Entry, read
 from estbench.store.checkpoints import Checkpoints
@@ -21,6 +19,7 @@ from estbench.store.files import write_atomically
 from estbench.store.merge import merge
 from estbench.store.records import COLUMNS, Result
 from estbench.store.store import Store
+from tests.support.plans import plan_of
 
 ROW = dict.fromkeys(("seed", "step", "n", "replicas"), 0) | dict.fromkeys(("seconds", "value", "low", "high"), 0.0)
 ENTRY = Entry("k" * 32, {"steps": 4})
@@ -190,7 +189,7 @@ def test_a_file_that_the_system_refuses_is_one_clear_error(tmp_path):
 
 def small():
     values = {"tasks": ["toy"], "estimators": ["rloo", "arm"], "measures": ["training[steps=4]"], "device": "cpu"}
-    return planning.make(validate(values, "test"))
+    return plan_of(values)
 
 
 def test_a_store_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path):
@@ -198,7 +197,7 @@ def test_a_store_that_cannot_be_written_is_said_before_anything_is_measured(tmp_
     suite, store = small(), Store(tmp_path / "file" / "store")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot keep results in"):
-        next(run(suite, store, Inline(), CellWork(tmp_path)))
+        next(run(suite, store, Inline(), CellWork(suite.plugins, tmp_path)))
 
 
 READ_ONLY = """
@@ -233,7 +232,7 @@ class Bare(CellWork):
 
     def __call__(self, job):
         journal = Checkpoints(Store(self.store), job.entry, 0)
-        return Result.of(alone(job.cell, journal), {"finished": 0.0})
+        return Result.of(CellRunner(self.plugins).alone(job.cell, journal), {"finished": 0.0})
 
 
 def test_two_drivers_share_a_store(tmp_path):
@@ -242,7 +241,7 @@ def test_two_drivers_share_a_store(tmp_path):
     results = []
 
     def drive():
-        results.append(list(run(suite, Store(tmp_path), Inline(), Bare(tmp_path))))
+        results.append(list(run(suite, Store(tmp_path), Inline(), Bare(suite.plugins, tmp_path))))
 
     threads = [threading.Thread(target=drive) for _ in range(2)]
     for thread in threads:

@@ -25,8 +25,8 @@ def bench(task, seed=0, device="cuda"):
     return Bench(made, seed, torch.device(device), torch.float32, baseline, None, cell=str(seed))
 
 
-def trainees(task, name, replicas):
-    benches = [bench(task, seed) for seed in range(replicas)]
+def trainees(task, name, replicas, device="cuda"):
+    benches = [bench(task, seed, device) for seed in range(replicas)]
     return [TrainingRun(each, load_estimator(name).to(each.device), name) for each in benches]
 
 

@@ -50,13 +50,21 @@ class MixedDevicesError(RuntimeError):
     """An operation has arguments on two devices."""
 
 
+# between the seeds of generators on the two devices, which as on a GPU give other numbers
+OTHER_NUMBERS = 0x5DEECE66D
+
+
 class Generator(torch.Generator):
-    """A generator that says where it is."""
+    """A generator that says where it is; on the GPU it gives other numbers than on the CPU."""
 
     def __new__(cls, device="cpu"):
         made = super().__new__(cls)
         made.place = torch.device(device)
         return made
+
+    def manual_seed(self, seed):
+        """Begins anew."""
+        return super().manual_seed(seed ^ OTHER_NUMBERS if self.place.type == "cuda" else seed)
 
     @property
     def device(self):

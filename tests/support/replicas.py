@@ -12,9 +12,6 @@ from estbench.engine.base import Bench, Member
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.training_run import TrainingRun
 from estbench.plugins.registry import load_task
-from estbench.store.cell_file import Entry
-from estbench.store.checkpoints import Checkpoints
-from estbench.store.store import Store
 
 SMALL = (
     "vae[units=3,classes=3,hidden=5,latents={latents},binarisation={view},optimizer={optimizer},learning_rate={rate}]"
@@ -69,6 +66,11 @@ class Killed(BaseException):
 
 def kept(folder, one, number, steps=12):
     """A measurement with checkpoints, one after every step."""
+    # a GPU's machine may lack what stores need
+    from estbench.store.cell_file import Entry
+    from estbench.store.checkpoints import Checkpoints
+    from estbench.store.store import Store
+
     journal = Checkpoints(Store(folder), Entry(f"key{number}", {"steps": steps}), 0)
     return one._replace(bench=dataclasses.replace(one.bench, journal=journal))
 

@@ -55,7 +55,9 @@ def test_every_check_can_fail():
 
 def test_levels_add_up():
     """The levels of all checks by statistics add up to one false alarm in a thousand runs."""
-    statistical = [c for c in CHECKS if c.group in {"unbiased", "value", "broadcast", "target", "devices", "examples"}]
+    statistical = [
+        c for c in CHECKS if c.group in {"unbiased", "value", "broadcast", "target", "devices", "examples", "masks"}
+    ]
     assert FALSE_ALARMS <= 1e-3
     assert len(statistical) * ALPHA == pytest.approx(FALSE_ALARMS)
 
@@ -66,7 +68,8 @@ def test_one_percent_is_caught_with_any_seed(seed):
     (path,) = [path for path in PATHS if path.stem == "one_percent"]
     make = discover("estimator", [path])["one_percent"].load()
     verdicts = list(run_checks(make, seed=seed, only=["unbiased"]))
-    assert [verdict.verdict for verdict in verdicts] == ["failed"] * len(RECIPES)
+    checked = [recipe for recipe in RECIPES if not recipe.spare]
+    assert [verdict.verdict for verdict in verdicts].count("failed") == len(checked)
 
 
 class Breaks(torch.nn.Module):

@@ -294,10 +294,13 @@ def test_the_workflow_ignores_the_history_before_it_measures(tmp_path):
 
 def test_what_init_writes_is_a_valid_suite(tmp_path):
     """The suite loads, and every name in it exists."""
-    from estbench.plan import plan, suite
+    from estbench.planning import plan, suite
+    from estbench.planning.resolved import ResolvedSuite
+    from estbench.plugins.registry import Plugins
 
     init(tmp_path)
-    assert plan.make(suite.load(str(tmp_path / "tracking.toml"), {})).cells
+    wanted = suite.load(str(tmp_path / "tracking.toml"), {})
+    assert plan.make(ResolvedSuite.of(wanted, Plugins.found())).cells
     manifest = json.loads((tmp_path / MANIFEST).read_text())
     assert manifest["estimators"] == suite.load(str(tmp_path / "tracking.toml"), {}).estimators
 

@@ -19,7 +19,16 @@ from estbench.core.estimator import Estimator
 from estbench.core.task import Batch
 from estbench.engine.base import Bench, Row
 from estbench.engine.moments.figures_of_merit import per_coordinate
-from estbench.engine.moments.moments import BATCHES, Gradients, Moments, Running, Seeds, chunk_size, working_set
+from estbench.engine.moments.moments import (
+    BATCHES,
+    Gradients,
+    Moments,
+    Running,
+    Seeds,
+    chunk_size,
+    largest_tensor,
+    working_set,
+)
 from estbench.engine.moments.resolution import carried
 from estbench.engine.moments.variables import Parameters
 from estbench.stats import log_mean, mean_interval, variance_interval
@@ -95,10 +104,12 @@ class MinibatchVariance:
     Args:
         minibatches: how many; 0 for none of this.
         budget: bytes of memory for the estimates in flight; 0 finds it.
+        chunk: how many minibatches are in flight at once; 0 for as many as fit into the budget.
     """
 
     minibatches: int
     budget: int
+    chunk: int = 0
 
     def rows(
         self, bench: Bench, variables: Parameters, estimator: Estimator, stream: tuple[int | str, ...]
@@ -113,27 +124,32 @@ class MinibatchVariance:
         """
         if not self.minibatches:
             return
-        found = self._halves(bench, variables, estimator, stream)
+        found, chunk = self._halves(bench, variables, estimator, stream)
         sums = variables.grouped({part: both.sum for part, both in found.items()})
         differences = variables.grouped({part: both.difference for part, both in found.items()})
         for group in sums:
             yield from Halves(sums[group], differences[group]).rows(group)
+        yield Row("chunk/minibatches", chunk, chunk, chunk)
 
     def _halves(
         self, bench: Bench, variables: Parameters, estimator: Estimator, stream: tuple[int | str, ...]
-    ) -> dict[str, Halves]:
+    ) -> tuple[dict[str, Halves], int]:
+        """The moments by part, and how many minibatches were in flight at once."""
+
         def gradient(*batch: Tensor) -> Gradients:
             point = replace(variables.point, batch=batch)
             return replace(variables, point=point).gradient(estimator, point.program)()
 
         def minibatch(number: int) -> Batch:
-            return next(bench.task.minibatches(bench.splits().train, bench.generator("random minibatch", number)))
+            return next(bench.minibatches("random minibatch", number))
 
         estimator.eval()
         with torch.no_grad():
             bench.sow(*stream)
-            needed = 2 * working_set(lambda: gradient(*variables.point.batch))
-            chunk = chunk_size(needed, self.budget, bench.device)
+            chunk = self.chunk or self._chunk(bench, lambda: gradient(*variables.point.batch))
             found = halves(gradient, minibatch, self.minibatches, chunk, functools.partial(bench.stream, *stream))
         estimator.train()
-        return found
+        return found, chunk
+
+    def _chunk(self, bench: Bench, estimate: Callable[[], Gradients]) -> int:
+        return chunk_size(2 * working_set(estimate), self.budget, bench.device, largest_tensor(estimate))

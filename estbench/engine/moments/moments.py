@@ -185,30 +185,40 @@ class Running:
 # beyond this, buffers leave the caches of a CPU and more replicates at once gain nothing; twice as much for replicates
 # below a size, whose operations take longer to call than to compute
 ENOUGH, SMALL = 2**26, 2**20
+# beyond these a GPU is busy anyhow; below the first of them lies a quarter of the memory of most cards
+ENOUGH_ON_GPU, REPLICATES_ON_GPU = 2**32, 2**15
+# kernels count the entries of a tensor in 32 bits, with a sign
+INDICES = 2**31 - 1
 
 
-def chunk_size(working_set: int, budget: int, device: torch.device) -> int:
-    """The largest power of two of replicates of this many bytes that fit into the budget; at least one.
+def chunk_size(working_set: int, budget: int, device: torch.device, entries: int = 1) -> int:
+    """How many replicates are in flight at once: the largest power of two that fits into the budget; at least one.
+
+    The chunk decides which random numbers a replicate gets. So on a CPU it does not depend on what memory is free, and
+    on a GPU it does only where a quarter of that is less than 4 GiB; it is recorded, and can be asked for.
 
     Args:
         working_set: bytes of one replicate.
-        budget: bytes in all; 0 takes a quarter of what is free, rounded down to a power of two, and on a CPU
-            64 MiB at most, or 128 MiB for replicates below 1 MiB.
+        budget: bytes in all; 0 takes 64 MiB on a CPU, or 128 MiB for replicates below 1 MiB, and on a GPU a quarter of
+            what is free, rounded down to a power of two, 4 GiB at most, for 32,768 replicates at most.
         device: that they are on.
+        entries: of the largest tensor of a replicate; of all replicates in flight together they can be counted.
     """
-    if not budget:
+    most = INDICES // max(entries, 1)
+    if not budget and device.type == "cuda":
         quarter = max(free(device) // 4, 1)
-        budget = 2 ** (quarter.bit_length() - 1)
-        enough = ENOUGH if working_set >= SMALL else 2 * ENOUGH
-        budget = budget if device.type == "cuda" else min(budget, enough)
+        budget = min(2 ** (quarter.bit_length() - 1), ENOUGH_ON_GPU)
+        most = min(most, REPLICATES_ON_GPU)
+    elif not budget:
+        budget = ENOUGH if working_set >= SMALL else 2 * ENOUGH
     # a power of two, so that chunks divide the usual numbers of replicates
-    return 2 ** (max(1, budget // max(working_set, 1)).bit_length() - 1)
+    return 2 ** (max(1, min(budget // max(working_set, 1), most)).bit_length() - 1)
 
 
 class _Tally(TorchDispatchMode):
-    """Adds up the bytes of everything that is computed."""
+    """Adds up the bytes of everything that is computed, and finds the largest tensor among it."""
 
-    computed = 0
+    computed = entries = 0
 
     def __torch_dispatch__(
         self,
@@ -219,12 +229,23 @@ class _Tally(TorchDispatchMode):
     ) -> Any:
         result = function(*args, **(kwargs or {}))
         outputs = result if isinstance(result, (tuple, list)) else (result,)
-        self.computed += sum(t.numel() * t.element_size() for t in outputs if isinstance(t, Tensor))
+        made = [t for t in outputs if isinstance(t, Tensor)]
+        self.computed += sum(t.nbytes for t in made)
+        self.entries = max([self.entries, *(t.numel() for t in made)])
         return result
 
 
 def working_set(gradient: Callable[[], Gradients]) -> int:
     """Bytes that one estimate computes along its way: what one more replicate in flight costs at most."""
+    return _tally(gradient).computed
+
+
+def largest_tensor(gradient: Callable[[], Gradients]) -> int:
+    """Entries of the largest tensor that one estimate computes along its way."""
+    return _tally(gradient).entries
+
+
+def _tally(gradient: Callable[[], Gradients]) -> _Tally:
     with _Tally() as tally:  # type: ignore[no-untyped-call]
         gradient()
-    return tally.computed
+    return tally

@@ -12,7 +12,7 @@ from torch import Tensor
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.program import Program, mean, run
 from estbench.engine.base import Bench
-from estbench.engine.moments.moments import BATCHES, Gradients, Moments, chunk_size, moments, working_set
+from estbench.engine.moments.moments import Gradients, Moments, chunk_size, largest_tensor, moments, working_set
 from estbench.engine.moments.points import Point
 from estbench.engine.moments.resolution import Chances
 from estbench.engine.moments.rounding import rounding
@@ -37,10 +37,12 @@ class Drawing:
     Args:
         replication: how many.
         budget: bytes of memory for those in flight; 0 finds it.
+        chunk: how many are in flight at once; 0 for as many as fit into the budget.
     """
 
     replication: Replication
     budget: int
+    chunk: int = 0
 
     def draw(
         self,
@@ -66,7 +68,7 @@ class Drawing:
         with torch.no_grad():
             gradient = variables.gradient(estimator, variables.point.program)
             bench.sow(*stream)
-            chunk = chunk_size(working_set(gradient), self.budget, bench.device)
+            chunk = self.chunk or chunk_size(working_set(gradient), self.budget, bench.device, largest_tensor(gradient))
             seeds = functools.partial(bench.stream, *stream)
             found = self.replication.draw(
                 lambda goal, have: moments(gradient, goal, chunk, seeds, have, variables.weights),
@@ -75,7 +77,7 @@ class Drawing:
                 lambda have: chances is None or chances.resolved(variables.grouped(have)),
             )
         estimator.train()
-        return Drawn(found, min(chunk, next(iter(found.values())).n // BATCHES))
+        return Drawn(found, min(chunk, next(iter(found.values())).n))
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ def common(bench: Bench, at: Sequence[int], follower: Estimator | None) -> Itera
     yield _copy(bench, model)
     if at[-1] == 0:
         return
-    minibatches = bench.minibatches(bench.splits().train)
+    minibatches = bench.minibatches()
     bench.sow("leader")
-    leader.prepare(model(*next(bench.minibatches(bench.splits().train))))
+    leader.prepare(model(*next(bench.minibatches())))
     lead = bench.task.trainer(model, leader)
     follow = bench.task.trainer(None, follower) if follower is not None else None
     for step, batch in zip(range(at[-1]), minibatches, strict=False):
@@ -58,7 +58,7 @@ def own(bench: Bench, at: Sequence[int], estimator: Estimator) -> Iterator[nn.Mo
     yield _copy(bench, model)
     if at[-1] == 0:
         return
-    minibatches, trainer = bench.minibatches(bench.splits().train), bench.task.trainer(model, estimator)
+    minibatches, trainer = bench.minibatches(), bench.task.trainer(model, estimator)
     for step, batch in zip(range(at[-1]), minibatches, strict=False):
         # measuring on the way uses up random numbers
         bench.sow("own", step, bench.cell)

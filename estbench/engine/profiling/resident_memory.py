@@ -47,7 +47,7 @@ def resident_peak(make_bench: Callable[[], Bench], maker: MakeEstimator) -> int:
 def measured(bench: Bench, maker: MakeEstimator) -> int:
     """The same of this process, which should be fresh."""
     model, estimator = bench.model(), maker().to(bench.device)
-    batch = next(bench.minibatches(bench.splits().train))
+    batch = next(bench.minibatches())
     # two examples load all code and start all threads, and leave next to nothing behind
     few = tuple(x[:2] for x in batch)
     estimator.prepare(model(*few))

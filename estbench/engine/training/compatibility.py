@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from estbench.engine.base import same_data
 from estbench.engine.training.stacked_optimizer import kind
 from estbench.engine.training.training_run import TrainingRun
 
@@ -80,12 +81,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 def _data(first: TrainingRun, other: TrainingRun) -> bool:
     """Whether they learn from the same tensors."""
-    pairs = zip(first.bench.splits(), other.bench.splits(), strict=True)
-    return all(
-        len(ours) == len(theirs)
-        and all(a is b or (a.shape == b.shape and torch.equal(a, b)) for a, b in zip(ours, theirs, strict=True))
-        for ours, theirs in pairs
-    )
+    return same_data(first.bench.on_cpu(), other.bench.on_cpu())
 
 
 def _owners(trainee: TrainingRun) -> list[tuple[str, Any]]:

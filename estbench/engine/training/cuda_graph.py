@@ -8,6 +8,9 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
+
+from estbench.runtime import memory
 
 Step: TypeAlias = Callable[[Sequence[Tensor]], Tensor]
 # steps before the capture, as real ones: what a library sets up at its first calls must not be in a graph
@@ -37,8 +40,8 @@ class Replayed:
         """One step; always the same one.
 
         Args:
-            step: takes tensors whose shapes stay the same, and changes parameters in place, once it has all gradients.
-            inputs: the tensors.
+            step: changes parameters in place, once it has all gradients.
+            inputs: the tensors; where their shapes are not those of the capture, the step is taken without the graph.
         """
         self._calls += 1
         if self.reason:
@@ -48,6 +51,10 @@ class Replayed:
                 return step(inputs)
         if self._replay is None:
             return self._tried(step, inputs)
+        if [(x.shape, x.dtype) for x in inputs] != [(x.shape, x.dtype) for x in self._inputs]:
+            # a copy would fill the graph's places with what there is, by broadcasting
+            with aside(self._device):
+                return step(inputs)
         for static, x in zip(self._inputs, inputs, strict=True):
             static.copy_(x, non_blocking=True)
         self._replay()
@@ -66,6 +73,9 @@ class Replayed:
             self._replay, self._output = captured(step, self._inputs, self._device)
         except Exception as error:  # noqa: BLE001  (likewise)
             self.reason = _said(error)
+        if self.reason:
+            # out here the error is gone, and with it what its frames held of the capture's memory
+            memory.collect(self._device)
         return output
 
 
@@ -107,14 +117,46 @@ def unwaiting() -> Iterator[None]:
 
 def captured(step: Step, inputs: Sequence[Tensor], device: torch.device) -> tuple[Callable[[], Any], Tensor]:
     """What replays a step, and where it leaves its result. Nothing is computed yet."""
-    graph, main = torch.cuda.CUDAGraph(), torch.cuda.current_stream(device)
+    graph, main, pool = torch.cuda.CUDAGraph(), torch.cuda.current_stream(device), torch.cuda.graph_pool_handle()
+    failed: BaseException | None = None
+    output = torch.zeros(())
     try:
-        with torch.cuda.graph(graph, stream=_side(device)):
-            output = step(inputs)
-    except BaseException:
-        # torch's generator stays in a capture that failed until another one ends, and torch on its stream
+        with torch.cuda.graph(graph, pool=pool, stream=_side(device)):
+            try:
+                output = step(inputs)
+            except BaseException as error:  # noqa: BLE001  (raised below, once the capture has ended)
+                failed = error
+    except BaseException as error:  # noqa: BLE001  (likewise)
+        # the graph still lives, which the allocator asks whether a stream is being captured
+        _abandon(pool, device)
+        failed = failed or error
+    if failed is not None:
+        torch.cuda.set_stream(main)
+        # torch's generator stays in a capture that failed until another one ends
         with contextlib.suppress(Exception), torch.cuda.graph(torch.cuda.CUDAGraph(), stream=_side(device)):
             torch.zeros(1, device=device)
         torch.cuda.set_stream(main)
-        raise
+        raise failed
     return graph.replay, output
+
+
+def _abandon(pool: Any, device: torch.device) -> None:
+    """Ends an invalidated capture for torch's allocator, and gives up its pool.
+
+    Where a capture cannot be ended, torch up to 2.11 goes on to allocate from its pool
+    (https://github.com/pytorch/pytorch/pull/180395), and up to 2.13 never releases that
+    (https://github.com/pytorch/pytorch/pull/190348). Later ones do both, and must not be told twice to release it.
+    """
+    index = device.index if device.index is not None else torch.cuda.current_device()
+    with contextlib.suppress(Exception):
+        _end_allocation()(index, pool)
+    if TorchVersion(torch.__version__) < "2.14":
+        with contextlib.suppress(Exception):
+            torch._C._cuda_releasePool(index, pool)  # noqa: SLF001  (torch has no public name for it)
+
+
+def _end_allocation() -> Callable[[int, Any], None]:
+    """What ends the allocation from a pool; torch renamed it in 2.8."""
+    renamed = TorchVersion(torch.__version__) >= "2.8"
+    name = "_cuda_endAllocateToPool" if renamed else "_cuda_endAllocateCurrentStreamToPool"
+    return getattr(torch._C, name)  # noqa: SLF001  (likewise)

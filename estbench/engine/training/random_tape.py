@@ -5,7 +5,9 @@ training reads the same tape with one track.
 """
 
 import math
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -37,6 +39,7 @@ class Tape(NoiseSource):
         streams: a seed for each replica.
         device: where the numbers are.
         ahead: whether to draw for several steps at once.
+        source: the device that draws the numbers; by default the one where they are.
 
     Attributes:
         places: what is drawn in a step, as far as it is known.
@@ -45,10 +48,12 @@ class Tape(NoiseSource):
         strangers: functions that were asked for random numbers which no tape holds.
     """
 
-    def __init__(self, streams: Sequence[int], device: torch.device, *, ahead: bool = True) -> None:
-        self._streams, self._device = streams, device
-        self._at_once = AT_ONCE[device.type] if ahead else 0
-        self.generator = torch.Generator(device)
+    def __init__(
+        self, streams: Sequence[int], device: torch.device, *, ahead: bool = True, source: torch.device | None = None
+    ) -> None:
+        self._streams, self._device, self._source = streams, device, source or device
+        self._at_once = AT_ONCE[self._source.type] if ahead else 0
+        self.generator = torch.Generator(self._source)
         self._blocks: dict[int, tuple[tuple[Place, int], Tensor]] = {}
         self._values: list[Tensor] = []
         self.places: list[Place] = []
@@ -94,9 +99,15 @@ class Tape(NoiseSource):
         return self._blocks[number][1][:, offset]
 
     def _drawn(self, number: int, block: int, place: Place, ahead: int) -> Tensor:
-        drawn = torch.empty((len(self._streams), ahead, *place.shape), dtype=place.dtype, device=self._device)
-        for stream, track in zip(self._streams, drawn, strict=True):
-            _fill(track, place.law, self.generator.manual_seed(mixed(stream, number, block)))
+        shape, brought = (len(self._streams), ahead, *place.shape), self._source != self._device
+        # from pinned memory the host does not wait for the copy to a GPU
+        drawn = torch.empty(shape, dtype=place.dtype, device=self._source, pin_memory=brought)
+        seeds = [mixed(stream, number, block) for stream in self._streams]
+        if brought:
+            _fill_side_by_side(drawn, place.law, seeds)
+            return drawn.to(self._device, non_blocking=True)
+        for track, seed in zip(drawn, seeds, strict=True):
+            _fill(track, place.law, self.generator.manual_seed(seed))
         return drawn
 
 
@@ -107,6 +118,12 @@ def _fill(values: Tensor, law: Law, generator: torch.Generator) -> None:
         values.normal_(generator=generator)
     else:
         values.random_(law.low, law.high, generator=generator)
+
+
+def _fill_side_by_side(tracks: Tensor, law: Law, seeds: Sequence[int]) -> None:
+    """Fills a track a replica on all cores: a GPU would wait for one core that fills them one after another."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda track, seed: _fill(track, law, torch.Generator().manual_seed(seed)), tracks, seeds))
 
 
 def mixed(seed: int, *numbers: int) -> int:

@@ -1,7 +1,8 @@
 """Stacked training: one optimiser step for the parameters of many replicas."""
 
+import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -114,7 +115,8 @@ class _Group:
         torch.cat([gradients[name].reshape(replicas, -1) for name in self._names], 1, out=self._gradient)
         self._delta.grad = self._gradient
         self._delta.zero_()
-        self._optimizer.step()
+        with _exact_count(self._optimizer):
+            self._optimizer.step()
         self._flat.addcmul_(self._delta, self._rates)
 
     def learn(self, rates: Mapping[int, float]) -> None:
@@ -134,7 +136,7 @@ class _Group:
                 optimizer.state[parameter] = {
                     key: value[replica, span].view_as(parameter).clone()
                     if _entries(key, value)
-                    else value.to(parameter.device if _on_device(optimizer) else "cpu", copy=True)
+                    else _count(value, optimizer, parameter)
                     for key, value in state.items()
                     if value is not None
                 }
@@ -154,16 +156,45 @@ class _Group:
         self._optimizer.state[self._delta] = {
             key: torch.stack([torch.cat([state[key].flatten() for state in own]) for own in states])
             if _entries(key, value)
-            else value.to(self._delta.device if _on_device(self._optimizer) else "cpu", copy=True)
+            else _count(value, self._optimizer, self._delta)
             for key, value in every[0].items()
             if value is not None
         }
 
 
-def _on_device(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether its count of steps lies where its parameters are."""
+def _count(value: Tensor, optimizer: torch.optim.Optimizer, parameter: Tensor) -> Tensor:
+    """A copy of a count of steps, of the type and at the place that an optimiser has for its own."""
     group = optimizer.param_groups[0]
-    return bool(group.get("capturable") or group.get("fused"))
+    there = bool(group.get("capturable") or group.get("fused"))
+    dtype = torch.float64 if _counts_exactly(optimizer) else torch.float32
+    return value.to(parameter.device if there else "cpu", dtype, copy=True)
+
+
+def _counts_exactly(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it computes with its count of steps on the device, in the type of the count.
+
+    In float32, RAdam would take the difference of two numbers near 2,000 there, and its steps would be off by half a
+    percent; kernels that are fused want the count in float32, and compute in float64 by themselves.
+    """
+    group = optimizer.param_groups[0]
+    return bool(group.get("capturable") and not group.get("fused"))
+
+
+@contextlib.contextmanager
+def _exact_count(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Inside, an optimiser that starts to count on the device counts in float64.
+
+    Torch's optimisers take the default type for their count at their first step.
+    """
+    if optimizer.state or not _counts_exactly(optimizer):
+        yield
+        return
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _entries(key: str, value: Any) -> bool:

@@ -36,7 +36,7 @@ class TrainingRun:
         self.model = bench.model()
         self.minibatches = Minibatches([bench])
         bench.sow("prepare")
-        estimator.prepare(self.model(*next(bench.minibatches(bench.splits().train))))
+        estimator.prepare(self.model(*next(bench.minibatches())))
         self.trainer = bench.task.trainer(self.model, estimator)
         self.stream = bench.stream("training", key, bench.cell)
         self.step, self.seconds, self.replicas = 0, 0.0, 1

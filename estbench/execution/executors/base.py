@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from estbench.plan.cell import Cell
+from estbench.planning.cell import Cell
 from estbench.store.cell_file import Entry
 from estbench.store.records import Result
 

@@ -14,7 +14,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from estbench.execution.executors.base import Failure, Job, Outcome, Work, alone_last
-from estbench.runtime.guard import out_of_time
+from estbench.runtime.guard import DeviceLostError, out_of_time
 
 
 class Local:
@@ -88,6 +88,9 @@ class _Slot:
         except BrokenProcessPool as error:
             self.stop()
             return Failure(_death(str(error)), self._seconds)
+        except DeviceLostError as error:
+            self.stop()
+            return Failure(str(error), self._seconds)
         except Exception as error:  # noqa: BLE001  (what cannot be pickled or unpickled raises anything)
             self.stop()
             return Failure(" ".join(f"{type(error).__name__}: {error}".split()), self._seconds)

@@ -11,7 +11,7 @@ from ray.exceptions import RayError, RayTaskError, TaskCancelledError, WorkerCra
 
 from estbench.errors import UserError
 from estbench.execution.executors.base import Failure, Job, Outcome, Work, alone_last
-from estbench.runtime.guard import last_resort, out_of_time
+from estbench.runtime.guard import DeviceLostError, last_resort, out_of_time
 
 # a worker may have to be started first, which imports torch
 _START = 30.0
@@ -76,9 +76,13 @@ class Ray:
 
 
 def _measure(work: Work, job: Job) -> Outcome:
-    """In a worker."""
-    with last_resort(work.timeout, lambda: None):
-        return work(job)
+    """In a worker; one that has a GPU is for one job only, which is Ray's default."""
+    started = time.monotonic()
+    try:
+        with last_resort(work.timeout, lambda: None):
+            return work(job)
+    except DeviceLostError as error:
+        return Failure(str(error), time.monotonic() - started)
 
 
 def _spread(task: Any, jobs: Sequence[Job], work: Work, places: int) -> Iterator[tuple[Job, Outcome]]:

@@ -11,7 +11,7 @@ import submitit
 
 from estbench.errors import UserError
 from estbench.execution.executors.base import Failure, Job, Outcome, Work, alone_last
-from estbench.runtime.guard import last_resort, out_of_time
+from estbench.runtime.guard import DeviceLostError, last_resort, out_of_time
 
 
 class Slurm:
@@ -103,13 +103,23 @@ class Slurm:
 
 
 def _measure(work: Work, jobs: list[Job]) -> list[Outcome]:
-    """In a job: a result is kept at once, for the job may be killed before its end."""
+    """In a job: a result is kept at once, for the job may be killed before its end.
+
+    Once its GPU no longer answers it ends, and the rest is submitted anew.
+    """
     outcomes: list[Outcome] = []
     for job in jobs:
         late = functools.partial(work.keep, job, Failure(out_of_time(work.timeout or 0), work.timeout or 0))
-        with last_resort(work.timeout, late):
-            outcomes.append(work(job))
+        started, lost = time.monotonic(), False
+        try:
+            with last_resort(work.timeout, late):
+                outcomes.append(work(job))
+        except DeviceLostError as error:
+            lost = True
+            outcomes.append(Failure(str(error), time.monotonic() - started))
         work.keep(job, outcomes[-1])
+        if lost:
+            break
     return outcomes
 
 

@@ -8,9 +8,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from estbench.core.metrics import Metrics
 from estbench.report.charts.base import WIDTH, Chart
 from estbench.report.charts.bias import BiasVariance, Efficiency
 from estbench.report.charts.classes import Classes
+from estbench.report.charts.metrics import MetricsChart
 from estbench.report.charts.pictures import Pictures
 from estbench.report.charts.profiles import Profiles
 from estbench.report.charts.published import PublishedChart
@@ -37,6 +39,7 @@ CHARTS: Mapping[str, Chart] = {
     "ties": Ties(),
     "speed": SpeedChart(),
     "classes": Classes(),
+    "metrics": MetricsChart(),
     "published": PublishedChart(),
     "pictures": Pictures(),
     "profiles": Profiles(),
@@ -54,6 +57,7 @@ def plot(
     formats: Sequence[str] = FORMATS,
     families: Mapping[str, str] | None = None,
     options: Options | None = None,
+    metrics: Metrics | None = None,
 ) -> list[Path]:
     """Draws one kind of figure, a panel for each task, and returns the files.
 
@@ -66,26 +70,39 @@ def plot(
         formats: any of ``svg``, ``png``, ``pdf``.
         families: family by estimator's name.
         options: all options by ``task`` or ``estimator``, specification and name, for ``published``.
+        metrics: what the measures declare, as a run's folder holds it; the built-in ones need none.
 
     Raises:
         ValueError: there is no such kind, style or format, or nothing to draw.
     """
-    chart, look = _chart(kind, formats), settings(style)
-    found = Study.of(results, families, options)
+    check_formats(formats)
+    figure = draw(kind, Study.of(results, families, options, metrics=metrics), style=style, width=width)
+    with mpl.rc_context(settings(style)):
+        return save(figure, folder, kind, formats)
+
+
+def draw(kind: str, found: Study, *, style: str = "paper", width: float | None = None) -> Figure:
+    """Draws one kind of figure, a panel for each task.
+
+    Args:
+        kind: one of ``CHARTS``.
+        found: what is shown.
+        style: ``paper`` or ``talk``.
+        width: inches; by default one column a task.
+
+    Raises:
+        ValueError: there is no such kind or style, or nothing to draw.
+    """
+    if kind not in CHARTS:
+        raise ValueError(f"the kinds of figures are {', '.join(CHARTS)}; got {kind!r}")
+    chart, look = CHARTS[kind], settings(style)
     panels = _panels(chart, found)
     if not panels:
         raise ValueError(f"these results hold nothing that a figure of kind {kind!r} shows")
     with mpl.rc_context(look):
         figure = _compose(chart, panels, found, width, look["font.size"] / SIZE)
         _uncrowd(figure)
-        return save(figure, folder, kind, formats)
-
-
-def _chart(kind: str, formats: Sequence[str]) -> Chart:
-    if kind not in CHARTS:
-        raise ValueError(f"the kinds of figures are {', '.join(CHARTS)}; got {kind!r}")
-    check_formats(formats)
-    return CHARTS[kind]
+    return figure
 
 
 def draw_all(found: Study, folder: Path) -> dict[str, dict[str, str]]:

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from estbench.report.drawing.files import FORMATS, check_formats, save
-from estbench.report.drawing.style import PALETTE, settings
+from estbench.report.drawing.style import settings
+from estbench.report.model.looks import PALETTE
 
 _DRAWS = 50_000
 

@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 
 from estbench.errors import shorten
 from estbench.report.charts.base import LINE, Chart, point, titled
-from estbench.report.drawing.style import INK, PAPER, Look, name
+from estbench.report.drawing.style import PAPER, name
+from estbench.report.model.looks import INK, Look
 from estbench.report.model.published_match import Group, Match, matches
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import number

@@ -8,8 +8,8 @@ from matplotlib.ticker import PercentFormatter
 from estbench.report.charts.base import Chart
 from estbench.report.drawing.curves import curves, leaders
 from estbench.report.drawing.legend import legend, legend_height
-from estbench.report.model.comparison import scores
 from estbench.report.model.study import Study
+from estbench.report.text.comparison import scores
 from estbench.stats import profile
 
 THRESHOLDS = np.linspace(0, 1, 101)

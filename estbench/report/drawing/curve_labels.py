@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from scipy.optimize import isotonic_regression
 
 from estbench.report.drawing.legend import magnification
-from estbench.report.drawing.style import FAINT, INK, Look, name
+from estbench.report.drawing.style import FAINT, name
+from estbench.report.model.looks import INK, Look
 
 # inches of a line, of what is above and below a panel, and letters beside those of the figure
 LINE, AROUND, _SMALL = 0.125, 0.85, 0.8

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from estbench.report.drawing.style import FAINT, PAPER, Look, hover
+from estbench.report.drawing.style import FAINT, PAPER, hover
+from estbench.report.model.looks import Look
 
 LEADERS = 8
 

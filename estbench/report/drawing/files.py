@@ -17,8 +17,10 @@ def check_formats(formats: Sequence[str]) -> None:
     """Refuses what figures are not written as.
 
     Raises:
-        ValueError: a format is unknown.
+        ValueError: a format is unknown, or there is none.
     """
+    if not formats:
+        raise ValueError(f"name at least one format of {', '.join(FORMATS)}; got none")
     unknown = [form for form in formats if form not in FORMATS]
     if unknown:
         raise ValueError(f"the formats are {', '.join(FORMATS)}; got {', '.join(unknown)}")

@@ -7,7 +7,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from estbench.report.drawing.style import INK, PAPER, SIZE, Look, name
+from estbench.report.drawing.style import PAPER, SIZE, name
+from estbench.report.model.looks import INK, Look
 from estbench.report.text.widths import text_width
 
 FEW = 12

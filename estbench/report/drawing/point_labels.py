@@ -8,7 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from matplotlib.axes import Axes
 
-from estbench.report.drawing.style import INK, PAPER
+from estbench.report.drawing.style import PAPER
+from estbench.report.model.looks import INK
 
 Point: TypeAlias = tuple[float, float]
 Array: TypeAlias = np.ndarray

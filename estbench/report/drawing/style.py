@@ -1,7 +1,5 @@
-"""How figures look: one style, and one look for each estimator in all of them."""
+"""How figures look: one style for all of them."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import seaborn as sns
@@ -9,22 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from estbench.errors import shorten
+from estbench.report.model.looks import INK, Look
 from estbench.report.text.formatting import power_of_ten
 
-# Okabe & Ito's palette without black and yellow: told apart with every kind of colour vision
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-DASHES = (
-    "-",
-    (0, (4, 1.5)),
-    (0, (1, 1)),
-    (0, (5, 1, 1, 1)),
-    (0, (8, 2)),
-    (0, (3, 1, 1, 1, 1, 1)),
-    (0, (1, 3)),
-)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 # the page replaces these by its own colours, light or dark
-INK, FAINT, PAPER = "#1f2329", "#d5d8dd", "#fefefe"
+FAINT, PAPER = "#d5d8dd", "#fefefe"
 STYLES = ("paper", "talk")
 SIZE = 8.5  # of letters, in points, in the style "paper"
 HOVER = "hover:"
@@ -39,43 +26,6 @@ _SIZES = (
 )
 _INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
 LONGEST = 34
-
-
-@dataclass(frozen=True)
-class Look:
-    """An estimator's colour, dash and marker; no two estimators share all three. A reference's is ink."""
-
-    colour: str
-    dash: Any
-    marker: str
-    filled: bool
-    reference: bool = False
-
-
-def looks(
-    labels: Sequence[str], families: Mapping[str, str], references: Collection[str] = frozenset()
-) -> dict[str, Look]:
-    """A look for each estimator; the marker is its family's, where ``families`` (by label) knows it.
-
-    References are drawn in ink, and take no colour from the others.
-    """
-    oracles = {
-        label: Look(INK, DASHES[(1 + i) % len(DASHES)], MARKERS[i % len(MARKERS)], filled=False, reference=True)
-        for i, label in enumerate(each for each in labels if each in references)
-    }
-    labels = [label for label in labels if label not in oracles]
-    kinds = sorted(set(families.values()))
-    chosen = {}
-    for i, label in enumerate(labels):
-        turn = i // len(PALETTE)
-        marker = kinds.index(families[label]) if label in families else turn
-        chosen[label] = Look(
-            PALETTE[i % len(PALETTE)],
-            DASHES[turn % len(DASHES)],
-            MARKERS[marker % len(MARKERS)],
-            turn % 2 == 0,
-        )
-    return chosen | oracles
 
 
 def settings(style: str) -> dict[Any, Any]:

@@ -5,7 +5,8 @@ import re
 # the text is what matplotlib made of our figure, no foreign document
 from xml.etree import ElementTree as ET
 
-from estbench.report.drawing.style import FAINT, HOVER, INK, PAPER
+from estbench.report.drawing.style import FAINT, HOVER, PAPER
+from estbench.report.model.looks import INK
 from estbench.report.text.widths import text_width
 
 _NAMESPACE = "{http://www.w3.org/2000/svg}"

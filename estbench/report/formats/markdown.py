@@ -5,10 +5,9 @@ from typing import Any
 
 from estbench.report.charts.gallery import CHARTS
 from estbench.report.formats import latex
-from estbench.report.model import comparison
-from estbench.report.model.comparison import ComparisonTable
 from estbench.report.model.study import Study
-from estbench.report.text import provenance, published
+from estbench.report.text import comparison, provenance, published
+from estbench.report.text.comparison import ComparisonTable
 from estbench.report.text.findings import answers
 from estbench.report.text.formatting import markdown
 from estbench.report.text.tables import Table, TableCell, table

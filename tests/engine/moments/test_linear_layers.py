@@ -36,7 +36,7 @@ def bench(name, **options):
 
 def point(where, examples=20):
     model = where.model()
-    batch = next(where.minibatches(where.splits().train))
+    batch = next(where.minibatches())
     return Point(0, model, tuple(x[:examples] for x in batch))
 
 

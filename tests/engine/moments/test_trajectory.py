@@ -82,7 +82,7 @@ def test_models_along_an_own_run_are_those_of_training_with_the_estimator():
         # by hand
         model, trainer = where.model(), None
         trainer = where.task.trainer(model, estimator)
-        for step, batch in zip(range(10), where.minibatches(where.splits().train), strict=False):
+        for step, batch in zip(range(10), where.minibatches(), strict=False):
             where.sow("own", step, where.cell)
             trainer.zero_grad()
             estimator(model(*batch)).backward()

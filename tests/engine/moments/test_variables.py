@@ -20,7 +20,7 @@ def bench(name, dtype=torch.float32):
 
 
 def initial(where):
-    return Point(0, where.model(), next(where.minibatches(where.splits().train)))
+    return Point(0, where.model(), next(where.minibatches()))
 
 
 def rows(measure, where, name):

@@ -5,11 +5,15 @@ import pandas as pd
 import pytest
 
 from estbench.errors import UserError
-from estbench.execution.cell_runner import measure
-from estbench.plan import plan as planning
-from estbench.plan.suite import FOLDER, load, validate
+from estbench.execution.cell_runner import CellRunner
+from estbench.planning import plan as planning
+from estbench.planning.resolved import ResolvedSuite
+from estbench.planning.suite import FOLDER, load, validate
+from estbench.planning.trials import trials as trials_of
+from estbench.plugins.registry import Plugins
 from estbench.workflows import tuning
 from tests.support import ROOT
+from tests.support.plans import resolved
 
 # from one half to the best deterministic answer in 40 steps: only the larger rate gets far, and it always does
 TUNED = {
@@ -23,17 +27,21 @@ TUNED = {
 
 
 def suite(**changes):
-    return validate({**TUNED, **changes}, "test")
+    return resolved({**TUNED, **changes})
+
+
+def measure(cell):
+    return CellRunner(Plugins.found()).measure(cell)
 
 
 def chosen(wanted):
-    trials = planning.trials(wanted)
+    trials = trials_of(wanted)
     return trials, *tuning.choose(trials, {cell: measure(cell) for cell in trials.plan.cells})
 
 
 def test_candidates_are_the_grids_of_tuned_options_on_a_fraction_of_the_steps():
     """Two rates for RLOO, two rates times two temperatures for Gumbel-Softmax, by the first seed alone."""
-    trials = planning.trials(suite())
+    trials = trials_of(suite())
     assert sorted(len(cells) for cells in trials.groups.values()) == [2, 4]
     assert {cell.seed for cell in trials.plan.cells} == {0}
     assert {cell.measure.options["steps"] for cell in trials.plan.cells} == {20}
@@ -85,7 +93,7 @@ def test_joint_measures_take_one_task_and_the_chosen_estimators():
 
 def test_a_failed_candidate_is_not_chosen():
     """The other one is, however bad; where all failed the first is compared, and its failure is seen."""
-    trials = planning.trials(suite(estimators=["rloo"]))
+    trials = trials_of(suite(estimators=["rloo"]))
     good = pd.DataFrame([{"metric": "loss_valid", "status": "ok", "step": 20, "value": 9.0, "error": ""}])
     failed = pd.DataFrame([{"metric": "", "status": "failed", "step": 0, "value": float("nan"), "error": "NaN"}])
     first, second = trials.plan.cells
@@ -99,7 +107,7 @@ def test_a_failed_candidate_is_not_chosen():
 def test_another_metric_may_decide():
     """Where a suite names a metric, higher is better, whatever the objective."""
     tune = {"options": ["learning_rate"], "metric": "accuracy"}
-    trials = planning.trials(suite(estimators=["rloo"], tune=tune))
+    trials = trials_of(suite(estimators=["rloo"], tune=tune))
 
     def rows(loss, accuracy):
         values = {"loss_valid": loss, "accuracy_valid": accuracy}
@@ -123,7 +131,7 @@ def test_another_metric_may_decide():
 def test_wrong_tuning_is_refused(changes, message):
     """One line says what is wrong and what was received."""
     with pytest.raises(UserError, match=message):
-        planning.trials(suite(**changes))
+        trials_of(suite(**changes))
 
 
 def test_scale_takes_a_fraction_of_the_steps():
@@ -154,6 +162,6 @@ def test_every_shipped_suite_is_documented():
 @pytest.mark.parametrize("name", [path.stem for path in FOLDER.glob("*.toml")])
 def test_shipped_suites_resolve(name):
     """Every name and option of every shipped suite exists, in the comparison and in the tuning before it."""
-    wanted = load(name, {"device": "cpu"})
+    wanted = ResolvedSuite.of(load(name, {"device": "cpu"}), Plugins.found())
     assert planning.make(wanted).cells
-    assert planning.trials(wanted) or not any(part.tune for part in wanted.comparisons)
+    assert trials_of(wanted) or not any(part.suite.tune for part in wanted.comparisons)

@@ -7,9 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from estbench.errors import UserError, nearest
+from estbench.errors import UserError, nearest, plain, reason, shorten
+from estbench.plugins.grammar import shown
 
 FOLDER = Path(__file__).parent / "suites"
+# what a table of results and torch can hold, and what a plan can
+LARGEST_SEED = 2**63 - 1
+MOST_SEEDS = 100_000
 
 
 class Tune(BaseModel):
@@ -89,9 +93,16 @@ class Suite(BaseModel):
     @classmethod
     def _counted(cls, seeds: object) -> object:
         if isinstance(seeds, int) and not isinstance(seeds, bool):
+            if seeds > MOST_SEEDS:
+                raise ValueError(f"at most {MOST_SEEDS:,} seeds; which one, not how many, is written with a comma")
             seeds = list(range(seeds))
-        if isinstance(seeds, list) and (not seeds or any(isinstance(s, int) and s < 0 for s in seeds)):
-            raise ValueError("at least one seed, none of them negative")
+        if isinstance(seeds, list):
+            if not seeds or any(isinstance(s, int) and not 0 <= s <= LARGEST_SEED for s in seeds):
+                raise ValueError(f"at least one seed, each of them from 0 to {LARGEST_SEED}")
+            if len(seeds) > MOST_SEEDS:
+                raise ValueError(f"at most {MOST_SEEDS:,} seeds")
+            if len(set(map(str, seeds))) < len(seeds):
+                raise ValueError("each seed once")
         return seeds
 
 
@@ -110,14 +121,14 @@ def load(name: str, overrides: dict[str, Any], only: Sequence[int] = ()) -> Suit
     if not path.suffix:
         shipped = {file.stem: file for file in FOLDER.glob("*.toml")}
         if name not in shipped:
-            raise UserError(f"unknown suite {name!r}; {nearest(name, shipped)}, or the path of a .toml file")
+            raise UserError(f"unknown suite {shown(name)}; {nearest(name, shipped)}, or the path of a .toml file")
         path = shipped[name]
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"suite {name}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"suite {name} is not valid TOML: {error}") from error
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        raise UserError(f"suite {name} is not valid TOML: {reason(error)}") from error
     found = validate(_replaced(values, overrides), f"suite {name}")
     wrong = [number for number in only if not 1 <= number <= len(found.parts)]
     if wrong:
@@ -137,16 +148,17 @@ def validate(values: dict[str, Any], source: str) -> Suite:
     """A suite from values.
 
     Raises:
-        UserError: a key is unknown or a value is not what it must be; one line for each.
+        UserError: keys are unknown or values are not what they must be; all of them in one line.
     """
     try:
         return Suite.model_validate(values)
     except ValidationError as error:
-        raise UserError("\n".join(f"{source}: {_line(e)}" for e in error.errors())) from error
+        raise UserError(f"{source}: {'; '.join(map(_line, error.errors()))}") from error
 
 
 def _line(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"unknown key {where!r}; {nearest(where, Suite.model_fields)}"
-    return f"{where}: {error['msg'].lower()}; got {error['input']!r}"
+    got = shorten(plain(repr(error["input"])), 200)
+    return f"{where}: {error['msg'].lower().removeprefix('value error, ')}; got {got}"

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from estbench.plan.code_digest import Sources
+from estbench.planning.code_digest import Sources
 from estbench.plugins.registry import discover
 
 FILES = {

@@ -20,7 +20,6 @@ class Cell:
         seed: the run's seed.
         device: ``cpu``, ``cuda`` or ``cuda:1``.
         dtype: ``float32``, ``float64``, ``tf32`` or ``bf16``.
-        files: plugin files named by the user.
         joint: whether the measure is joint; such cells run last, with the machine to themselves.
         tuned: names of options of the task or the estimator that were chosen on validation: results name what was
             chosen, and the rest of the options as usual.
@@ -33,7 +32,6 @@ class Cell:
     seed: int
     device: str
     dtype: str
-    files: tuple[str, ...] = ()
     joint: bool = False
     tuned: tuple[str, ...] = ()
     budgets: tuple[str, ...] = ()

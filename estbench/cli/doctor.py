@@ -1,0 +1,25 @@
+"""``estbench doctor``: what works on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from estbench.cli.screen import console
+
+MARKS = {"ok": "[green]ok[/]     ", "absent": "[yellow]absent[/] ", "broken": "[red]broken[/] "}
+
+
+def doctor(
+    store: Annotated[Path, typer.Option(help="Folder that keeps finished cells.")] = Path(".estbench"),
+) -> None:
+    """Says what works on this machine and what to do about what does not; exits with 1 if something is broken."""
+    from estbench.workflows.doctor import diagnose  # noqa: PLC0415  (imports torch)
+
+    broken = False
+    for each in diagnose(store):
+        remedy = f" [dim]({escape(each.remedy)})[/]" if each.remedy else ""
+        console().print(f"{each.part:<10} {MARKS[each.state]} {escape(each.finding)}{remedy}", soft_wrap=True)
+        broken |= each.state == "broken"
+    raise typer.Exit(int(broken))

@@ -1,0 +1,77 @@
+"""What is shown: the commands that write reports and draw figures of a run."""
+
+import contextlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from estbench.cli.screen import console
+from estbench.errors import UserError
+from estbench.plugins.grammar import shown
+from estbench.plugins.spec import split
+from estbench.store.files import check_folder
+
+if TYPE_CHECKING:
+    from estbench.store.run_folder import RunFolder
+
+Run = Annotated[Path, typer.Argument(help="Folder of a run: the --out of compare.")]
+
+
+def report(
+    run: Run,
+    out: Annotated[Path | None, typer.Option(help="Where to write; by default the run's own folder.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Time trainings to this: elbo_valid=-100.")] = None,
+) -> None:
+    """Writes the report of a run again from its results."""
+    from estbench.report import write  # noqa: PLC0415  (slow)
+
+    targets = dict(_target(text) for text in target or [])
+    check_folder(out or run)
+    folder = _folder(run)
+    page = write(folder.results(), folder.info().known, out or run, targets)
+    console().print(f"Report: {escape(str(page))}")
+
+
+def _target(text: str) -> tuple[str, float]:
+    metric, _, value = text.partition("=")
+    with contextlib.suppress(ValueError):
+        if metric.strip() and math.isfinite(float(value)):
+            return metric.strip(), float(value)
+    raise UserError(f"a target is a metric and a finite number, such as elbo_valid=-100; got {shown(text)}")
+
+
+def plot(
+    kind: Annotated[str, typer.Argument(help="variance, bias-variance, training, speed, ...")],
+    run: Annotated[Path | None, typer.Argument(help="Folder of a run; gumbel_softmax needs none.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files; by default the run's, or this one.")] = None,
+    style: Annotated[str, typer.Option(help="paper or talk.")] = "paper",
+    width: Annotated[float | None, typer.Option(min=1, max=100, help="Inches; by default one column a task.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="svg, png, pdf; comma-separated.")] = "svg,png,pdf",
+) -> None:
+    """Draws one kind of figure, from the results of a run if it shows any."""
+    from estbench.report import illustrate, plot  # noqa: PLC0415  (slow)
+    from estbench.store import declared  # noqa: PLC0415  (likewise)
+
+    check_folder(out or run or Path())
+    look: dict[str, Any] = {"style": style, "width": width, "formats": split(format_)}
+    try:
+        if run is None:
+            files = illustrate(kind, out or Path(), **look)
+        else:
+            folder = _folder(run)
+            info = folder.info()
+            look |= {"families": info.families, "options": info.options, "metrics": declared.of_run(run)}
+            files = plot(kind, folder.results(), out or run, **look)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    for file in files:
+        console().print(escape(str(file)))
+
+
+def _folder(run: Path) -> "RunFolder":
+    from estbench.store.run_folder import RunFolder  # noqa: PLC0415  (slow)
+
+    return RunFolder(run)

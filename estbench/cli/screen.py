@@ -1,0 +1,28 @@
+"""What commands share: the screen, and options that several of them take."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+Files = Annotated[list[Path] | None, typer.Option("-e", "--plugin", help="A plugin file; may be given several times.")]
+
+
+class Screen(Console):
+    """A console that shows no control characters of texts: they can drive a terminal or turn a line around."""
+
+    def render_str(self, text: str, **look: Any) -> Text:
+        """A text as the console shows it; lines and tabs stay."""
+        kept = "".join(sign if sign.isprintable() or sign in "\n\t" else " " for sign in text)
+        return super().render_str(kept, **look)
+
+
+def console() -> Console:
+    """The screen."""
+    # what is piped into a file should not be folded as on a narrow screen
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+    return Screen(highlight=False, width=width)

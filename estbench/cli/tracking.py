@@ -1,0 +1,71 @@
+"""What is followed from commit to commit: the commands that feed asv and judge two sides."""
+
+import functools
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from estbench.cli.screen import console
+from estbench.errors import UserError
+
+
+def track(
+    run: Annotated[Path | None, typer.Argument(help="Folder of a run: the --out of compare.")] = None,
+    init: Annotated[bool, typer.Option("--init", help="Write asv's configuration into this folder instead.")] = False,
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of asv's results; by default its configured one.")
+    ] = None,
+    machine: Annotated[str | None, typer.Option(help="Name of the machine in asv's results.")] = None,
+    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Take a run of uncommitted code.")] = False,
+) -> None:
+    """Writes the results of a run as asv results, so that asv follows them from commit to commit."""
+    from estbench.tracking.init import IGNORED  # noqa: PLC0415  (only here)
+    from estbench.tracking.init import init as write_configuration  # noqa: PLC0415
+    from estbench.tracking.write import track as write_results  # noqa: PLC0415
+
+    if init == (run is not None):
+        raise UserError("estbench track takes the folder of a run, or --init")
+    if run is None:
+        for path in write_configuration(Path()):
+            console().print(f"Wrote {escape(str(path))}")
+        console().print(f"Keep out of git (.gitignore): {' '.join(IGNORED)}")
+        return
+    tracked = write_results(run, results, machine=machine, allow_dirty=allow_dirty)
+    for note in tracked.notes:
+        console().print(escape(str(note)))
+    console().print(f"{tracked.count} figures: {escape(str(tracked.path))}")
+
+
+def gate(
+    base: Annotated[str, typer.Argument(help="A run's folder, a result file of asv, or a commit.")],
+    head: Annotated[str, typer.Argument(help="Likewise.")],
+    results: Annotated[Path | None, typer.Option(help="Folder of asv's results, for commits.")] = None,
+    threshold: Annotated[list[str] | None, typer.Option(help="Ratio that counts: 1.05, or *time*=1.2.")] = None,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Level of the tests, over all figures.")] = 0.01,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Let figures be missing in HEAD.")] = False,
+    repeat: Annotated[
+        int,
+        typer.Option(
+            min=0, max=1000, help="Of two commits: measure times that got worse again with asv, this often each."
+        ),
+    ] = 0,
+) -> None:
+    """Tells regressions from noise, gaps and failures; exits with 1 on a regression, 3 on a gap or failure."""
+    from estbench.tracking import remeasure  # noqa: PLC0415  (only here)
+    from estbench.tracking.gate import gate as judge  # noqa: PLC0415  (only here)
+
+    if repeat:
+        remeasure.check(base, head, repeat)
+    found = judge(
+        base,
+        head,
+        results=results,
+        thresholds=tuple(threshold or ()),
+        alpha=alpha,
+        allow_missing=allow_missing,
+        again=functools.partial(remeasure.measure, base=base, head=head, times=repeat) if repeat else None,
+    )
+    print(found.table)  # noqa: T201
+    raise typer.Exit(found.code)

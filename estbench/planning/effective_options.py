@@ -1,0 +1,36 @@
+"""What the options of a run's tasks and estimators were, those left at their defaults included."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from estbench.planning.cell import Cell
+from estbench.plugins.options import defaults
+from estbench.plugins.registry import Catalogue, Plugins
+from estbench.plugins.spec import Spec
+from estbench.plugins.values import plain
+
+
+def resolved(cells: Iterable[Cell], plugins: Plugins) -> dict[str, dict[str, dict[str, Any]]]:
+    """All options by ``task`` or ``estimator``, its specification in the results, and the option's name.
+
+    Of an option that was tuned the results say, row by row, what was chosen.
+    """
+    tasks: dict[str, Spec] = {}
+    estimators: dict[str, Spec] = {}
+    for cell in cells:
+        tasks.setdefault(str(cell.task.without(cell.tuned)), cell.task)
+        for spec in cell.estimators:
+            estimators.setdefault(str(spec.without(cell.tuned)), spec)
+    return {
+        "task": {label: _task(plugins.tasks, spec) for label, spec in tasks.items()},
+        "estimator": {label: _options(plugins.estimators, spec) for label, spec in estimators.items()},
+    }
+
+
+def _options(catalogue: Catalogue, spec: Spec) -> dict[str, Any]:
+    return defaults(catalogue[spec.name].load()) | dict(spec.options)
+
+
+def _task(tasks: Catalogue, spec: Spec) -> dict[str, Any]:
+    effective = tasks.make(spec).effective()
+    return _options(tasks, spec) | {str(key): plain(value) for key, value in effective.items()}

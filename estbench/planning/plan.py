@@ -1,0 +1,88 @@
+"""Plans: a suite resolved into cells that can be measured independently of each other."""
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Self
+
+from estbench.planning import effective_options, origins
+from estbench.planning.cell import Cell, hashed
+from estbench.planning.code_digest import Sources
+from estbench.planning.resolved import Pair, ResolvedSuite
+from estbench.plugins.registry import Plugins
+from estbench.plugins.spec import Spec
+from estbench.store.cell_file import FORMAT, Entry
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a suite, and what goes into their keys.
+
+    Args:
+        cells: in the order of running.
+        sources: for each cell, a digest of the code that it depends on.
+        plugins: the plugins that the cells use.
+    """
+
+    cells: tuple[Cell, ...]
+    sources: tuple[str, ...]
+    plugins: Plugins
+
+    @classmethod
+    def of(cls, cells: Iterable[Cell], plugins: Plugins) -> Self:
+        """A plan of cells; those that need the machine to themselves come last."""
+        ordered = tuple(sorted(cells, key=lambda cell: cell.joint))
+        return cls(ordered, tuple(_digests(ordered, plugins)), plugins)
+
+    @functools.cached_property
+    def entries(self) -> dict[Cell, Entry]:
+        """What the result of each cell is kept under."""
+        versions = [version("torch"), version("numpy")]
+        return {
+            cell: Entry(hashed(cell.identity, cell.tuned, source, versions, FORMAT), cell.budget)
+            for cell, source in zip(self.cells, self.sources, strict=True)
+        }
+
+    @functools.cached_property
+    def options(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """All options by ``task`` or ``estimator``, its specification in the results, and the option's name."""
+        return effective_options.resolved(self.cells, self.plugins)
+
+    @functools.cached_property
+    def families(self) -> dict[str, str]:
+        """The family of each estimator, by its name."""
+        return origins.families(self.cells, self.plugins)
+
+    @functools.cached_property
+    def papers(self) -> dict[str, str]:
+        """The paper of each estimator that has one, by the estimator's name."""
+        return origins.papers(self.cells, self.plugins)
+
+
+def make(suite: ResolvedSuite, chosen: Mapping[Pair, Pair] | None = None) -> Plan:
+    """The plan of a suite.
+
+    Args:
+        suite: what to compare.
+        chosen: the task and the estimator that tuning chose, by task and estimator without tuned options; where it is
+            silent the first of a grid is taken.
+    """
+    found = dict.fromkeys(cell for comparison in suite.comparisons for cell in comparison.cells(chosen or {}))
+    return Plan.of(found, suite.plugins)
+
+
+def _digests(cells: Iterable[Cell], plugins: Plugins) -> Iterator[str]:
+    """For each cell a digest of its plugins, and of the estimators that its task names."""
+    sources = Sources()
+
+    @functools.cache
+    def digest(task: Spec, estimators: tuple[str, ...], measure: str) -> str:
+        made = plugins.tasks.make(task)
+        named = [plugins.baseline(made).name, *([made.oracle] if made.oracle else [])]
+        used = [plugins.tasks[task.name], plugins.measures[measure]]
+        used += [plugins.estimators[name] for name in dict.fromkeys((*estimators, *named))]
+        return sources.digest((plugin.module or plugin.name, plugin.path) for plugin in used)
+
+    for cell in cells:
+        yield digest(cell.task, tuple(spec.name for spec in cell.estimators), cell.measure.name)

@@ -1,0 +1,57 @@
+"""Looks: the colour, dash and marker of each estimator, the same in all figures and on the page."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# Okabe & Ito's palette without black and yellow: told apart with every kind of colour vision
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = (
+    "-",
+    (0, (4, 1.5)),
+    (0, (1, 1)),
+    (0, (5, 1, 1, 1)),
+    (0, (8, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (1, 3)),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+# the page replaces it by its own colour, light or dark
+INK = "#1f2329"
+
+
+@dataclass(frozen=True)
+class Look:
+    """An estimator's colour, dash and marker; no two estimators share all three. A reference's is ink."""
+
+    colour: str
+    dash: Any
+    marker: str
+    filled: bool
+    reference: bool = False
+
+
+def looks(
+    labels: Sequence[str], families: Mapping[str, str], references: Collection[str] = frozenset()
+) -> dict[str, Look]:
+    """A look for each estimator; the marker is its family's, where ``families`` (by label) knows it.
+
+    References are drawn in ink, and take no colour from the others.
+    """
+    oracles = {
+        label: Look(INK, DASHES[(1 + i) % len(DASHES)], MARKERS[i % len(MARKERS)], filled=False, reference=True)
+        for i, label in enumerate(each for each in labels if each in references)
+    }
+    labels = [label for label in labels if label not in oracles]
+    kinds = sorted(set(families.values()))
+    chosen = {}
+    for i, label in enumerate(labels):
+        turn = i // len(PALETTE)
+        marker = kinds.index(families[label]) if label in families else turn
+        chosen[label] = Look(
+            PALETTE[i % len(PALETTE)],
+            DASHES[turn % len(DASHES)],
+            MARKERS[marker % len(MARKERS)],
+            turn % 2 == 0,
+        )
+    return chosen | oracles
