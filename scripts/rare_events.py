@@ -38,7 +38,7 @@ REPLICATES = 1024
 LOGITS = (0.8, 2.0, 3.0, 4.0, 6.0, 8.0)
 TEMPERATURES = (0.1, 0.5, 1.0, 5.0)
 PLAIN = (
-    "reinforce", "rloo", "vargrad", "arm", "disarm", "arms", "carms", "arsm", "muprop", "stochastic_ad",
+    "reinforce", "rloo", "vargrad", "arm", "disarm", "arms", "muprop", "stochastic_ad",
     "straight_through", "reinmax", "local_expectation", "finite_differences", "augmented_reinforce", "spsa",
 )  # fmt: skip
 RELAXED = ("gumbel_softmax", "st_gumbel_softmax", "gumbel_rao", "rebar")
