@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from estbench import report
-from estbench.report.model import comparison
 from estbench.report.model.study import Study
+from estbench.report.text import comparison
 from estbench.report.text.findings import answers
 from estbench.report.text.tables import table
 from tests.support.report_results import ENVIRONMENT, results
