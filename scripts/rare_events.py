@@ -76,7 +76,7 @@ def bench(logit: float, seed: int = 0) -> Bench:
 def judged(where: Bench, name: str) -> Judged:
     """An estimator at the initial parameters, as the measure judges it."""
     model = where.model()
-    point = Point(0, model, next(where.minibatches(where.splits().train)))
+    point = Point(0, model, next(where.minibatches()))
     estimator = load_estimator(name).prepare(point.program())
     reference = Reference(Drawing(Replication(REPLICATES), 0))
     return Judged(where, Logits(point), estimator, reference)
