@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from estbench.api.functions import check, compare, diff, gate, load, merge, plan
     from estbench.api.run import Run
     from estbench.core.estimator import Estimator, NotApplicableError
+    from estbench.core.metrics import Metric
     from estbench.core.node import Bernoulli, Categorical, Node
     from estbench.core.task import Batch, Splits, Task
-    from estbench.engine.base import Measure, Row
+    from estbench.engine.base import Bench, MakeEstimator, Measure, Row
     from estbench.errors import UserError
     from estbench.families.control_variate import ControlVariate, Relaxed
     from estbench.families.coupled import Antithetic, Coupled
@@ -32,13 +33,16 @@ if importlib.util.find_spec("estbench.tasks") is None:
 HOMES = {
     "Antithetic": "families.coupled",
     "Batch": "core.task",
+    "Bench": "engine.base",
     "Bernoulli": "core.node",
     "Catalogue": "plugins.registry",
     "Categorical": "core.node",
     "ControlVariate": "families.control_variate",
     "Coupled": "families.coupled",
     "Estimator": "core.estimator",
+    "MakeEstimator": "engine.base",
     "Measure": "engine.base",
+    "Metric": "core.metrics",
     "Node": "core.node",
     "NotApplicableError": "core.estimator",
     "Pathwise": "families.pathwise",
@@ -70,13 +74,16 @@ HOMES = {
 __all__ = [
     "Antithetic",
     "Batch",
+    "Bench",
     "Bernoulli",
     "Catalogue",
     "Categorical",
     "ControlVariate",
     "Coupled",
     "Estimator",
+    "MakeEstimator",
     "Measure",
+    "Metric",
     "Node",
     "NotApplicableError",
     "Pathwise",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from estbench.core.metrics import Metrics
 from estbench.errors import UserError, nearest
 from estbench.store.run_folder import RunInfo
 
@@ -37,7 +38,11 @@ class Run:
     def _study(self) -> "Study":
         from estbench.report.model.study import Study  # noqa: PLC0415  (slow)
 
-        return Study.of(self.results, self.info.families, self.info.options)
+        return Study.of(self.results, self.info.families, self.info.options, metrics=self._metrics)
+
+    @property
+    def _metrics(self) -> Metrics:
+        return Metrics.from_json(self.info.metrics)
 
     @property
     def tasks(self) -> list[str]:
@@ -85,7 +90,7 @@ class Run:
         """
         from estbench.report import summary  # noqa: PLC0415  (slow)
 
-        found = summary(self.results)
+        found = summary(self.results, self._metrics)
         own = found[found["task"] == self._task(task)].drop(columns="task").set_index("estimator")
         return own.dropna(axis=1, how="all")
 
@@ -119,7 +124,8 @@ class Run:
         task = self._task(task)
         runs = self._study.runs[self._study.runs["task"] == task]
         known = list(dict.fromkeys(runs["quantity"]))
-        metric = metric or self._study.objective(task)
+        objective = self._study.objective(task)
+        metric = metric or (objective.key if objective else "")
         if metric not in known:
             raise UserError(
                 f"nothing was trained on {task} that has {metric or 'an objective'!r}; {nearest(metric, known)}"

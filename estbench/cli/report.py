@@ -53,6 +53,7 @@ def plot(
 ) -> None:
     """Draws one kind of figure, from the results of a run if it shows any."""
     from estbench.report import illustrate, plot  # noqa: PLC0415  (slow)
+    from estbench.store import declared  # noqa: PLC0415  (likewise)
 
     check_folder(out or run or Path())
     look: dict[str, Any] = {"style": style, "width": width, "formats": split(format_)}
@@ -62,7 +63,7 @@ def plot(
         else:
             folder = _folder(run)
             info = folder.info()
-            look |= {"families": info.families, "options": info.options}
+            look |= {"families": info.families, "options": info.options, "metrics": declared.of_run(run)}
             files = plot(kind, folder.results(), out or run, **look)
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.metrics import Metric
 from estbench.core.task import Batch, Splits, Task
 from estbench.engine.journal import Journal, NoJournal
 from estbench.errors import plain, reason, shorten
@@ -24,7 +25,7 @@ class Row:
     """One measured quantity.
 
     Args:
-        metric: its name, as in docs/results.md.
+        metric: the key of a metric that the measure declares, such as ``step_time``.
         value: the figure; low and high its 95 % interval.
         unit: ``nats``, ``s``, ``B`` or empty.
         n: replicates, blocks or examples behind it.
@@ -208,6 +209,8 @@ class Measure(abc.ABC):
     """A measure of estimators on a task; its constructor's parameters are its options.
 
     Attributes:
+        metrics: what its rows hold: titles, units, better directions. The report, ``diff``, ``export``, ``track`` and
+            ``gate`` read them; rows of a metric that is not declared are shown without a better direction.
         joint: whether all estimators of a task are measured together, interleaved in time, or each alone.
         repeated: whether it is done for every seed; a measure that repeats within itself takes the first.
         tuned: whether each estimator is measured with the task's options that suit it best, such as its own learning
@@ -217,6 +220,7 @@ class Measure(abc.ABC):
         ensembles: whether ``together`` does more than one measurement after another.
     """
 
+    metrics: ClassVar[tuple[Metric, ...]] = ()
     joint: ClassVar[bool] = False
     tuned: ClassVar[bool] = False
     repeated: ClassVar[bool] = False

@@ -5,7 +5,7 @@ import functools
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.metrics import Metrics
 from estbench.core.task import Task
 from estbench.engine.base import Bench, Member, Row, verdict
 from estbench.engine.journal import Journal, NoJournal
@@ -75,6 +76,15 @@ class CellRunner:
             ([self.record(cell, cell.estimators[0], row) for row in rows], one.note)
             for cell, rows, one in zip(cells, each, found, strict=True)
         ]
+
+    def declared(self, cell: Cell, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+        """What the cell's measure declares of the metrics in these rows, for JSON; nothing where it has failed."""
+        name = cell.measure.name
+        try:
+            metrics = Metrics({name: self.plugins.measures[name].load().metrics})
+        except (Exception, SystemExit):  # noqa: BLE001  (a plugin may raise anything; the rows say so)
+            return {}
+        return metrics.used({name: {row["metric"] for row in rows}}).to_json()
 
     def parameters(self, cell: Cell) -> int:
         """How many parameters the model of a cell has; of a model that cannot be made, too many."""

@@ -74,7 +74,7 @@ class CellWork:
                 "machine": machine(job.cell.device),
             }
         results = tuple(
-            Result.of(rows, {"cell": cell.about, **about, "note": note})
+            Result.of(rows, {"cell": cell.about, **about, "metrics": runner.declared(cell, rows), "note": note})
             for cell, (rows, note) in zip(cells, found, strict=True)
         )
         return results if job.along else results[0]

@@ -23,6 +23,7 @@ from estbench.engine.moments.points import Point
 from estbench.engine.moments.reference import Drawing, Reference, kept, loaded
 from estbench.engine.moments.stopping import Replication
 from estbench.engine.moments.variables import DEFAULT, Groups, Parameters, children
+from estbench.measures.metrics.gradient import METRICS
 
 # bytes of moments that are kept for more replicates to be added to; beyond that, more replicates start anew
 KEPT = 2**24
@@ -52,6 +53,7 @@ class Gradient(Measure):
             memory.
     """
 
+    metrics = METRICS
     budgets = ("replicates", "max_replicates")
 
     def __init__(

@@ -18,6 +18,7 @@ from estbench.engine.journal import NoJournal
 from estbench.engine.profiling.counting import Evaluations, flops
 from estbench.engine.profiling.resident_memory import resident_peak
 from estbench.engine.profiling.timing import Parts, clock, seconds
+from estbench.measures.metrics.speed import METRICS
 from estbench.runtime.device import check_answers
 from estbench.stats import Floats, Interval, median_interval
 
@@ -34,6 +35,7 @@ class Speed(Measure):
         resident: whether to measure resident memory too, each estimator in a fresh process; it takes seconds to start.
     """
 
+    metrics = METRICS
     joint = True
 
     def __init__(self, blocks: int = 20, seconds: float = 0.02, *, resident: bool = False) -> None:

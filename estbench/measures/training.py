@@ -21,6 +21,7 @@ from estbench.engine.training.cost_model import replicas_that_fit, together_pays
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.run_group import Alone, RunGroup, rows_at_once
 from estbench.engine.training.training_run import TrainingRun
+from estbench.measures.metrics.training import METRICS
 from estbench.runtime.device import check_answers
 from estbench.runtime.memory import collect
 from estbench.stats import Interval, normal_margin
@@ -41,6 +42,7 @@ class Training(Measure):
         pictures: test examples in the pictures that a task makes at the end, if it makes any; 0 for none.
     """
 
+    metrics = METRICS
     repeated = True
     tuned = True
     budgets = ("steps",)

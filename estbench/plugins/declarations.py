@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from estbench.core.metrics import Metric, unique
 from estbench.errors import UserError, plain, reason, shorten
 
 
@@ -46,6 +47,10 @@ def _names(value: object) -> bool:
     return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
 
 
+def _metrics(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(each, Metric) for each in value) and unique(value)
+
+
 def _at_least_one(value: object) -> bool:
     return isinstance(value, int) and value >= 1
 
@@ -66,6 +71,7 @@ _DECLARED: Mapping[str, Mapping[str, tuple[Callable[[object], bool], str]]] = {
         "batch_size": (_at_least_one, "a whole number of at least 1"),
     },
     "measure": {
+        "metrics": (_metrics, "a tuple of estbench.Metric, no two of them with one key"),
         "joint": _TRUTH,
         "tuned": _TRUTH,
         "repeated": _TRUTH,

@@ -32,12 +32,18 @@ def write(
         results: rows as in docs/results.md.
         environment: what is known of the run (command, commit, versions, ...), all of it printed; besides,
             ``families`` may hold the family and ``papers`` the paper by estimator's name, ``options`` all options
-            by ``task`` or ``estimator``, specification and name.
+            by ``task`` or ``estimator``, specification and name, and ``metrics`` what the measures declare.
         folder: where to write; made if it is not there.
         targets: objectives that trainings are timed to, by metric such as ``elbo_valid``; else the worst figure that
             any of a task's trainings ended with.
     """
-    found = Study.of(results, provenance.families(environment), provenance.options(environment), targets)
+    found = Study.of(
+        results,
+        provenance.families(environment),
+        provenance.options(environment),
+        targets,
+        provenance.metrics(environment),
+    )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     stems = gallery.draw_all(found, folder / "figures")

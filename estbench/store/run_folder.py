@@ -51,6 +51,7 @@ class RunInfo:
         families: the family of each estimator, by name.
         papers: the paper of each estimator, by name.
         options: all options by ``task`` or ``estimator``, specification and name.
+        metrics: what the measures declare of the metrics in the results, by measure.
         version: of this format.
     """
 
@@ -77,6 +78,7 @@ class RunInfo:
     families: dict[str, str] = field(default_factory=dict)
     papers: dict[str, str] = field(default_factory=dict)
     options: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     version: int = VERSION
 
     @classmethod
@@ -151,7 +153,7 @@ class RunFolder:
         try:
             return RunInfo.read(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError as error:
-            raise UserError(f"{self.path} is not the folder of a run: it holds no {_INFO}") from error
+            raise UserError(f"{self.path} holds no results of a comparison: there is no file {path}") from error
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from error
         except (TypeError, ValueError) as error:

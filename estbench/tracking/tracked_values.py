@@ -10,14 +10,15 @@ from typing import NamedTuple, TypeAlias
 
 import pandas as pd
 
+from estbench.core.metrics import Metrics, Quantity
 from estbench.errors import UserError
 from estbench.plugins.spec import Spec
+from estbench.store import declared
 from estbench.store.run_folder import RunFolder, read_results
 
 # below is rounding, of an exact gradient for instance; asv has no ratio to 0
 FLOOR = 1e-12
 
-_SPEED = {"gradient_time", "step_time", "gradient_time_ratio", "step_time_ratio", "peak_memory"}
 _UNITS = {"s": "seconds", "B": "bytes"}
 
 
@@ -74,7 +75,8 @@ def of_run(source: Path) -> Figures:
     rows = read_results(source)
     rows = rows.assign(label=[_label(*pair) for pair in zip(rows["estimator"], rows["params"], strict=True)])
     good = rows[(rows["status"] == "ok") & (rows["metric"] != "")]
-    found = _figures(pd.concat([_renamed(good), _errors(good)], ignore_index=True))
+    metrics = declared.of_run(source)
+    found = _figures(pd.concat([_renamed(good, metrics), _errors(good)], ignore_index=True))
     bad = rows[(rows["status"] != "ok") & (rows["metric"] == "")]
     return spread(found | _missing(bad), {key.benchmark for key in found})
 
@@ -116,19 +118,36 @@ def _label(estimator: str, params: str) -> str:
         return f"{estimator}[{params}]"
 
 
-def _renamed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows that can be tracked, with the name of their benchmark, and the sign that makes lower better."""
-    last = rows.groupby(["task", "label", "seed", "measure"])["step"].transform("max")
-    training = (rows["measure"] == "training") & (rows["step"] == last)
-    training &= rows["metric"].str.fullmatch(r"(elbo|nll|loss|bound)\d*_test")
-    gradient = (rows["measure"] == "gradient") & rows["metric"].str.fullmatch(r"variance/.+|evaluations")
-    speed = (rows["measure"] == "speed") & rows["metric"].isin(_SPEED)
-    kept = rows[training | gradient | speed].copy()
-    higher = kept["metric"].str.match("elbo|bound")
-    # an ELBO or bound, which is better the higher, becomes its negative
-    kept.loc[higher, ["value", "low", "high"]] = -kept.loc[higher, ["value", "high", "low"]].to_numpy()
-    kept.loc[higher, "metric"] = "negative_" + kept.loc[higher, "metric"]
-    return kept.assign(version="1")
+def _renamed(rows: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
+    """Rows of tracked metrics, with the name of their benchmark, and turned so that lower is better."""
+    parts = [
+        _turned(own, metrics.find(str(measure), str(metric)))
+        for (measure, metric), own in rows.groupby(["measure", "metric"], sort=False)
+    ]
+    return pd.concat([part for part in parts if len(part)] or [rows.iloc[:0].assign(benchmark="", version="")])
+
+
+def _turned(rows: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
+    """The rows of a metric as they are tracked; none where it is not tracked.
+
+    A metric of groups is tracked at every step that it was measured at, others at their last. Where higher is better,
+    a positive quantity becomes its inverse, and others their negative.
+    """
+    declared = quantity.declared
+    if not (declared.tracked and declared.better):
+        return rows.iloc[:0]
+    if not declared.group:
+        rows = rows[rows["step"] == rows.groupby(["task", "label", "seed"])["step"].transform("max")]
+    rows, name = rows.copy(), quantity.key
+    ends = rows[["value", "high", "low"]].to_numpy()
+    if declared.better == "higher" and declared.log:
+        rows[["value", "low", "high"]], name = 1 / ends, f"inverse_{name}"
+    elif declared.better == "higher":
+        rows[["value", "low", "high"]], name = -ends, f"negative_{name}"
+    after = bool(declared.group) or quantity.by_seeds
+    steps = rows["step"].astype(str)
+    benchmark = f"{quantity.measure}.{name}" + ("_after_" + steps if after else "")
+    return rows.assign(metric=name, benchmark=benchmark, version="1")
 
 
 def _errors(rows: pd.DataFrame) -> pd.DataFrame:
@@ -142,22 +161,20 @@ def _errors(rows: pd.DataFrame) -> pd.DataFrame:
     both = bias.merge(noise, on=cell)
     for column in ("value", "low", "high"):
         both[column] += both["noise"] / both["n"]
-    return both.assign(metric="error/" + both["group"].astype(str), version="1 n=" + both["n"].astype(str))
+    metric = "error/" + both["group"].astype(str)
+    benchmark = "gradient." + metric + "_after_" + both["step"].astype(str)
+    return both.assign(metric=metric, benchmark=benchmark, version="1 n=" + both["n"].astype(str))
 
 
 def _figures(rows: pd.DataFrame) -> Figures:
     found: Figures = {}
-    for columns, cell in rows.groupby(["label", "task", "measure", "metric", "step"]):
-        label, task, measure, metric, step = map(str, columns)
+    for columns, cell in rows.groupby(["label", "task", "measure", "metric", "benchmark"]):
+        label, task, measure, metric, benchmark = map(str, columns)
         if cell["seed"].duplicated().any():
             raise UserError(f"{label} on {task} has two results of {metric}: track runs with one {measure} each")
-        found[Key(_benchmark(measure, metric, step), (label, task))] = _figure(cell.sort_values("seed"))
+        name = re.sub(r"[^A-Za-z0-9_.]", "_", benchmark)
+        found[Key(name, (label, task))] = _figure(cell.sort_values("seed"))
     return found
-
-
-def _benchmark(measure: str, metric: str, step: str) -> str:
-    name = metric if measure == "speed" or metric == "evaluations" else f"{metric}_after_{step}"
-    return re.sub(r"[^A-Za-z0-9_.]", "_", f"{measure}.{name}")
 
 
 def _figure(cell: pd.DataFrame) -> Figure:

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from rich.console import Console, Group
 
+from estbench.core.metrics import Metrics
 from estbench.errors import UserError
 from estbench.execution import executors, runner
 from estbench.execution.batching import Ensembles
@@ -28,6 +29,7 @@ from estbench.planning.trials import Trials, trials
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
 from estbench.runtime.environment import commit, environment, label
+from estbench.store import declared
 from estbench.store.files import digest
 from estbench.store.records import Result, joined
 from estbench.store.run_folder import RunFolder, RunInfo
@@ -210,7 +212,8 @@ def measure_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> 
         plan = planning.make(prepared.resolved, chosen)
     measured = _measure(plan, store, executor, request, watcher)
     store.note(label(commit()), (plan.entries[cell] for cell in measured.results))
-    info = _info(request, prepared.suite, plan, started, _digest(plan, measured.results))
+    metrics = declared.kept(measured.results.values())
+    info = _info(request, prepared.suite, plan, started, _digest(plan, measured.results), metrics)
     return Compared(measured.results, info, measured.interrupted, measured.new, tuned)
 
 
@@ -230,7 +233,9 @@ def _same(out: Path | None, cells: str) -> RunFolder | None:
     return next((folder for folder in map(RunFolder, places) if folder.holds(cells)), None)
 
 
-def _info(request: Request, wanted: suite.Suite, plan: Plan, started: dt.datetime, cells: str) -> RunInfo:
+def _info(
+    request: Request, wanted: suite.Suite, plan: Plan, started: dt.datetime, cells: str, metrics: Metrics
+) -> RunInfo:
     """What is known of the run."""
     return RunInfo(
         command=request.command,
@@ -243,6 +248,7 @@ def _info(request: Request, wanted: suite.Suite, plan: Plan, started: dt.datetim
         families=plan.families,
         papers=plan.papers,
         options=plan.options,
+        metrics=metrics.to_json(),
     )
 
 
@@ -257,7 +263,7 @@ def write_report(place: Path, results: pd.DataFrame, info: RunInfo, width: int =
     folder = RunFolder(place)
     folder.write_results(results)
     report.write(results, info.known, folder.path)
-    tables = tuple(report.terminal_table(results))
+    tables = tuple(report.terminal_table(results, Metrics.from_json(info.metrics)))
     text = Console(file=io.StringIO(), width=width, record=True)
     for table in tables:
         text.print(table)

@@ -8,21 +8,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from estbench.core.metrics import Metrics, Quantity
 from estbench.errors import UserError
 from estbench.report.model.intervals import averaged
-from estbench.report.model.quantities import better
 from estbench.runtime.environment import resolve
 from estbench.stats import compare_pair, holm, student_paired
+from estbench.store import declared
 from estbench.store.records import joined
 from estbench.store.store import Store
-from estbench.workflows.export import load
+from estbench.workflows.export import Loaded, load
 
 # by weight
 VERDICTS = ("worse", "failed", "missing", "better", "changed", "untested", "new", "same")
+_AFTER = " after "
 _FIGURE = ["task", "estimator", "params", "device", "dtype", "measure", "metric"]
-# roots of what is tested as a square, and p-values, are no figures to test
-_LEFT_OUT = ("bias/", "relative_bias/", "unbiased_p/")
-_HIGHER = ("snr/", "cosine/")
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ class Difference:
 def diff(before: str, after: str, store: Path, alpha: float = 0.05) -> Difference:
     """Compares two runs, two stores or two commits, figure by figure.
 
-    Figures of training are compared seed by seed (Student's paired test), others by their intervals; p-values are
-    corrected over all figures by Holm's method.
+    Figures whose interval is over seeds, such as those of training, are compared seed by seed (Student's paired test),
+    others by their intervals; p-values are corrected over all figures by Holm's method.
 
     Args:
         before: a run's folder, a store, or a commit whose cells are in ``store``.
@@ -88,16 +87,19 @@ def diff(before: str, after: str, store: Path, alpha: float = 0.05) -> Differenc
     """
     if not 0 < alpha < 1:
         raise UserError(f"alpha is a probability between 0 and 1; got {alpha}")
-    sides = [_figures(_load(name, store)) for name in (before, after)]
+    loaded = [_load(name, store) for name in (before, after)]
+    metrics = loaded[1].metrics + loaded[0].metrics
+    sides = [_figures(side.rows, metrics) for side in loaded]
     changes = [
-        _change(figure, *(side.get(figure) for side in sides)) for figure in dict.fromkeys([*sides[0], *sides[1]])
+        _change(figure, metrics, *(side.get(figure) for side in sides))
+        for figure in dict.fromkeys([*sides[0], *sides[1]])
     ]
     corrected = holm([change.p for change in changes])
-    judged = [_judge(change, p, alpha) for change, p in zip(changes, corrected, strict=True)]
+    judged = [_judge(change, p, alpha, metrics) for change, p in zip(changes, corrected, strict=True)]
     return Difference(sorted(judged, key=lambda change: (VERDICTS.index(change.verdict), change.p)), alpha)
 
 
-def _load(name: str, store: Path) -> pd.DataFrame:
+def _load(name: str, store: Path) -> Loaded:
     """The results of a folder, or of the runs of a commit."""
     if Path(name).exists():
         return load(Path(name))
@@ -108,16 +110,29 @@ def _load(name: str, store: Path) -> pd.DataFrame:
         what = f"{name!r} is no folder, and {store} holds no run of such a commit"
         known = ", ".join(sorted(label[:12] for label in kept.labels()))
         raise UserError(f"{what}; it holds runs of: {known or 'none'}")
-    return joined(found.values())
+    return Loaded(joined(found.values()), declared.of_results(found.values()))
 
 
-def _figures(results: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
-    """The rows of each figure, a seed each: of a training the last ones."""
-    rows = results[~results["metric"].str.startswith(_LEFT_OUT)]
-    # trainings are compared by their seeds
-    tested = (rows["status"] != "ok") | (rows["low"].notna() & rows["high"].notna()) | (rows["measure"] == "training")
-    rows = rows[tested].fillna({"metric": ""})
-    rows["metric"] = rows["metric"].where(rows["measure"] == "training", _at_step(rows))
+def _figures(results: pd.DataFrame, metrics: Metrics) -> dict[tuple[str, ...], pd.DataFrame]:
+    """The rows of each figure, a seed each: of what is compared by seeds the last ones.
+
+    Roots of what is tested as a square are left out, and what has no interval, such as a p-value.
+    """
+    rows = results.fillna({"metric": ""})
+    known = {
+        pair: metrics.find(*map(str, pair)).declared.interval
+        for pair in zip(rows["measure"], rows["metric"], strict=True)
+    }
+    declared_interval = pd.Series(
+        [known[pair] for pair in zip(rows["measure"], rows["metric"], strict=True)], rows.index, dtype=object
+    )
+    own = rows["low"].notna() & rows["high"].notna()
+    any_own = own.groupby([rows["measure"], rows["metric"]]).transform("any")
+    by_seeds = (declared_interval == "seeds") | ((declared_interval == "own") & ~any_own & (rows["metric"] != ""))
+    untested = declared_interval.isin(["bound", "none"])
+    kept = ~untested & (by_seeds | own | (rows["status"] != "ok"))
+    rows, by_seeds = rows[kept].copy(), by_seeds[kept]
+    rows["metric"] = rows["metric"].where(by_seeds, _at_step(rows))
     last = rows.groupby([*_FIGURE, "seed"])["step"].transform("max")
     groups = rows[rows["step"] == last].groupby(_FIGURE, sort=False)
     return {tuple(map(str, key)): group for key, group in groups}
@@ -125,10 +140,18 @@ def _figures(results: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
 
 def _at_step(rows: pd.DataFrame) -> pd.Series:
     """Metrics with the step that they were measured at, where that is not the first."""
-    return rows["metric"].where(rows["step"] == 0, rows["metric"] + " after " + rows["step"].astype(str))
+    return rows["metric"].where(rows["step"] == 0, rows["metric"] + _AFTER + rows["step"].astype(str))
 
 
-def _change(figure: tuple[str, ...], before: pd.DataFrame | None, after: pd.DataFrame | None) -> Change:
+def _quantity(figure: tuple[str, ...], metrics: Metrics) -> Quantity:
+    """What is declared of a figure."""
+    measure, metric = figure[-2:]
+    return metrics.find(measure, metric.partition(_AFTER)[0])
+
+
+def _change(
+    figure: tuple[str, ...], metrics: Metrics, before: pd.DataFrame | None, after: pd.DataFrame | None
+) -> Change:
     if before is None:
         return Change(figure, "failed" if after is not None and _bad(after) else "new")
     if after is None:
@@ -137,11 +160,9 @@ def _change(figure: tuple[str, ...], before: pd.DataFrame | None, after: pd.Data
         return Change(figure, "failed" if _bad(after) else "changed")
     pairs = before.merge(after, on="seed", suffixes=("", "_after"))
     values = before["value"].mean(), after["value"].mean()
-    p = (
-        _paired(pairs)
-        if figure[_FIGURE.index("measure")] == "training" and len(pairs) > 1
-        else _by_intervals(before, after)
-    )
+    # without intervals of their own figures are compared by their seeds
+    by_seeds = _quantity(figure, metrics).by_seeds or bool(pairs["low"].isna().any())
+    p = _paired(pairs) if by_seeds and len(pairs) > 1 else _by_intervals(before, after)
     return Change(figure, "same", *values, p)
 
 
@@ -158,7 +179,7 @@ def _by_intervals(before: pd.DataFrame, after: pd.DataFrame) -> float:
     return float(compare_pair(tuple(one), tuple(other)))
 
 
-def _judge(change: Change, p: float, alpha: float) -> Change:
+def _judge(change: Change, p: float, alpha: float, metrics: Metrics) -> Change:
     """A change with its corrected p-value and what it means."""
     if change.verdict == "same" and math.isnan(p) and change.before != change.after:
         # one seed of a training without an interval, say; what is NaN on both sides was not measured
@@ -166,7 +187,6 @@ def _judge(change: Change, p: float, alpha: float) -> Change:
         return Change(change.figure, verdict, change.before, change.after, p)
     if change.verdict != "same" or not p < alpha:
         return Change(change.figure, change.verdict, change.before, change.after, p)
-    measure, metric = change.figure[-2:]
-    lower = better(metric) == "lower" if measure == "training" else not metric.startswith(_HIGHER)
-    worse = (change.after > change.before) == lower
-    return Change(change.figure, "worse" if worse else "better", change.before, change.after, p)
+    better = _quantity(change.figure, metrics).better
+    verdict = "better" if (change.after < change.before) == (better == "lower") else "worse"
+    return Change(change.figure, verdict if better else "changed", change.before, change.after, p)

@@ -1,30 +1,46 @@
 """Results in other formats."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from estbench.core.metrics import Metrics
 from estbench.errors import UserError, nearest
+from estbench.store import declared
 from estbench.store.files import check_folder, make_folder, write_atomically
 from estbench.store.records import csv, joined
 from estbench.store.run_folder import RunFolder, read_results
 from estbench.store.store import Store
 
 
-def load(source: Path) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Loaded:
+    """Results that were read.
+
+    Args:
+        rows: as in docs/results.md.
+        metrics: what their measures declare.
+    """
+
+    rows: pd.DataFrame
+    metrics: Metrics
+
+
+def load(source: Path) -> Loaded:
     """The results of a run's folder, of a Parquet file of results, or of all cells in a store.
 
     Raises:
         UserError: there are none.
     """
     if source.is_file() or RunFolder(source).measured():
-        return read_results(source)
+        return Loaded(read_results(source), declared.of_run(source))
     store = Store(source)
     found = [result for path in store.files() if (result := store.load(path)) is not None]
     if not found:
         raise UserError(f"{source} holds no results: it is neither the folder of a run nor a store with cells")
-    return joined(found)
+    return Loaded(joined(found), declared.of_results(found))
 
 
 def export(source: Path, to: Path | None, formats: Sequence[str]) -> list[Path]:
@@ -55,24 +71,28 @@ def export(source: Path, to: Path | None, formats: Sequence[str]) -> list[Path]:
     return written
 
 
-def _parquet(results: pd.DataFrame) -> bytes:
-    return results.to_parquet(index=False)
+def _csv(results: Loaded) -> bytes:
+    return csv(results.rows)
 
 
-def _json(results: pd.DataFrame) -> bytes:
+def _parquet(results: Loaded) -> bytes:
+    return results.rows.to_parquet(index=False)
+
+
+def _json(results: Loaded) -> bytes:
     # all digits: 15 are not enough for a double
-    return results.to_json(orient="records", indent=1, double_precision=15).encode()
+    return results.rows.to_json(orient="records", indent=1, double_precision=15).encode()
 
 
-def _latex(results: pd.DataFrame) -> bytes:
+def _latex(results: Loaded) -> bytes:
     from estbench.report.formats import latex  # noqa: PLC0415  (slow)
     from estbench.report.model.study import Study  # noqa: PLC0415
 
-    return latex.render(Study.of(results)).encode()
+    return latex.render(Study.of(results.rows, metrics=results.metrics)).encode()
 
 
-_WRITERS: Mapping[str, tuple[str, Callable[[pd.DataFrame], bytes]]] = {
-    "csv": ("results.csv", csv),
+_WRITERS: Mapping[str, tuple[str, Callable[[Loaded], bytes]]] = {
+    "csv": ("results.csv", _csv),
     "parquet": ("results.parquet", _parquet),
     "json": ("results.json", _json),
     "latex": ("tables.tex", _latex),

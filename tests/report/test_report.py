@@ -22,6 +22,7 @@ from scipy import stats
 
 from estbench import report
 from estbench.engine.profiling.png import png
+from estbench.errors import plain, shorten
 from estbench.report.charts import gallery
 from estbench.report.charts.bias import pareto
 from estbench.report.drawing import curve_labels, style
@@ -378,7 +379,7 @@ def test_names_drive_no_terminal(evil):
 
 def test_plain_text_is_one_line_without_directions():
     """Newlines, escapes, directions and lone surrogates go."""
-    assert formatting.plain("a\nb\x1b[1m\u202ec\ud800") == "a b [1m c"
+    assert plain("a\nb\x1b[1m\u202ec\ud800") == "a b [1m c"
 
 
 def test_numbers_keep_three_digits():
@@ -389,8 +390,8 @@ def test_numbers_keep_three_digits():
 
 def test_long_names_keep_both_ends():
     """A shortened name still tells options apart."""
-    assert formatting.shorten("a" * 40 + "[t=1]", 20).endswith("[t=1]")
-    assert len(formatting.shorten("a" * 40 + "[t=1]", 20)) == 20
+    assert shorten("a" * 40 + "[t=1]", 20).endswith("[t=1]")
+    assert len(shorten("a" * 40 + "[t=1]", 20)) == 20
 
 
 def test_looks_tell_40_estimators_apart():
@@ -503,7 +504,8 @@ def test_every_kind_is_drawn_for_talks_too(tmp_path):
     rows = results(24, tasks=("toy[classes=2]", "toy[classes=8]", "vae[dataset=mnist]"), evaluations=3)
     drawn = rows[rows["measure"] == "training"].iloc[-1].to_dict()
     picture = {"metric": "picture/samples", "value": np.nan, "picture": png(torch.rand(2, 3, 8, 8))}
-    rows = pd.concat([rows, pd.DataFrame([drawn | picture]), along_own_runs(rows)], ignore_index=True)
+    accuracy = [drawn | {"metric": "accuracy_test", "estimator": name, "value": 0.9} for name in ("rloo", "arm")]
+    rows = pd.concat([rows, pd.DataFrame([drawn | picture, *accuracy]), along_own_runs(rows)], ignore_index=True)
     for kind in gallery.CHARTS:
         assert report.plot(kind, rows, tmp_path, style="talk", formats=("svg",), families=FAMILIES)[0].is_file()
 
@@ -643,10 +645,10 @@ def test_the_encoders_gradient_has_columns_of_its_own(five):
     table = report.summary(five).set_index(["task", "estimator"])
     rows = five[(five["metric"] == "variance/encoder") & (five["step"] == 300) & (five["estimator"] == "rloo")]
     expected = rows[rows["task"] == "toy"]["value"].mean()
-    assert table.loc[("toy", "rloo"), "variance_encoder"] == pytest.approx(expected)
+    assert table.loc[("toy", "rloo"), "variance/encoder"] == pytest.approx(expected)
     hidden = {heading.quantity.key for heading in tables.table(Study.of(five), "toy").headings
               if not heading.quantity.shown}  # fmt: skip
-    assert {"variance_encoder", "relative_bias_encoder"} <= hidden
+    assert {"variance/encoder", "relative_bias/encoder"} <= hidden
 
 
 def test_texts_of_a_figure_say_how_wide_they_are(written):

@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from estbench.core.metrics import Quantity
 from estbench.report.drawing.style import PAPER, hover, logarithmic, name
 from estbench.report.model.looks import INK, Look
-from estbench.report.model.quantities import Quantity
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import power_of_ten
 from estbench.report.text.tables import exact
@@ -48,22 +48,25 @@ class Chart(abc.ABC):
 
 
 def listed(axes: Axes, rows: pd.DataFrame, quantity: Quantity, looks: Mapping[str, Look], scale: float = 1.0) -> None:
-    """One estimator a line, top to bottom: its figure with the interval, on a logarithmic axis."""
+    """One estimator a line, top to bottom: its figure with the interval, on the axis that the metric declares."""
+    log = quantity.declared.log
     zero = zero_place(rows["value"] / scale)
     for line, (_, row) in enumerate(rows.iterrows()):
         if math.isnan(row["value"]):
             continue
-        look, place = looks[row["label"]], row["value"] / scale if row["value"] > 0 else zero
-        point(axes, (place, line), look, f"{row['label']}: {exact(quantity, row)}", hollow=row["value"] <= 0)
+        hollow = log and row["value"] <= 0
+        look, place = looks[row["label"]], zero if hollow else row["value"] / scale
+        point(axes, (place, line), look, f"{row['label']}: {exact(quantity, row)}", hollow=hollow)
     colours = [looks[label].colour for label in rows["label"]]
-    low, high = (rows[side].clip(lower=zero * scale) / scale for side in ("low", "high"))
+    low, high = (rows[side].clip(lower=zero * scale if log else None) / scale for side in ("low", "high"))
     axes.hlines(range(len(rows)), low, high, colors=colours, linewidth=2.2, alpha=0.55)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [name(label, looks[label]) for label in rows["label"]])
     axes.tick_params("y", length=0)
     axes.grid(visible=False, axis="y")
-    logarithmic(axes, "x")
-    mark_zero(axes, rows["value"], zero)
+    if log:
+        logarithmic(axes, "x")
+        mark_zero(axes, rows["value"], zero)
 
 
 def point(axes: Axes, place: tuple[float, float], look: Look, text: str, *, hollow: bool = False) -> None:

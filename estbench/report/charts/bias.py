@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.path import Path
 
+from estbench.core.metrics import Quantity
 from estbench.report.charts.base import Chart, mark_zero, point, second, titled, zero_place
 from estbench.report.drawing.legend import legend, legend_height, magnification
 from estbench.report.drawing.point_labels import place_numbers
 from estbench.report.drawing.style import logarithmic
 from estbench.report.model.looks import INK, Look
-from estbench.report.model.quantities import RELATIVE_BIAS, VARIANCE, WORK, Quantity
+from estbench.report.model.quantities import RELATIVE_BIAS, VARIANCE, WORK
 from estbench.report.model.study import Study
 from estbench.report.text.tables import exact
 

@@ -8,9 +8,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from estbench.core.metrics import Metrics
 from estbench.report.charts.base import WIDTH, Chart
 from estbench.report.charts.bias import BiasVariance, Efficiency
 from estbench.report.charts.classes import Classes
+from estbench.report.charts.metrics import MetricsChart
 from estbench.report.charts.pictures import Pictures
 from estbench.report.charts.profiles import Profiles
 from estbench.report.charts.published import PublishedChart
@@ -37,6 +39,7 @@ CHARTS: Mapping[str, Chart] = {
     "ties": Ties(),
     "speed": SpeedChart(),
     "classes": Classes(),
+    "metrics": MetricsChart(),
     "published": PublishedChart(),
     "pictures": Pictures(),
     "profiles": Profiles(),
@@ -54,6 +57,7 @@ def plot(
     formats: Sequence[str] = FORMATS,
     families: Mapping[str, str] | None = None,
     options: Options | None = None,
+    metrics: Metrics | None = None,
 ) -> list[Path]:
     """Draws one kind of figure, a panel for each task, and returns the files.
 
@@ -66,12 +70,13 @@ def plot(
         formats: any of ``svg``, ``png``, ``pdf``.
         families: family by estimator's name.
         options: all options by ``task`` or ``estimator``, specification and name, for ``published``.
+        metrics: what the measures declare, as a run's folder holds it; the built-in ones need none.
 
     Raises:
         ValueError: there is no such kind, style or format, or nothing to draw.
     """
     check_formats(formats)
-    figure = draw(kind, Study.of(results, families, options), style=style, width=width)
+    figure = draw(kind, Study.of(results, families, options, metrics=metrics), style=style, width=width)
     with mpl.rc_context(settings(style)):
         return save(figure, folder, kind, formats)
 

@@ -4,13 +4,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from estbench.core.metrics import Quantity
 from estbench.report.charts.base import LINE, Chart, listed, second, titled
 from estbench.report.drawing.legend import magnification
-from estbench.report.model.quantities import FIXED, STEP_TIME, Quantity
+from estbench.report.model.quantities import PEAK_MEMORY, STEP_TIME
 from estbench.report.model.study import Study
 from estbench.report.text.tables import scale_for
 
-_MEMORY = next(quantity for quantity in FIXED if quantity.key == "peak_memory")
 _OF_MEMORY = "_memory"
 NARROW = 4.5  # inches: below, the axes have two-line labels
 
@@ -23,7 +23,7 @@ class SpeedChart(Chart):
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """Times, and memory beside them."""
-        times, memory = study.column(task, STEP_TIME.key), study.column(task, _MEMORY.key)
+        times, memory = study.column(task, STEP_TIME.key), study.column(task, PEAK_MEMORY.key)
         joined = times.join(memory.add_suffix(_OF_MEMORY))
         return joined.reset_index().sort_values("value", kind="stable")
 
@@ -40,7 +40,7 @@ class SpeedChart(Chart):
         titled(figure, rows["task"].iloc[0])
         if remembered:
             memory = rows[["label"]].join(second(rows, _OF_MEMORY))
-            _panel(panels[1], memory, _MEMORY, study, f"{gap}at most")
+            _panel(panels[1], memory, PEAK_MEMORY, study, f"{gap}at most")
             panels[1].set_yticklabels([])
 
 

@@ -6,11 +6,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from estbench.core.metrics import Quantity
 from estbench.report.charts.base import Chart, point, titled
 from estbench.report.drawing.legend import legend, legend_height
 from estbench.report.drawing.style import logarithmic
 from estbench.report.model.looks import Look
-from estbench.report.model.quantities import RELATIVE_BIAS, VARIANCE, Quantity
+from estbench.report.model.quantities import RELATIVE_BIAS, VARIANCE
 from estbench.report.model.rows import label
 from estbench.report.model.study import Study
 from estbench.report.text.tables import exact

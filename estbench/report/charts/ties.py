@@ -9,7 +9,6 @@ from matplotlib.figure import Figure, SubFigure
 from estbench.report.charts.base import LINE, Chart, point, titled
 from estbench.report.drawing.style import name
 from estbench.report.model.looks import INK
-from estbench.report.model.quantities import better, objective
 from estbench.report.model.significance import Paired
 from estbench.report.model.study import Study
 from estbench.report.text.tables import exact
@@ -27,15 +26,15 @@ class Ties(Chart):
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """The last objective on test data with the group of ties that begins at each row; where tested."""
-        key = study.objective(task)
-        if not key:
+        quantity = study.objective(task)
+        if quantity is None:
             return study.estimates.iloc[:0]
-        column = study.contestants(task, key).reset_index()
+        column = study.contestants(task, quantity.key).reset_index()
         column = column[column["value"].notna()]
         if not column["tied"].any():
             return column.iloc[:0]
-        column = column.sort_values("value", ascending=better(key) == "lower", kind="stable")
-        return column.assign(until=_groups(list(column["label"]), study.paired(task, key)))
+        column = column.sort_values("value", ascending=quantity.better == "lower", kind="stable")
+        return column.assign(until=_groups(list(column["label"]), study.paired(task, quantity.key)))
 
     def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
         """A line an estimator."""
@@ -44,7 +43,7 @@ class Ties(Chart):
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
         """One panel with bars beside it."""
         axes = figure.subplots()
-        quantity = objective(rows["quantity"].iloc[0])
+        quantity = study.quantity(rows["quantity"].iloc[0])
         for line, (_, row) in enumerate(rows.iterrows()):
             look = study.looks[row["label"]]
             point(axes, (row["value"], line), look, f"{row['label']}: {exact(quantity, row)}")

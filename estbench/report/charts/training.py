@@ -7,7 +7,7 @@ from estbench.report.charts.base import Chart, titled
 from estbench.report.drawing.curves import curves, leaders
 from estbench.report.drawing.legend import legend, legend_height
 from estbench.report.model.intervals import student
-from estbench.report.model.quantities import better, objective
+from estbench.report.model.quantities import TRAINING
 from estbench.report.model.rows import measured, shares
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import number
@@ -25,14 +25,16 @@ class TrainingChart(Chart):
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """Means and bands by estimator and step of one objective: on validation data if there is one."""
-        rows = measured(study.rows, "training")
+        rows = measured(study.rows, TRAINING)
         rows = rows[rows["task"] == task]
         for split in ("_valid", "_train", "_test"):
             metrics = sorted(metric for metric in rows["metric"].unique() if metric.endswith(split))
             if metrics:
                 # a multi-sample bound is evaluated at the end only
                 steps = rows.groupby("metric")["step"].nunique()
-                return _curves(rows[rows["metric"] == steps[metrics].idxmax()])
+                metric = str(steps[metrics].idxmax())
+                found = _curves(rows[rows["metric"] == metric])
+                return found.assign(better=study.metrics.find(TRAINING, metric).better)
         return rows.iloc[:0]
 
     def height(self, rows: pd.DataFrame, width: float) -> float:
@@ -46,7 +48,7 @@ class TrainingChart(Chart):
         for axes, x in ((above, "step"), (below, "seconds")):
             curves(axes, rows, x, front, study.looks)
             axes.set_ylim(*_range(rows))
-            axes.set_ylabel(objective(rows["metric"].iloc[0]).title)
+            axes.set_ylabel(study.metrics.find(TRAINING, rows["metric"].iloc[0]).title)
         above.set_xlabel("training steps")
         told = shares(study.rows[study.rows["task"] == rows["task"].iloc[0]])
         below.set_xlabel(f"seconds of training{told and ': '}{told}")
@@ -64,7 +66,7 @@ def _curves(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _leaders(rows: pd.DataFrame) -> list[str]:
-    return leaders(rows, "step", ascending=better(rows["metric"].iloc[0]) == "lower")
+    return leaders(rows, "step", ascending=rows["better"].iloc[0] == "lower")
 
 
 def _range(rows: pd.DataFrame) -> tuple[float, float]:

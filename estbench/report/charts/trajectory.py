@@ -12,7 +12,7 @@ from estbench.report.drawing.curves import LEADERS, curves, leaders
 from estbench.report.drawing.legend import legend, legend_height
 from estbench.report.drawing.style import logarithmic
 from estbench.report.model.intervals import averaged
-from estbench.report.model.quantities import logits_group
+from estbench.report.model.quantities import points
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import number
 
@@ -31,8 +31,8 @@ class Along(Chart, abc.ABC):
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """Variances by estimator and step, where at least two steps were measured."""
-        rows = logits_group(study.rows, own=self.own)
-        rows = rows[(rows["task"] == task) & (rows["quantity"] == "variance") & (rows["value"] > 0)]
+        rows = points(study.rows, own=self.own)
+        rows = rows[(rows["task"] == task) & (rows["value"] > 0)]
         if rows["step"].nunique() < 2:
             return rows.iloc[:0]
         found = averaged(rows, ["task", "label", "step"])

@@ -16,7 +16,6 @@ from estbench.report.charts.gallery import CHARTS
 from estbench.report.charts.illustrations import ILLUSTRATIONS
 from estbench.report.drawing import svg
 from estbench.report.formats import latex
-from estbench.report.model.quantities import quantities
 from estbench.report.model.study import Study
 from estbench.report.text import comparison, provenance, published
 from estbench.report.text.findings import answers
@@ -40,7 +39,7 @@ def render(study: Study, environment: Mapping[str, Any], stems: Stems, figures: 
         parts=[_part(study, task, stems, figures) for task in study.tasks],
         common=_figures("", stems, figures),
         across=comparison.of_all(study),
-        columns=quantities(study.estimates),
+        columns=study.quantities,
         gumbel=_illustration("gumbel_softmax", figures),
         published_columns=published.COLUMNS,
         families=sorted(set(study.families.values())),

@@ -7,6 +7,7 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
+from estbench.core.metrics import Metrics
 from estbench.report.model.study import Study
 from estbench.report.text import tables
 
@@ -18,12 +19,16 @@ _STYLES = {
     "not applicable": "dim",
     "missing": "dim",
 }
-_KEYS = ("relative_bias", "variance", "step_time", "step_time_ratio", "peak_memory")
 
 
-def terminal_table(results: pd.DataFrame) -> list[Group]:
-    """One table a task: the main columns, best and its ties in green, reasons below."""
-    found = Study.of(results)
+def terminal_table(results: pd.DataFrame, metrics: Metrics | None = None) -> list[Group]:
+    """One table a task: the main columns, best and its ties in green, reasons below.
+
+    Args:
+        results: rows as in docs/results.md.
+        metrics: what the measures declare, as a run's folder holds it; the built-in ones need none.
+    """
+    found = Study.of(results, metrics=metrics)
     shown = [tables.table(found, task) for task in found.tasks]
     # notes stand below a table rather than in its caption, which would fold them to its width
     return [Group(_grid(table), _notes(table)) for table in shown]
@@ -45,7 +50,7 @@ def _grid(table: tables.Table) -> Grid:
 
 
 def _wanted(heading: tables.Heading) -> bool:
-    return heading.quantity.key in _KEYS or heading.quantity.key.endswith("_test")
+    return heading.quantity.declared.show == "main"
 
 
 def _text(cell: tables.TableCell) -> Text:

@@ -1,217 +1,192 @@
-"""What the tables show of each estimator, and how it follows from the results."""
+"""The columns of the tables: which rows of the results each one takes, and its figures over all seeds."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
-from estbench.report.model.intervals import averaged, product, root_mean_square, student
+from estbench.core.metrics import Metric, Metrics, Quantity
+from estbench.measures.metrics import BUILT_IN
+from estbench.measures.metrics.gradient import OWN
+from estbench.report.model.intervals import KEYS, averaged, product, root_mean_square, student
 from estbench.report.model.rows import measured
 from estbench.stats import SIGNIFICANCE, combined, holm
 
-# figures whose interval may begin at 0, and then is a bound
-BIASES = ("relative_bias", "bias", "relative_bias_encoder")
-# what the names of metrics begin with that were measured along an estimator's own training
-OWN = "own/"
-_LOWER = ("nll", "loss", "error", "cost")
+
+def _built_in(measure: str, column: str) -> Quantity:
+    """A column of a built-in measure, for the figures that are made for it."""
+    metric = next(metric for metric in BUILT_IN.declared[measure] if metric.column == column)
+    return Quantity(column, measure, metric.title, metric.about, metric.test, metric)
+
+
+RELATIVE_BIAS = _built_in("gradient", "relative_bias")
+VARIANCE = _built_in("gradient", "variance")
+WORK = _built_in("gradient", "work_variance")
+STEP_TIME = _built_in("speed", "step_time")
+PEAK_MEMORY = _built_in("speed", "peak_memory")
+TRAINING = "training"
+
+
+def _target(key: str, title: str, unit: str, what: str) -> Quantity:
+    """A column that the report makes from trainings."""
+    about = f"{what} until the objective first reaches the target: mean over seeds, Student's interval."
+    return Quantity(key, TRAINING, title, about, "", Metric(key, title, unit, "lower", log=True, interval="seeds",
+                    show="asked", told=False, tracked=False))  # fmt: skip
+
+
+STEPS_TO_TARGET = _target("steps_to_target", "Steps to target", "", "Training steps")
+SECONDS_TO_TARGET = _target("seconds_to_target", "Time to target", "s", "Seconds of training")
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """A column of the tables.
+class Columns:
+    """The columns of results.
 
     Args:
-        key: its name in the summary.
-        title: its heading.
-        about: one sentence for those who hover over the heading.
-        measure: the measure it comes from.
-        better: ``lower`` or ``higher``, or empty where neither is better.
-        unit: ``s``, ``B``, ``Hz``, ``FLOP``, ``%``, or empty.
-        shown: whether the page shows it before it is asked to.
+        quantities: in the order of the tables.
+        rows: the rows that have a figure of a column, with its key as ``quantity``.
+        tests: the rows with p-values, with the key of the column that they test as ``quantity``.
     """
 
-    key: str
-    title: str
-    about: str
-    measure: str
-    better: str = "lower"
-    unit: str = ""
-    shown: bool = True
+    quantities: tuple[Quantity, ...]
+    rows: pd.DataFrame
+    tests: pd.DataFrame
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, metrics: Metrics) -> "Columns":
+        """Gives every row to the first column of its measure that takes it."""
+        found: list[Quantity] = []
+        parts, tests = [], []
+        for measure in _measures(rows, metrics):
+            own = measured(rows, measure).assign(quantity="")
+            taken = pd.Series(data=False, index=own.index)
+            names = {quantity.key for quantity in found}
+            for quantity, fits in _columns(measure, own, metrics):
+                chosen = fits & ~taken
+                if not (chosen.any() or quantity.declared.product):
+                    continue
+                taken |= chosen
+                # two measures may have a metric of one name
+                key = f"{measure}/{quantity.key}" if quantity.key in names else quantity.key
+                found.append(replace(_by_seeds(quantity, own[chosen]), key=key))
+                parts.append(own[chosen].assign(quantity=key))
+                tests.append(_tests(own, own[chosen], quantity).assign(quantity=key))
+        empty = rows.iloc[:0].assign(quantity="")
+        return cls(tuple(found), pd.concat(parts or [empty]), pd.concat(tests or [empty]))
 
 
-RELATIVE_BIAS = Quantity(
-    "relative_bias",
-    "Relative bias",
-    "Distance of the mean gradient from the exact one, over the length of the exact one.",
-    "gradient",
-    unit="%",
-)
-VARIANCE = Quantity("variance", "Variance", "Trace of the covariance of one gradient estimate.", "gradient")
-WORK = Quantity(
-    "work_variance",
-    "Variance × time",
-    "Variance times the seconds of one gradient: the variance of a second's work.",
-    "gradient",
-)
-EVALUATION_VARIANCE = Quantity(
-    "evaluation_variance",
-    "Variance × evaluations",
-    "Variance times the evaluations of the cost: the variance at equal evaluations.",
-    "gradient",
-    shown=False,
-)
-STEPS_TO_TARGET = Quantity(
-    "steps_to_target",
-    "Steps to target",
-    "Training steps until the objective first reaches the target: mean over seeds, Student's interval.",
-    "training",
-    shown=False,
-)
-SECONDS_TO_TARGET = Quantity(
-    "seconds_to_target",
-    "Time to target",
-    "Seconds of training until the objective first reaches the target: mean over seeds, Student's interval.",
-    "training",
-    unit="s",
-    shown=False,
-)
-STEP_TIME = Quantity("step_time", "Time per step", "Median time of one training step.", "speed", unit="s")
-CLOCK = Quantity(
-    "clock",
-    "Clock rate",
-    "Of the processor or GPU while times were taken: median over blocks.",
-    "speed",
-    better="",
-    unit="Hz",
-    shown=False,
-)
-FIXED = (
-    RELATIVE_BIAS,
-    Quantity("bias", "Bias", "Distance of the mean gradient from the exact one.", "gradient", shown=False),
-    VARIANCE,
-    Quantity("mse", "Mean squared error", "Variance plus squared bias.", "gradient", shown=False),
-    Quantity("snr", "Signal to noise", "Length of the mean gradient over the root of the variance.",
-             "gradient", "higher", shown=False),
-    Quantity("cosine", "Cosine", "Between the mean gradient and the exact one.",
-             "gradient", "higher", shown=False),
-    Quantity("evaluations", "Evaluations", "Evaluations of the cost per example and estimate.",
-             "gradient", shown=False),
-    EVALUATION_VARIANCE,
-    WORK,
-    Quantity("relative_bias_encoder", "Relative bias, encoder", "The same of the encoder's parameters.",
-             "gradient", unit="%", shown=False),
-    Quantity("variance_encoder", "Variance, encoder", "The same of the encoder's parameters.",
-             "gradient", shown=False),
-    STEP_TIME,
-    Quantity("step_time_ratio", "Step, ratio", "Time of a step over that of the task's baseline estimator.",
-             "speed"),
-    Quantity("gradient_time", "Time per gradient", "Median time of one gradient.", "speed",
-             unit="s", shown=False),
-    Quantity("forward_time", "Forward", "Median time of the forward pass of a training step.", "speed",
-             unit="s", shown=False),
-    Quantity("backward_time", "Backward", "Median time of the backward pass of a training step.", "speed",
-             unit="s", shown=False),
-    Quantity("optimizer_time", "Optimiser", "Median time of the optimiser in a training step.", "speed",
-             unit="s", shown=False),
-    Quantity("peak_memory", "Peak memory", "Most memory in use at once.", "speed", unit="B"),
-    Quantity("peak_resident", "Resident memory", "Most resident memory that one gradient adds to a fresh process.",
-             "speed", unit="B", shown=False),
-    Quantity("flops", "Operations", "Floating-point operations of matrix products and convolutions in one gradient.",
-             "speed", unit="FLOP", shown=False),
-    Quantity("threads", "Threads", "Threads of torch while times were taken.", "speed", "", shown=False),
-    CLOCK,
-    STEPS_TO_TARGET,
-    SECONDS_TO_TARGET,
-)  # fmt: skip
+def _measures(rows: pd.DataFrame, metrics: Metrics) -> list[str]:
+    """The measures that have rows, those of the built-in ones first."""
+    there = list(dict.fromkeys(rows["measure"]))
+    known = [*BUILT_IN.declared, *metrics.declared]
+    return [name for name in dict.fromkeys([*known, *there]) if name in there]
 
 
-def better(metric: str) -> str:
-    """Which way an objective is better, by its name."""
-    return "lower" if metric.startswith(_LOWER) else "higher"
+def _columns(measure: str, rows: pd.DataFrame, metrics: Metrics) -> Iterator[tuple[Quantity, pd.Series]]:
+    """The columns that a measure's rows may have, each with the rows that fit, in the order of the declarations."""
+    keys = sorted(rows["metric"].unique())
+    found = {key: metrics.find(measure, key) for key in keys}
+    for metric in metrics.declared.get(measure, ()):
+        if metric.product:
+            yield metric.of(measure, metric.key), rows["metric"] == ""
+        elif metric.show != "none" and metric.group:
+            quantity = Quantity(metric.column, measure, metric.title, metric.about, metric.test, metric)
+            yield quantity, grouped(rows, metric)
+        elif metric.show != "none":
+            for key in keys:
+                # rows that no column of a preferred group takes may have one of their own
+                if metric.match(key) is not None and (found[key].declared == metric or found[key].declared.group):
+                    yield metric.of(measure, key), rows["metric"] == key
+    for key in keys:
+        if not any(metric.match(key) is not None for metric in metrics.declared.get(measure, ())):
+            yield found[key], rows["metric"] == key
 
 
-def objective(metric: str) -> Quantity:
-    """The column of a training metric such as ``elbo_test``."""
-    name, _, split = metric.rpartition("_")
-    stem = name.rstrip("0123456789")
-    count = f"{int(name.removeprefix(stem)):,}" if stem != name else ""
-    short = (f"{count}-sample " if count else "") + {"elbo": "ELBO", "nll": "NLL"}.get(stem, stem)
-    about = f"At the end of training: mean over seeds, Student's interval; {better(metric)} is better."
-    if count:
-        about += f" The logarithm of the mean of {count} likelihoods: another quantity than the one-sample objective."
-    data = {"valid": "Validation", "test": "Test"}.get(split, split)
-    return Quantity(metric, f"{data} {short}", about, "training", better(metric))
+def _by_seeds(quantity: Quantity, rows: pd.DataFrame) -> Quantity:
+    """The quantity; where its rows have no intervals of their own, with that over seeds."""
+    if quantity.declared.interval != "own" or not len(rows) or rows["low"].notna().any():
+        return quantity
+    return replace(quantity, declared=replace(quantity.declared, interval="seeds"))
 
 
-def quantities(estimates: pd.DataFrame) -> list[Quantity]:
-    """The columns for which there are estimates, in the order of the tables."""
-    known = {quantity.key: quantity for quantity in FIXED}
-    found = list(dict.fromkeys(estimates["quantity"]))
-    splits = {"valid": 0, "test": 1}
-    trained = sorted(set(found) - set(known), key=lambda key: (splits.get(key.rpartition("_")[2], 2), key))
-    return [known[key] for key in known if key in found] + [objective(key) for key in trained]
+def grouped(rows: pd.DataFrame, metric: Metric) -> pd.Series:
+    """Which rows of a measure are of a metric, in the preferred group of each task or else in its first."""
+    groups = {key: next(iter(match.values())) for key in rows["metric"].unique() if (match := metric.match(key))}
+    group = rows["metric"].map(groups)
+    preferred = group.groupby(rows["task"]).agg(lambda own: _preferred(own, metric.group))
+    return group.notna() & (group == rows["task"].map(preferred))
 
 
-def estimates(rows: pd.DataFrame) -> pd.DataFrame:
+def _preferred(groups: pd.Series, wanted: str) -> str:
+    there = sorted(groups.dropna().unique())
+    return wanted if wanted in there else next(iter(there), "")
+
+
+def _tests(rows: pd.DataFrame, chosen: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
+    """The rows with the p-values of a column's rows."""
+    if not quantity.test:
+        return rows.iloc[:0]
+    keys = chosen[["task", "metric"]].drop_duplicates()
+    tested = {(task, _test_key(quantity, metric)) for task, metric in keys.itertuples(index=False)}
+    pairs = pd.Series(list(zip(rows["task"], rows["metric"], strict=True)), index=rows.index, dtype=object)
+    return rows[pairs.isin(tested)]
+
+
+def _test_key(quantity: Quantity, key: str) -> str:
+    return quantity.declared.of(quantity.measure, key).test
+
+
+def estimates(columns: Columns) -> pd.DataFrame:
     """One row a task, estimator and quantity: its value and interval over all seeds."""
-    gradient = _gradient(rows)
-    speed = averaged(_speed(rows))
-    variance, evaluations, seconds = (
-        table[table["quantity"] == key]
-        for table, key in ((gradient, "variance"), (gradient, "evaluations"), (speed, "gradient_time"))
-    )
-    work = product(variance, seconds, WORK.key)
-    even = product(variance, evaluations, EVALUATION_VARIANCE.key)
-    tables = [table for table in (gradient, even, work, speed, student(final(rows))) if len(table)]
-    return pd.concat(tables, ignore_index=True) if tables else gradient
+    rows = columns.rows
+    common = rows[~rows["quantity"].isin(_keys(columns, lambda quantity: quantity.by_seeds))]
+    steps = _last_steps(common)
+    common, tests = _at(common, steps), _at(columns.tests, steps)
+    bound, none = (common["quantity"].isin(_keys(columns, test)) for test in (_is_bound, _has_none))
+    biases = _unconfirmed(root_mean_square(common[bound]), tests)
+    plain = averaged(common[~bound & ~none])
+    ranges = averaged(common[none]).assign(low=np.nan, high=np.nan)
+    tables = [biases, plain, ranges, student(final(columns))]
+    found = pd.concat([table for table in tables if len(table)] or [plain], ignore_index=True)
+    return pd.concat([found, *_products(columns, found)], ignore_index=True)
 
 
-def logits_group(rows: pd.DataFrame, *, own: bool = False) -> pd.DataFrame:
-    """The gradient's rows about logits (or about the first group where a task has none), by ``quantity``.
-
-    Those at points of the common run, or at points of each estimator's own.
-    """
-    rows = _grouped(rows, own=own)
-    named = rows[rows["group"] != ""]
-    first = named.groupby("task")["group"].min()
-    have = set(named.loc[named["group"] == "logits", "task"])
-    wanted = rows["task"].map(lambda task: "logits" if task in have else first.get(task, ""))
-    return rows[(rows["group"] == wanted) | (rows["group"] == "")]
+def _keys(columns: Columns, wanted: Callable[[Quantity], bool]) -> list[str]:
+    return [quantity.key for quantity in columns.quantities if wanted(quantity)]
 
 
-def _grouped(rows: pd.DataFrame, *, own: bool = False) -> pd.DataFrame:
-    """The gradient's rows by ``quantity`` and ``group`` of parameters."""
-    rows = measured(rows, "gradient")
-    rows = rows[rows["metric"].str.startswith(OWN) == own]
-    split = [metric.removeprefix(OWN).partition("/") for metric in rows["metric"]]
-    return rows.assign(quantity=[part[0] for part in split], group=[part[2] for part in split])
+def _is_bound(quantity: Quantity) -> bool:
+    return quantity.is_bound
 
 
-def last_step(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows at each task's last step at which as many estimators as at any were measured."""
-    counts = rows.groupby(["task", "step"])["label"].nunique().reset_index()
-    chosen = counts.sort_values(["label", "step"]).groupby("task")["step"].last()
-    return rows[rows["step"] == rows["task"].map(chosen)]
+def _has_none(quantity: Quantity) -> bool:
+    return quantity.declared.interval == "none"
 
 
-def _gradient(rows: pd.DataFrame) -> pd.DataFrame:
-    chosen, every = logits_group(rows), _grouped(rows)
-    evaluations = _kept(chosen[chosen["group"] == ""], ["evaluations"])
-    found = [_moments(chosen[chosen["group"] != ""]), averaged(evaluations)]
-    encoder = _moments(every[(every["group"] == "encoder") & ~every.index.isin(chosen.index)])
-    # for the rest of the parameters the main two
-    kept = _kept(encoder, ["relative_bias", "variance"])
-    return pd.concat(
-        [*found, kept.assign(quantity=[f"{name}_encoder" for name in kept["quantity"]])], ignore_index=True
-    )
+def _products(columns: Columns, found: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    for quantity in columns.quantities:
+        parts = [found[found["quantity"] == key] for key in quantity.declared.product]
+        if parts and all(len(part) for part in parts):
+            first, *others = parts
+            for other in others:
+                first = product(first, other, quantity.key)
+            if len(first):
+                yield first
 
 
-def _moments(rows: pd.DataFrame) -> pd.DataFrame:
-    """Bias, variance and what follows from them for one group of parameters, at the last common step."""
-    last = last_step(rows)
-    biases = last["quantity"].isin(["bias", "relative_bias"])
-    found = _unconfirmed(root_mean_square(last[biases]), _kept(last, ["unbiased_p"]))
-    plain = _kept(last[~biases], ["variance", "mse", "snr", "cosine"])
-    return pd.concat([found, averaged(plain)], ignore_index=True)
+def _last_steps(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """By measure and task, the last step at which as many estimators as at any were measured."""
+    counts = rows.groupby(["measure", "task", "step"])["label"].nunique().reset_index()
+    chosen = counts.sort_values(["label", "step"]).groupby(["measure", "task"])["step"].last()
+    places = chosen.reset_index()[["measure", "task", "step"]].itertuples(index=False)
+    return {(str(measure), str(task)): float(step) for measure, task, step in places}
+
+
+def _at(rows: pd.DataFrame, steps: Mapping[tuple[str, str], float]) -> pd.DataFrame:
+    """The rows at these steps of their measure and task."""
+    places = zip(rows["measure"], rows["task"], strict=True)
+    return rows[rows["step"] == pd.Series([steps.get(place) for place in places], rows.index, dtype=float)]
 
 
 def _unconfirmed(biases: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
@@ -219,29 +194,34 @@ def _unconfirmed(biases: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
 
     Among many unbiased estimators the interval of one or the other ends above 0 by chance.
     """
-    for task, found in tests.groupby("task"):
+    for (task, quantity), found in tests.groupby(["task", "quantity"]):
         p = {str(label): combined(each["value"].to_numpy(dtype=float)) for label, each in found.groupby("label")}
         adjusted = dict(zip(p, holm([*p.values()]), strict=True))
-        none = biases["label"].map(adjusted).ge(SIGNIFICANCE) & biases["task"].eq(task)
+        none = biases["label"].map(adjusted).ge(SIGNIFICANCE)
+        none &= biases["task"].eq(str(task)) & biases["quantity"].eq(str(quantity))
         biases.loc[none, "low"] = 0.0
     return biases
 
 
-def _kept(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    return rows[rows["quantity"].isin(names)]
+def final(columns: Columns) -> pd.DataFrame:
+    """Each seed's last figure of the columns whose interval is over seeds."""
+    rows = columns.rows[columns.rows["quantity"].isin(_keys(columns, lambda quantity: quantity.by_seeds))]
+    rows = rows.sort_values("step", kind="stable")
+    return rows.groupby([*KEYS, "seed"], sort=False).tail(1)
 
 
-def _speed(rows: pd.DataFrame) -> pd.DataFrame:
-    rows = measured(rows, "speed")
-    found = _kept(rows.assign(quantity=rows["metric"]), [q.key for q in FIXED if q.measure == "speed"])
-    # least and most of the blocks, which are no interval
-    ranges = found["quantity"].eq(CLOCK.key)
-    return found.assign(low=found["low"].mask(ranges), high=found["high"].mask(ranges))
+def points(rows: pd.DataFrame, *, own: bool = False) -> pd.DataFrame:
+    """The variances at all points of trainings: of the common run, or of each estimator's own."""
+    metric = next(m for m in BUILT_IN.declared["gradient"] if m.column == VARIANCE.key)
+    rows = measured(rows, "gradient")
+    wanted = replace(metric, key=f"{OWN}{metric.key}") if own else metric
+    return rows[grouped(rows, wanted)]
 
 
-def final(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each seed's objectives at its last step; training curves (``…_train``) are no result."""
-    rows = measured(rows, "training")
-    rows = rows.assign(quantity=rows["metric"])
-    rows = rows[~rows["metric"].str.endswith("_train")].sort_values("step", kind="stable")
-    return rows.groupby(["task", "label", "quantity", "seed"], sort=False).tail(1)
+def described(estimates: pd.DataFrame, columns: Columns) -> tuple[Quantity, ...]:
+    """The columns for which there are estimates, in the order of the tables."""
+    known: Mapping[str, Quantity] = {
+        quantity.key: quantity for quantity in (*columns.quantities, STEPS_TO_TARGET, SECONDS_TO_TARGET)
+    }
+    there = set(estimates["quantity"])
+    return tuple(quantity for key, quantity in known.items() if key in there)

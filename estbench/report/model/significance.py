@@ -1,13 +1,13 @@
 """Which differences are real: tests between all estimators, corrected over the table's column."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from estbench.report.model.quantities import BIASES, Quantity, quantities
+from estbench.core.metrics import Quantity
 from estbench.stats import SIGNIFICANCE, Floats, PairedTests, compare_all, paired_all
 
 
@@ -49,7 +49,7 @@ class Paired:
         return np.asarray(gaps[~np.isnan(gaps)])
 
 
-def mark(estimates: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def mark(estimates: pd.DataFrame, runs: pd.DataFrame, quantities: Iterable[Quantity]) -> pd.DataFrame:
     """Adds ``p`` (against the best, Holm over all pairs), ``best`` and ``tied`` (the best among them).
 
     All pairs are corrected for, as which estimator is best shows only in the data. Where nothing could be tested,
@@ -58,8 +58,9 @@ def mark(estimates: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     Args:
         estimates: a row a task, estimator and quantity; an oracle's is a ``reference``, and never marked.
         runs: what each seed's training found, by ``task``, ``quantity``, ``label`` and ``seed``.
+        quantities: what the estimates are of.
     """
-    known = {quantity.key: quantity for quantity in quantities(estimates)}
+    known = {quantity.key: quantity for quantity in quantities}
     marked = estimates.assign(p=math.nan, best=False, tied=False)
     for (task, key), column in marked.groupby(["task", "quantity"], sort=False):
         quantity = known[str(key)]
@@ -82,10 +83,10 @@ def against(column: pd.DataFrame, place: int) -> Floats:
 def _judge(column: pd.DataFrame, quantity: Quantity, runs: pd.DataFrame) -> pd.DataFrame:
     values = column["value"] if quantity.better == "lower" else -column["value"]
     best = int(np.argmin(values))
-    if quantity.measure == "training":
+    if quantity.by_seeds:
         paired = Paired.of(runs)
         p = np.array([paired.p(str(label), str(column["label"].iloc[best])) for label in column["label"]])
-    elif quantity.key in BIASES and (column["low"] <= 0).any():
+    elif quantity.is_bound and (column["low"] <= 0).any():
         # where no bias was found, the least that could be there is what was ruled out best
         none = column["low"] <= 0
         first = column["high"] == column["high"][none].min()

@@ -6,8 +6,10 @@ from typing import Any, Self, TypeAlias
 
 import pandas as pd
 
+from estbench.core.metrics import RESULT, Metrics, Quantity
+from estbench.measures.metrics import BUILT_IN
 from estbench.report.model.looks import Look, looks
-from estbench.report.model.quantities import Quantity, estimates, final, quantities
+from estbench.report.model.quantities import Columns, described, estimates, final
 from estbench.report.model.rows import prepare, troubles
 from estbench.report.model.significance import Paired, mark
 from estbench.report.model.targets import Target, reached, targets, times
@@ -28,6 +30,8 @@ class Study:
         options: all options of ``task`` and ``estimator``, by specification, where known.
         runs: what each seed's training ended with, and how long it took to its task's target.
         targets: the objective that trainings are timed to, by task.
+        metrics: what the measures declare.
+        quantities: the columns of the tables, in their order.
         references: task and label of the oracles, which are no contestants.
     """
 
@@ -39,6 +43,8 @@ class Study:
     options: Options
     runs: pd.DataFrame
     targets: Mapping[str, Target]
+    metrics: Metrics
+    quantities: tuple[Quantity, ...]
     references: frozenset[tuple[str, str]]
 
     @classmethod
@@ -48,6 +54,7 @@ class Study:
         families: Mapping[str, str] | None = None,
         options: Options | None = None,
         wanted: Mapping[str, float] | None = None,
+        metrics: Metrics | None = None,
     ) -> Self:
         """Prepares results.
 
@@ -56,22 +63,32 @@ class Study:
             families: family by estimator's name.
             options: all options by ``task`` or ``estimator``, specification and name.
             wanted: objectives that trainings are timed to, by metric.
+            metrics: what the measures declare; of a measure that is not among them, what the built-in one of this
+                name does.
         """
         rows = prepare(results)
         names = dict(zip(rows["label"], rows["estimator"], strict=True))
         known = families or {}
         by_label = {label: known[name] for label, name in names.items() if name in known}
-        goals = targets(rows, wanted or {})
-        timed = reached(rows, goals)
-        runs = pd.concat([table for table in (final(rows), timed) if len(table)] or [timed], ignore_index=True)
-        tables = [table for table in (estimates(rows), times(timed)) if len(table)] or [times(timed)]
+        declared = (metrics or Metrics()) + BUILT_IN
+        columns = Columns.of(rows, declared)
+        goals = targets(rows, wanted or {}, declared)
+        timed = reached(rows, goals, declared)
+        runs = pd.concat([table for table in (final(columns), timed) if len(table)] or [timed], ignore_index=True)
+        tables = [table for table in (estimates(columns), times(timed)) if len(table)] or [times(timed)]
         joined = pd.concat(tables, ignore_index=True)
+        joined = joined.assign(reached=joined.get("reached", joined["seeds"]).fillna(joined["seeds"]))
         oracles = rows.loc[rows["reference"], ["task", "label"]].itertuples(index=False, name=None)
         references = frozenset((str(task), str(label)) for task, label in oracles)
-        joined["reference"] = [pair in references for pair in zip(joined["task"], joined["label"], strict=True)]
-        found = mark(joined.assign(reached=joined.get("reached", joined["seeds"]).fillna(joined["seeds"])), runs)
+        pairs = zip(joined["task"], joined["label"], strict=True)
+        # the type is named for results without any figure
+        joined["reference"] = pd.Series([pair in references for pair in pairs], joined.index, dtype=bool)
+        quantities = described(joined, columns)
+        found = mark(joined, runs, quantities)
         look = looks(sorted(names), by_label, {label for _, label in references})
-        return cls(rows, found, troubles(rows), by_label, look, options or {}, runs, goals, references)
+        return cls(
+            rows, found, troubles(rows), by_label, look, options or {}, runs, goals, declared, quantities, references
+        )  # fmt: skip
 
     @property
     def tasks(self) -> list[str]:
@@ -88,13 +105,18 @@ class Study:
         return list(dict.fromkeys(self.rows.loc[self.rows["task"] == task, "label"]))
 
     def quantities_of(self, task: str) -> list[Quantity]:
-        """What is known of a task's estimators."""
-        return quantities(self.estimates[self.estimates["task"] == task])
+        """The columns of a task's table."""
+        there = set(self.estimates.loc[self.estimates["task"] == task, "quantity"])
+        return [quantity for quantity in self.quantities if quantity.key in there]
 
-    def objective(self, task: str) -> str:
-        """The key of a task's main result, its last objective on test data; empty if it has none."""
-        keys = [quantity.key for quantity in self.quantities_of(task) if quantity.key.endswith("_test")]
-        return keys[-1] if keys else ""
+    def quantity(self, key: str) -> Quantity:
+        """The column with a key."""
+        return next(quantity for quantity in self.quantities if quantity.key == key)
+
+    def objective(self, task: str) -> Quantity | None:
+        """A task's main result, its last objective on test data; None if it has none."""
+        found = [quantity for quantity in self.quantities_of(task) if quantity.declared.rank == RESULT]
+        return found[-1] if found else None
 
     def paired(self, task: str, key: str) -> Paired:
         """Tests between the trainings of all estimators of a task, its oracle left out."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from estbench.core.metrics import Metrics
 from estbench.report.model.intervals import KEYS, student
-from estbench.report.model.quantities import SECONDS_TO_TARGET, STEPS_TO_TARGET, better
+from estbench.report.model.quantities import SECONDS_TO_TARGET, STEPS_TO_TARGET, TRAINING
 from estbench.report.model.rows import measured, replica_counts
 from estbench.stats import Floats
 
@@ -26,7 +27,7 @@ class Target:
     value: float
 
 
-def targets(rows: pd.DataFrame, wanted: Mapping[str, float]) -> dict[str, Target]:
+def targets(rows: pd.DataFrame, wanted: Mapping[str, float], metrics: Metrics) -> dict[str, Target]:
     """The target of each task that was evaluated along training, on validation data if there are any.
 
     Where none is asked for it is the worst figure that any of the task's trainings ended with: all reach it.
@@ -34,14 +35,15 @@ def targets(rows: pd.DataFrame, wanted: Mapping[str, float]) -> dict[str, Target
     Args:
         rows: the results.
         wanted: targets by metric.
+        metrics: which direction of a metric is better.
     """
     found = {}
-    for task, own in measured(rows, "training").groupby("task", sort=False):
+    for task, own in measured(rows, TRAINING).groupby("task", sort=False):
         metric = _metric(own, wanted)
         if metric:
             ends = own[own["metric"] == metric].sort_values("step", kind="stable").groupby(["label", "seed"])["value"]
             last = ends.last()
-            worst = float(last.max() if better(metric) == "lower" else last.min())
+            worst = float(last.max() if metrics.find(TRAINING, metric).better == "lower" else last.min())
             found[str(task)] = Target(metric, wanted.get(metric, worst))
     return found
 
@@ -56,18 +58,18 @@ def _metric(rows: pd.DataFrame, wanted: Mapping[str, float]) -> str:
     return next(iter([*asked, *objectives]), "")
 
 
-def reached(rows: pd.DataFrame, goals: Mapping[str, Target]) -> pd.DataFrame:
+def reached(rows: pd.DataFrame, goals: Mapping[str, Target], metrics: Metrics) -> pd.DataFrame:
     """Steps and seconds until each seed's training reached its task's target; ``value`` is NaN where it did not.
 
     Between two evaluations the objective is taken as linear. Seconds are left out where a task was trained now alone,
     now in ensembles of one size or another: those of an ensemble are shares.
     """
     found, axes = [], ((STEPS_TO_TARGET, "step"), (SECONDS_TO_TARGET, "seconds"))
-    curves = measured(rows, "training").sort_values("step", kind="stable")
+    curves = measured(rows, TRAINING).sort_values("step", kind="stable")
     wanted = curves["task"].map({task: goal.metric for task, goal in goals.items()})
     for (task, label, seed), curve in curves[curves["metric"] == wanted].groupby(["task", "label", "seed"], sort=False):
         goal = goals[str(task)]
-        sign = -1.0 if better(goal.metric) == "lower" else 1.0
+        sign = -1.0 if metrics.find(TRAINING, goal.metric).better == "lower" else 1.0
         values, end = sign * curve["value"].to_numpy(dtype=float), curve.iloc[-1]
         alike = len(replica_counts(rows[rows["task"] == task])) == 1
         for quantity, axis in axes if alike else axes[:1]:

@@ -2,20 +2,24 @@
 
 import pandas as pd
 
-from estbench.report.model.quantities import quantities
+from estbench.core.metrics import Metrics
 from estbench.report.model.study import Study
 
 
-def summary(results: pd.DataFrame) -> pd.DataFrame:
+def summary(results: pd.DataFrame, metrics: Metrics | None = None) -> pd.DataFrame:
     """One row a task and estimator with its options.
 
     Columns: ``task``, ``estimator``; for each quantity (``variance``, ``step_time``, ``elbo_test``, ...) its
     value, ``…_low``, ``…_high`` and ``…_mark`` (``best``, ``tied``, ``reference`` or empty); ``status`` and ``error``.
+
+    Args:
+        results: rows as in docs/results.md.
+        metrics: what the measures declare, as a run's folder holds it; the built-in ones need none.
     """
-    found = Study.of(results)
+    found = Study.of(results, metrics=metrics)
     index = found.rows[["task", "label"]].drop_duplicates()
     table = index.rename(columns={"label": "estimator"}).reset_index(drop=True)
-    for quantity in quantities(found.estimates):
+    for quantity in found.quantities:
         chosen = found.estimates[found.estimates["quantity"] == quantity.key]
         mark = chosen["tied"].map({True: "tied", False: ""}).mask(chosen["best"], "best")
         mark = mark.mask(chosen["reference"], "reference")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from estbench.report.model.quantities import better, objective
 from estbench.report.model.significance import Paired
 from estbench.report.model.study import Study
 from estbench.report.text.findings import method
@@ -36,16 +35,16 @@ class ComparisonTable:
 
 def of_task(study: Study, task: str) -> ComparisonTable | None:
     """The main objective of a task against the best; None where there are no two seeds."""
-    key = study.objective(task)
-    if not key:
+    quantity = study.objective(task)
+    if quantity is None:
         return None
-    paired, sign = study.paired(task, key), 1 if better(key) == "higher" else -1
+    paired, sign = study.paired(task, quantity.key), 1 if quantity.better == "higher" else -1
     if not paired.tests.tests:
         return None
     means = sign * np.nanmean(paired.runs, 0)
     order = [paired.labels[place] for place in np.argsort(-means, kind="stable")]
     rows = [_against(paired, sign, label, order[0]) for label in order]
-    columns = ["estimator", objective(key).title, f"less {order[0]}", "p", f"probability to beat {order[0]}"]
+    columns = ["estimator", quantity.title, f"less {order[0]}", "p", f"probability to beat {order[0]}"]
     about = (
         "Seeds are paired: with one seed all estimators start from the same parameters and see the same minibatches. "
         "In parentheses: 95 % intervals, Student's over seeds. The last column is the probability that a run ends "
@@ -97,11 +96,13 @@ def scores(study: Study) -> Mapping[str, Floats]:
     """Scores ``(tasks, seeds)`` of the estimators that have as many seeds on each task as any; 0 worst, 1 best."""
     tables = []
     for task in study.tasks:
-        key = study.objective(task)
-        own = study.runs[(study.runs["task"] == task) & (study.runs["quantity"] == key)]
+        quantity = study.objective(task)
+        if quantity is None:
+            continue
+        own = study.runs[(study.runs["task"] == task) & (study.runs["quantity"] == quantity.key)]
         own = own[~own["label"].isin(study.references_of(task))]
-        if key and len(own):
-            sign = 1 if better(key) == "higher" else -1
+        if len(own):
+            sign = 1 if quantity.better == "higher" else -1
             tables.append(sign * own.pivot_table(index="label", columns="seed", values="value", sort=False))
     if not tables:
         return {}

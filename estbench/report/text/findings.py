@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pandas as pd
 
-from estbench.report.model.quantities import OWN, RELATIVE_BIAS, STEP_TIME, VARIANCE, Quantity, objective
+from estbench.core.metrics import Quantity
+from estbench.measures.metrics.gradient import OWN
+from estbench.report.model.quantities import RELATIVE_BIAS, STEP_TIME, VARIANCE
 from estbench.report.model.significance import against
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import decimals_for, fixed, listing, number
-from estbench.report.text.tables import samples
+from estbench.report.text.tables import samples, scale_for
 from estbench.stats import SIGNIFICANCE, Interval, PairedTests, mean_interval, ratio, seeds_needed
 
 RESOLVED = 0.25
@@ -17,10 +19,11 @@ RESOLVED = 0.25
 
 def answers(study: Study, task: str) -> list[str]:
     """Sentences about a task; what matters most comes first: the objective, the variance, the bias."""
-    key = study.objective(task)
-    found = [_objective(study, task, objective(key))] if key else []
+    quantity = study.objective(task)
+    found = [_objective(study, task, quantity)] if quantity else []
     found += [_variance(study, task), *_bias(study, task), _unresolved(study, task), _time(study, task)]
-    found += [_method(study, task, key)] if key else []
+    found += [_told(study, task, each) for each in study.quantities_of(task) if each.declared.told and each.better]
+    found += [_method(study, task, quantity.key)] if quantity else []
     return [sentence for sentence in found if sentence] or _alone(study, task)
 
 
@@ -70,6 +73,29 @@ def method(tests: PairedTests) -> str:
         f"Tested by Student's paired test over {tests.seeds} seeds, which takes differences between seeds for normal; "
         f"a test without that assumption needs {seeds_needed(tests.tests)} seeds for {pairs}."
     )
+
+
+def _told(study: Study, task: str, quantity: Quantity) -> str:
+    """Which estimator is best by a metric; with its value, unless others are not told apart from it."""
+    column = study.contestants(task, quantity.key).dropna(subset=["value"])
+    if len(column) < 2:
+        return ""
+    order = column.sort_values("value", ascending=quantity.better == "lower", kind="stable")
+    title, best = quantity.title, str(order.index[0])
+    ties = [str(label) for label in order.index[order["tied"]]]
+    if len(ties) == len(order):
+        return f"{title}: no difference was found between {listing(ties)}."
+    extreme = "lowest" if quantity.better == "lower" else "highest"
+    scale, unit = scale_for(column["value"], quantity)
+    first, second = (f"{number(value / scale)} {unit}".strip() for value in order["value"].iloc[:2])
+    if not ties:
+        return f"{title}: {best} has the {extreme} ({first}), which was not tested for want of intervals or seeds."
+    if len(ties) > 1:
+        return (
+            f"{title}: no difference was found between {listing(ties)}, which have the {extreme}; "
+            f"{_others(len(order) - len(ties))} told apart from {best} ({SIGNIFICANCE * 100:.0f} %, Holm-corrected)."
+        )
+    return f"{title}: {best} has the {extreme} ({first}); the next is {order.index[1]} ({second})."
 
 
 def _named(quantity: Quantity) -> str:

@@ -1,12 +1,14 @@
 """Where results come from, as pairs of words."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from estbench.core.metrics import Metric, Metrics
 from estbench.errors import plain
 from estbench.report.model.study import Options
 
-_ASIDE = ("families", "papers", "options")
+_ASIDE = ("families", "papers", "options", "metrics")
 
 
 def entries(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -30,6 +32,22 @@ def _words(value: Any) -> str:
 def options(environment: Mapping[str, Any]) -> Options:
     """All options by ``task`` or ``estimator``, specification and name, where the environment holds them."""
     return dict(environment.get("options") or {})
+
+
+def metrics(environment: Mapping[str, Any]) -> Metrics:
+    """What the measures declare, where the environment holds it.
+
+    Raises:
+        ValueError: the environment holds something else in its place.
+    """
+    found = Metrics.from_json(environment.get("metrics") or {})
+    return Metrics({measure: tuple(map(_plain, own)) for measure, own in found.declared.items()})
+
+
+def _plain(metric: Metric) -> Metric:
+    return dataclasses.replace(
+        metric, title=plain(metric.title), unit=plain(metric.unit), about=plain(metric.about)
+    )  # fmt: skip
 
 
 def families(environment: Mapping[str, Any]) -> dict[str, str]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from estbench.core.metrics import Quantity
 from estbench.errors import shorten
-from estbench.report.model.quantities import BIASES, STEPS_TO_TARGET, Quantity, objective
+from estbench.report.model.quantities import STEPS_TO_TARGET, TRAINING
 from estbench.report.model.rows import lengths, shares, tuned
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number
@@ -78,7 +79,7 @@ class Table:
 
 
 def table(study: Study, task: str) -> Table:
-    """The main table of a task: by its test objective or else its variance, what has neither last."""
+    """The main table of a task: by the column of the highest rank, what has no figure there last."""
     headings = [_heading(study, task, quantity) for quantity in study.quantities_of(task)]
     labels = study.labels_of(task)
     columns = [_by_label(study.column(task, heading.quantity.key)) for heading in headings]
@@ -94,7 +95,8 @@ def table(study: Study, task: str) -> Table:
 def _remarks(study: Study, task: str, headings: list[Heading]) -> list[str]:
     """What bounds and targets in the table mean."""
     shown = {heading.quantity.key for heading in headings}
-    own = study.estimates[(study.estimates["task"] == task) & study.estimates["quantity"].isin(BIASES)]
+    bounds = [heading.quantity.key for heading in headings if heading.quantity.is_bound]
+    own = study.estimates[(study.estimates["task"] == task) & study.estimates["quantity"].isin(bounds)]
     hidden = own[(own["low"] <= 0) & (own["high"] > 0)]
     remarks = []
     if len(hidden):
@@ -106,7 +108,7 @@ def _remarks(study: Study, task: str, headings: list[Heading]) -> list[str]:
         remarks.append(f"{listing(oracles)} {are} below as a reference: in no test, never best, and in ink in figures.")
     if STEPS_TO_TARGET.key in shown:
         target = study.targets[task]
-        remarks.append(f"Target: {objective(target.metric).title} {number(target.value, 5)}.")
+        remarks.append(f"Target: {study.metrics.find(TRAINING, target.metric).title} {number(target.value, 5)}.")
     rows = study.rows[study.rows["task"] == task]
     if told := lengths(rows):
         remarks.append(f"Trained for {told}, and compared at the end of each training.")
@@ -127,9 +129,11 @@ def _by_label(column: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _leading(headings: list[Heading]) -> int | None:
-    keys = [heading.quantity.key for heading in headings]
-    tests = [i for i, key in enumerate(keys) if key.endswith("_test")]
-    return tests[-1] if tests else keys.index("variance") if "variance" in keys else None
+    """The column that rows are ordered by: the last one of the highest rank, or else the first with a direction."""
+    ranks = [heading.quantity.declared.rank for heading in headings]
+    if any(ranks):
+        return max(range(len(ranks)), key=lambda i: (ranks[i], i))
+    return next((i for i, heading in enumerate(headings) if heading.quantity.better), None)
 
 
 def _last_if_nan(value: float) -> tuple[bool, float]:
@@ -143,7 +147,7 @@ def _heading(study: Study, task: str, quantity: Quantity) -> Heading:
 
 def scale_for(values: pd.Series, quantity: Quantity) -> tuple[float, str]:
     """The unit in which these figures are short, and how much of the quantity's own unit it is."""
-    scales = _SCALES[quantity.unit]
+    scales = _SCALES.get(quantity.unit, ((1.0, quantity.unit),))
     middle = float(values[values > 0].median())
     return next((pair for pair in scales if middle >= pair[0]), scales[-1])
 
@@ -163,7 +167,7 @@ def _row(study: Study, task: str, label: str, headings: list[Heading], columns: 
 def _tuned(study: Study, task: str, label: str) -> list[str]:
     """What was chosen on validation for this estimator."""
     rows = study.rows
-    found = rows.loc[(rows["task"] == task) & (rows["label"] == label) & (rows["measure"] == "training"), "chosen"]
+    found = rows.loc[(rows["task"] == task) & (rows["label"] == label), "chosen"]
     chosen = dict.fromkeys(found.map(tuned))
     return [f"chosen on validation: {text}" for text in chosen if text]
 
@@ -202,15 +206,15 @@ def _cell(heading: Heading, row: pd.Series) -> TableCell:
 
 def unresolved(quantity: Quantity, row: pd.Series) -> bool:
     """Whether a figure is a bias that was not found."""
-    return quantity.key in BIASES and bool(row["low"] <= 0 < row["high"])
+    return quantity.is_bound and bool(row["low"] <= 0 < row["high"])
 
 
 def _readable(quantity: Quantity, value: float, low: float, high: float) -> tuple[str, str]:
     if low == high:
         return number(value, 1 if value == round(value) and abs(value) < 10 else 3), ""
     if math.isnan(low):
-        return number(value, 5 if quantity.measure == "training" else 3), ""
-    if quantity.measure == "training":
+        return number(value, 5 if quantity.by_seeds else 3), ""
+    if quantity.by_seeds:
         decimals = decimals_for(low, high)
         return fixed(value, decimals), f"{fixed(low, decimals)} to {fixed(high, decimals)}"
     digits = next((digits for digits in (3, 4) if number(low, digits) != number(high, digits)), 5)
