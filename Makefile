@@ -10,7 +10,7 @@ INSTALLED := .venv/.installed
 NEEDED := $(if $(RUN),,$(INSTALLED))
 WITH := $(if $(RUN),PYTHONPATH=".:$$PYTHONPATH" $(RUN),$(BIN)/python)
 
-.PHONY: compare test test-cuda gpu-report lint bench bench-compare install
+.PHONY: compare test test-cuda gpu-report lint enter bench bench-compare install
 
 compare: $(INSTALLED)  ## the default comparison on embedded data, with its report in runs/quick
 	$(BIN)/estbench compare --out runs/quick
@@ -31,6 +31,9 @@ lint: $(INSTALLED)  ## style, types, and which room may import which
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+enter: $(INSTALLED)  ## new estimators into the tables that list them
+	$(BIN)/python scripts/enter_estimators.py
 
 bench: $(INSTALLED)  ## the asv suite on this commit, in this environment; BENCH=regex for some of it
 	$(BIN)/asv machine --yes

@@ -1,5 +1,6 @@
 """What there is: the commands that list and describe plugins and data sets."""
 
+import inspect
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
@@ -8,7 +9,7 @@ from rich.table import Table
 
 from estbench.cli.screen import Files, console
 from estbench.errors import UserError, nearest, warn
-from estbench.plugins import loading, registry
+from estbench.plugins import loading, registry, values
 from estbench.plugins.options import options_of
 
 # what the list says of a declaration; what is not declared as a literal is shown as "?"
@@ -26,10 +27,10 @@ def list_(
     if not kinds:
         raise UserError(f"unknown kind {kind!r}; {nearest(kind, [*loading.KINDS, 'all'])}")
     screen = console()
-    for name in kinds:
-        catalogue = registry.discover(name, plugin or ())
-        for problem in catalogue.problems:
-            warn(problem)
+    catalogues = {name: registry.discover(name, plugin or ()) for name in kinds}
+    for problem in dict.fromkeys(problem for catalogue in catalogues.values() for problem in catalogue.problems):
+        warn(problem)
+    for name, catalogue in catalogues.items():
         table = Table(title=f"{name.capitalize()}s", title_justify="left", title_style="bold", box=None)
         table.add_column("name", style="cyan", no_wrap=True)
         table.add_column("what it is", overflow="fold")
@@ -64,15 +65,27 @@ def info(
         for column in ("option", "type", "default"):
             table.add_column(column)
         for key, parameter in options_of(cls).items():
-            default = "required" if parameter.default is parameter.empty else repr(parameter.default)
-            table.add_row(escape(key), escape(_type(parameter.annotation)), escape(default))
+            table.add_row(escape(key), escape(_type(parameter.annotation)), escape(_default(parameter.default)))
         screen.print(table if table.row_count else "No options.", "")
         if each.kind == "estimator":
-            takes = ", ".join(kind.__name__ for kind in cls.accepts)
-            screen.print(
-                f"Declares: takes {takes}; {'unbiased' if cls.unbiased else 'biased'}; "
-                f"{'uses' if cls.differentiates else 'does not use'} the derivative of the cost.\n"
-            )
+            screen.print(f"Declares: {escape(_declares(cls))}.\n")
+
+
+def _declares(cls: Any) -> str:
+    """What an estimator declares, in words; what it leaves out is said too."""
+    undeclared = [name for name in ("unbiased", "differentiates", "accepts") if getattr(cls, name, None) is None]
+    if undeclared:
+        return f"not all it must; {' and '.join(undeclared)} {'is' if len(undeclared) == 1 else 'are'} missing"
+    takes = ", ".join(kind.__name__ for kind in cls.accepts)
+    bias = "unbiased" if cls.unbiased else "biased"
+    return f"takes {takes}; {bias}; {'uses' if cls.differentiates else 'does not use'} the derivative of the cost"
+
+
+def _default(value: Any) -> str:
+    """A default as people write it; of what cannot be written its name, which is the same in every process."""
+    if value is inspect.Parameter.empty:
+        return "required"
+    return repr(value) if values.can_be_given(value) else str(values.plain(value))
 
 
 def _type(annotation: Any) -> str:

@@ -172,17 +172,23 @@ def refuse_misshapen(cost: Tensor, sites: Sites) -> None:
         raise ValueError(f"a program returns its costs as one tensor; got {type(cost).__name__}")  # noqa: TRY004
     if not cost.dtype.is_floating_point:
         raise ValueError(f"a program returns its costs as floating-point numbers; got {cost.dtype}")
-    shapes = {shape for site in sites.values() for shape in (site.shape, site.given_shape)}
-    if cost.shape in shapes:
-        return
-    some = (each for count in range(2, len(shapes) + 1) for each in itertools.combinations(shapes, count))
-    if any(cost.shape == torch.broadcast_shapes(*each) for each in some):
-        return
-    expected = tuple(torch.broadcast_shapes(*shapes))
-    raise ValueError(
-        f"the cost has shape {tuple(cost.shape)} and must have {expected}: a program returns one cost per sample and "
-        f"example, (*samples, *batch)"
-    )
+    shapes = {site.shape for site in sites.values()}
+    if cost.shape not in shapes and not _fits(cost.shape, sites):
+        expected = tuple(torch.broadcast_shapes(*shapes))
+        raise ValueError(
+            f"the cost has shape {tuple(cost.shape)} and must have {expected}: a program returns one cost per sample "
+            f"and example, (*samples, *batch)"
+        )
+
+
+def _fits(shape: torch.Size, sites: Sites) -> bool:
+    """Whether a cost that depends on some of the samples, and perhaps on what differs by example, has this shape."""
+    first = next(iter(sites.values())).node
+    batch = first.logits.shape[: first.batch_ndim]
+    given = {site.given_shape for site in sites.values()}
+    each = given | {torch.broadcast_shapes(one, batch) for one in given} | {site.shape for site in sites.values()}
+    some = (chosen for count in range(1, len(each) + 1) for chosen in itertools.combinations(each, count))
+    return any(shape == torch.broadcast_shapes(*chosen) for chosen in some)
 
 
 def leading(node: Node, sites: Sites) -> int:

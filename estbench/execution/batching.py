@@ -7,7 +7,8 @@ from typing import Any, Self
 from estbench.errors import UserError
 from estbench.execution.executors.base import Job
 from estbench.planning.cell import Cell
-from estbench.plugins.options import options_of
+from estbench.plugins.grammar import written
+from estbench.plugins.options import defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec
 
@@ -93,6 +94,6 @@ def _kind(cell: Cell, plugins: Plugins) -> tuple[Any, ...] | None:
 
 def _fixed(catalogue: Catalogue, spec: Spec) -> tuple[Any, ...]:
     """A specification without options that are numbers with a fraction."""
-    defaults = {name: each.default for name, each in options_of(catalogue[spec.name].load()).items()}
-    options = {**defaults, **spec.options}
-    return spec.name, tuple((name, value) for name, value in options.items() if not isinstance(value, float))
+    options = {**defaults(catalogue[spec.name].load()), **spec.options}
+    # written, because a list that came out of a file cannot be a key
+    return spec.name, tuple((name, written(value)) for name, value in options.items() if not isinstance(value, float))

@@ -51,16 +51,20 @@ def _name(distribution: Distribution) -> str:
 
 def _wrong(point: EntryPoint) -> str:
     """Why an entry point cannot be used; empty if it can, as far as can be seen without importing it."""
-    name = point.name
-    if not name or not name.isprintable() or any(c.isspace() or c in _MEANT_OTHERWISE for c in name):
-        return "a name has letters, digits, and signs that mean nothing in a specification"
-    if len(name) > _LONGEST_NAME:
-        return f"a name has at most {_LONGEST_NAME} characters"
+    if problem := wrong_name(point.name):
+        return problem
     match = EntryPoint.pattern.match(point.value)
     parts = [part for text in match.group("module", "attr") if text for part in text.split(".")] if match else []
     if not match or not all(map(str.isidentifier, parts)):
         return f"its value is module:class; got {shorten(plain(point.value), 60)!r}"
     return ""
+
+
+def wrong_name(name: str) -> str:
+    """Why a plugin cannot have this name; empty if it can."""
+    if not name or not name.isprintable() or any(c.isspace() or c in _MEANT_OTHERWISE for c in name):
+        return "a name has letters, digits, and signs that mean nothing in a specification"
+    return f"a name has at most {_LONGEST_NAME} characters" if len(name) > _LONGEST_NAME else ""
 
 
 def origin(point: EntryPoint) -> str:

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from estbench.errors import UserError, reason
+from estbench.plugins.installed import wrong_name
 from estbench.runtime.guard import muted
 
 # where each kind's abstract class lives, and the package that holds the built-in ones
@@ -48,6 +49,8 @@ def import_file(path: Path | None) -> ModuleType:
     """
     if path is None or not path.is_file():
         raise UserError(f"no such plugin file: {path}")
+    if problem := wrong_name(path.stem):
+        raise UserError(f"plugin file {path} cannot be used under its name: {problem}")
     # the folder tells files of one name apart
     name = f"estbench_file_{path.stem}_{hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:8]}"
     if name in sys.modules:

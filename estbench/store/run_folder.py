@@ -153,7 +153,7 @@ class RunFolder:
         try:
             return RunInfo.read(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError as error:
-            raise UserError(f"{self.path} is not the folder of a run: it holds no {_INFO}") from error
+            raise UserError(f"{self.path} holds no results of a comparison: there is no file {path}") from error
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from error
         except (TypeError, ValueError) as error:

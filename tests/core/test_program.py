@@ -138,3 +138,18 @@ def test_a_cost_may_lack_the_plates_of_samples_that_it_does_not_depend_on():
     for used, shape in (("a", (4, 4)), ("b", (4, 1, 4))):
         cost, _ = run(program(used), plate(lambda _name, node, _sites: node.enumerate_support() + 0 * node.mean))
         assert cost.shape == shape
+
+
+def test_enumerated_values_stand_once_for_all_that_they_do_not_depend_on():
+    """A cost of the last of two layers and the data lacks the first layer's plate; one without data the batch too."""
+
+    def program(data):
+        def layers(sample):
+            a, _ = sample("a", Bernoulli(torch.zeros(4, 2)))
+            return sample("b", Bernoulli(a @ torch.ones(2, 3)))[0].sum(-1) + data
+
+        return layers
+
+    for data, shape in ((torch.zeros(4), (8, 1, 4)), (0.0, (8, 1, 1))):
+        cost, _ = run(program(data), plate(lambda _name, node, _sites: node.enumerate_support()))
+        assert cost.shape == shape

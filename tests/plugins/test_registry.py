@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from estbench.errors import UserError
+from estbench.plugins import registry
 from estbench.plugins.loading import base, kind_of
 from estbench.plugins.options import make
 from estbench.plugins.registry import discover, load_estimator, load_task
@@ -208,3 +209,23 @@ def test_load_by_name():
     assert load_estimator("rloo", samples=4).samples == 4
     assert load_task("toy", units=3).units == 3
     assert make(type(load_estimator("rloo")), Spec("rloo", {"samples": 5})).samples == 5
+
+
+def test_files_of_one_name_are_two_modules(write, tmp_path):
+    """A file is told from another by its folder, too: neither takes the other's place."""
+    (tmp_path / "other").mkdir()
+    first = write("twin.py", ESTIMATOR.format(name="First"))
+    second = tmp_path / "other" / "twin.py"
+    second.write_text(ESTIMATOR.format(name="Second"))
+    found = discover("estimator", [first, second])
+    assert found["twin"].load().__name__ == "First"
+    assert found["twin"].load() is found["twin"].load()
+    assert len(found.problems) == 1
+
+
+def test_plugins_of_another_copy_are_refused(monkeypatch, tmp_path):
+    """Where Python would take the framework from one checkout and the plugins from another, one line says so."""
+    monkeypatch.setattr(registry.estbench, "__file__", str(tmp_path / "estbench" / "__init__.py"))
+    with pytest.raises(UserError, match="two copies of estbench are mixed") as error:
+        discover("estimator")
+    assert str(tmp_path) in one_line(error)

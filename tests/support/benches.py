@@ -19,10 +19,10 @@ FAMILIES = ("rloo", "gumbel_softmax", "disarm", "relax", "spsa", "vimco", "exact
 NODES = {"bernoulli": "toy[units=3]", "categorical": "toy[units=2,costs=0.1 0.5 0.9]", "layers": "sigmoid_belief_net"}
 
 
-def bench(task, seed=0, device="cuda"):
+def bench(task, seed=0, device="cuda", dtype=torch.float32):
     made = load_task(task)
     baseline = functools.partial(load_estimator, made.baseline)
-    return Bench(made, seed, torch.device(device), torch.float32, baseline, None, cell=str(seed))
+    return Bench(made, seed, torch.device(device), dtype, baseline, None, cell=str(seed))
 
 
 def trainees(task, name, replicas, device="cuda"):
