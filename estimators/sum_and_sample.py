@@ -3,14 +3,17 @@ r"""Stochastic sum and sample: values drawn without replacement, all but the las
 .. math:: g = \sum_{k < K} q(b_k) f(b_k) \nabla \log q(b_k)
     + \Big(1 - \sum_{k < K} q(b_k)\Big) f(b_K) \nabla \log q(b_K)
 
-The mean cost of all but the last serves as baseline: the last is fair whatever they are. Averaged over the orders
-of drawing (and without baselines) this is the unordered-set estimator.
+A baseline is made of all but the last: the last is fair whatever they are. It is their mean cost weighted by their
+probabilities, or (``baseline="estimate"``, as in the authors' code) the estimate of the expected cost that they make
+without the last. Averaged over the orders of drawing (and without baselines) this is the unordered-set estimator.
 
 Unbiased. Bernoulli and categorical. K evaluations per node.
 
 Reference: Liang, Norouzi, Berant, Le & Lao (2018), https://arxiv.org/abs/1807.02322; Kool, van Hoof & Welling
 (2020), https://arxiv.org/abs/2002.06043
 """
+
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,25 +27,34 @@ class SumAndSample(Weighted):
 
     Args:
         samples: distinct joint values per node.
+        baseline: the ``mean`` cost of all but the last, or the ``estimate`` that they make; the same for two samples.
     """
 
     unbiased = True
     paper = "Kool, van Hoof & Welling (2020), https://arxiv.org/abs/2002.06043"
 
-    def __init__(self, samples: int = 2) -> None:
+    def __init__(self, samples: int = 2, baseline: Literal["mean", "estimate"] = "mean") -> None:
         super().__init__()
         if samples < 2:
             raise ValueError(f"sum and sample sums all but one, so it needs at least 2; got {samples}")
-        self.samples = samples
+        if baseline not in ("mean", "estimate"):
+            raise ValueError(f"the baseline is the mean or the estimate of all but the last; got {baseline!r}")
+        self.samples, self.estimates = samples, baseline == "estimate"
 
     def values(self, node: Node) -> int:
         return self.samples
 
     def baseline(self, node: Node, value: Tensor, cost: Tensor) -> Tensor:
-        return mean_before_last(node, value, cost)
+        if not self.estimates:
+            return mean_before_last(node, value, cost)
+        return (_weights(node, value[:-1]) * cost[:-1]).sum(0).expand_as(cost)
 
     def choose(self, node: Node) -> tuple[Tensor, Tensor]:
-        classes = node.classes()
-        drawn = without_replacement(classes, self.samples)
-        log_probs = log_prob_once(classes, drawn[:-1])
-        return node.from_hot(drawn), torch.cat([log_probs.exp(), remainder(log_probs)[None]])
+        drawn = node.from_hot(without_replacement(node.classes(), self.samples))
+        return drawn, _weights(node, drawn)
+
+
+def _weights(node: Node, value: Tensor) -> Tensor:
+    """Probabilities of all values but the last, and what is left for that."""
+    log_probs = log_prob_once(node, value[:-1])
+    return torch.cat([log_probs.exp(), remainder(log_probs)[None]])

@@ -8,12 +8,14 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.metrics import Metric
 from estbench.core.task import Batch, Splits, Task
 from estbench.engine.journal import Journal, NoJournal
 from estbench.errors import plain, reason, shorten
+from estbench.runtime import shared_generators
 from estbench.runtime.device import moved
 
 T = TypeVar("T")
@@ -34,7 +36,7 @@ class Row:
             their number.
         replicas: how many were trained together; seconds tell what a step takes only where it is 1.
         status: ``ok``, ``not applicable``, ``failed``, or ``unresolved`` where too few replicates tell no figure.
-        error: the reason where it is not ``ok``.
+        error: the reason where it is not ``ok``; else what there is to note about how it was measured.
         picture: a PNG in base64, for a metric that is a picture.
     """
 
@@ -106,14 +108,16 @@ class Bench:
         return int(np.random.SeedSequence([self.seed, *words]).generate_state(1, np.uint64)[0] >> 1)
 
     def sow(self, *names: int | str) -> None:
-        """Seeds torch for a stream."""
-        torch.manual_seed(self.stream(*names))
+        """Seeds torch, and what NumPy and Python share among all that ask them, for a stream."""
+        seed = self.stream(*names)
+        torch.manual_seed(seed)
+        shared_generators.seed(seed)
 
     @contextlib.contextmanager
     def aside(self, *names: int | str) -> Iterator[None]:
         """Takes random numbers from a stream, and goes on afterwards as if nothing had happened."""
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), shared_generators.kept():
             self.sow(*names)
             yield
 
@@ -124,7 +128,12 @@ class Bench:
     def model(self) -> torch.nn.Module:
         """The model as initialised by the seed: the same for every estimator."""
         self.sow("model")
-        return self.task.model().to(self.device, self.dtype)
+        model = self.task.model().to(self.device, self.dtype)
+        if any(nn.parameter.is_lazy(parameter) for parameter in [*model.parameters(), *model.buffers()]):
+            # lazy layers take their shapes from a minibatch, and their parameters from the same stream
+            with torch.no_grad():
+                model(*next(self.minibatches()))
+        return model
 
     def splits(self) -> Splits:
         """The data on the device; floating-point tensors in the bench's precision."""

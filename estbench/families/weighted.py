@@ -96,7 +96,7 @@ def log_prob_once(node: Node, value: Tensor) -> Tensor:
     Values repeat only where masks leave fewer than are chosen.
     """
     found = node.log_prob(value)
-    if not node.masks:
+    if not node.masks or len(value) < 2:
         return found
     hot = node.to_hot(value).flatten(-2)
     again = torch.stack([((hot[:k] - hot[k]).abs().sum(-1) < 0.5).any(0) for k in range(len(hot))])

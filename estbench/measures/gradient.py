@@ -13,6 +13,7 @@ from torch import nn
 from estbench.core.estimator import Estimator
 from estbench.core.task import Batch
 from estbench.engine.base import Bench, MakeEstimator, Measure, Row
+from estbench.engine.model_state import ModelState
 from estbench.engine.moments import trajectory
 from estbench.engine.moments.figures_of_merit import relative_half_width
 from estbench.engine.moments.judged import Judged, exactly
@@ -24,6 +25,7 @@ from estbench.engine.moments.reference import Drawing, Reference, kept, loaded
 from estbench.engine.moments.stopping import Replication
 from estbench.engine.moments.variables import DEFAULT, Groups, Parameters, children
 from estbench.measures.metrics.gradient import METRICS
+from estbench.runtime import shared_generators
 
 # bytes of moments that are kept for more replicates to be added to; beyond that, more replicates start anew
 KEPT = 2**24
@@ -51,6 +53,9 @@ class Gradient(Measure):
         chunk: replicates in flight at once, which decides the random numbers of each; 0 for as many as fit into the
             budget. The result tells it as ``chunk/...``: asked for, it gives the same figures on a device of other
             memory.
+        model_noise: random numbers that the model draws itself, such as dropout masks: ``held``, one draw for the
+            reference, all estimators and all replicates; or ``drawn``, anew in every replicate, and then part of the
+            variance and of the reference's mean.
     """
 
     metrics = METRICS
@@ -69,6 +74,7 @@ class Gradient(Measure):
         max_replicates: int = 2**16,
         budget: int = 0,
         chunk: int = 0,
+        model_noise: Literal["held", "drawn"] = "held",
     ) -> None:
         _check(replicates, reference_replicates, after, points, minibatches, precision)
         if budget < 0 or chunk < 0:
@@ -78,8 +84,14 @@ class Gradient(Measure):
         self._stops = trajectory.stops(after, points)
         self._along, self._groups = along, Groups.of(groups)
         self._minibatches = MinibatchVariance(minibatches, budget, chunk)
+        self._free = model_noise == "drawn"
 
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
+        # streams seed them
+        with shared_generators.kept():
+            yield from self._rows(bench, makers)
+
+    def _rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         for key, maker in makers.items():
             points = self._earlier(bench)
             for point, estimator in self._points(bench, maker):
@@ -99,7 +111,7 @@ class Gradient(Measure):
         self, bench: Bench, point: Point, estimator: Estimator, key: str, found: dict[str, Moments]
     ) -> Iterator[Row]:
         """The rows of a point; ``found`` holds earlier moments and takes the new ones."""
-        place = (point.name, key, bench.cell)
+        place, note = (point.name, key, bench.cell), ""
         wanted = self._groups.variables(bench, point)
         for variables in by_layers(bench, wanted, estimator):
             drawn = self._drawing.draw(bench, variables, estimator, ("estimate", *place), found)
@@ -111,6 +123,9 @@ class Gradient(Measure):
                 yield from judged.rows(group, own, truth.get(group))
                 yield from self._narrow(judged, group, own)
             yield Row(f"chunk/{variables.name}", *exactly(drawn.chunk))
+            note = note or drawn.note
+        if note:
+            yield Row("note", error=f"replicates are drawn by a loop: {note}")
         for variables in wanted:
             if isinstance(variables, Parameters):
                 yield from self._minibatches.rows(bench, variables, estimator, ("minibatches", *place))
@@ -130,15 +145,15 @@ class Gradient(Measure):
 
     def _points(self, bench: Bench, maker: MakeEstimator) -> Iterator[tuple[Point, Estimator]]:
         """The points of measurement, each with the estimator as it is there."""
-        batch = next(bench.minibatches())
+        batch, noise = next(bench.minibatches()), (bench.stream("model noise"), self._free)
         if self._along != "own":
             estimator = _prepared(bench, maker, batch)
             for step, model in zip(self._stops, self._common(bench, estimator), strict=True):
-                yield Point(step, model, batch), estimator
+                yield Point(step, model, batch, False, *noise), estimator
         if self._along != "common":
             estimator = _prepared(bench, maker, batch)
             for step, model in zip(self._stops, trajectory.own(bench, self._stops, estimator), strict=True):
-                yield Point(step, model, batch, own=True), estimator
+                yield Point(step, model, batch, True, *noise), estimator
 
     def _common(self, bench: Bench, estimator: Estimator) -> Iterable[nn.Module]:
         if [*estimator.parameters(), *estimator.buffers()]:
@@ -178,4 +193,5 @@ def _check(
 def _prepared(bench: Bench, maker: MakeEstimator, batch: Batch) -> Estimator:
     estimator, start = maker().to(bench.device), bench.model()
     bench.sow("prepare")
-    return estimator.prepare(start(*batch))
+    with ModelState(start).held():
+        return estimator.prepare(start(*batch))

@@ -3,6 +3,7 @@
 Evaluation always takes hard samples, whatever an estimator trains with.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -19,7 +20,7 @@ from estbench.engine.profiling.png import png
 from estbench.engine.training.compatibility import alike
 from estbench.engine.training.cost_model import replicas_that_fit, together_pays
 from estbench.engine.training.ensemble import Ensemble
-from estbench.engine.training.run_group import Alone, RunGroup, rows_at_once
+from estbench.engine.training.run_group import Alone, Question, RunGroup, rows_at_once
 from estbench.engine.training.training_run import TrainingRun
 from estbench.measures.metrics.training import METRICS
 from estbench.runtime.device import check_answers
@@ -79,8 +80,11 @@ class Training(Measure):
         for group in alike(list(trainees.values())):
             numbers = [number for number, trainee in trainees.items() if trainee in group]
             for some in _parts(numbers, replicas_that_fit(group[0])):
-                alike_ones = [members[n] for n in some], [trainees[n] for n in some]
-                found |= zip(some, self._found(*alike_ones), strict=True)
+                own, runs = [members[n] for n in some], [trainees[n] for n in some]
+                if len(some) == 1 < len(members):
+                    # the others have moved the generators that it shares with them
+                    runs = [self._trainee(own[0])]
+                found |= zip(some, self._found(own, runs), strict=True)
         return [found[number] for number in range(len(members))]
 
     def _found(self, members: Sequence[Member], group: Sequence[TrainingRun], before: str = "") -> list[Found]:
@@ -159,7 +163,7 @@ class Training(Measure):
         if not self.pictures:
             return
         batch = tuple(x[: self.pictures] for x in bench.splits().test)
-        with bench.aside("pictures"), torch.no_grad():
+        with bench.aside("pictures"), torch.no_grad(), _evaluated(trainee.model):
             pictures = bench.task.pictures(trainee.model, batch)
         for title, images in pictures.items():
             yield Row(f"picture/{title}", n=len(batch[0]), picture=png(images))
@@ -167,7 +171,7 @@ class Training(Measure):
     def _evaluate(self, crew: RunGroup) -> None:
         """The objective, and what the task tells beside it, on each split."""
         task, splits = crew.trainees[0].bench.task, crew.trainees[0].bench.splits()
-        question = functools.partial(_answers, task)
+        question = functools.partial(_in_evaluation, functools.partial(_answers, task))
         named = {"train": self._few(crew), "valid": [splits.valid], "test": [splits.test]}
         for split, data in named.items():
             size = rows_at_once(crew.trainees[0].bench.device)
@@ -198,7 +202,7 @@ class Training(Measure):
             return
         sizes = {"valid": min(self.samples, VALIDATION_SAMPLES), "test": self.samples}
         for split, samples in sizes.items():
-            question = functools.partial(_evaluated_bound, samples)
+            question = functools.partial(_in_evaluation, functools.partial(_bound, samples))
             size = max(1, rows_at_once(crew.trainees[0].bench.device) // samples)
             answers = crew.ask(question, [getattr(splits, split)], size, "bound", self.steps, split)
             for number, trainee in crew.alive:
@@ -223,13 +227,22 @@ def _bound(samples: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return {"bound": math.log(samples) - (-cost).logsumexp(0)}
 
 
-def _evaluated_bound(samples: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """The same of a model in evaluation: with an analytic divergence, as in training, it would be no bound."""
+def _in_evaluation(question: Question, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Asks a model in evaluation mode: without dropout, and with the running statistics that training left."""
+    with _evaluated(model):
+        return question(model, batch)
+
+
+@contextlib.contextmanager
+def _evaluated(model: nn.Module) -> Iterator[None]:
+    """Has a model in evaluation mode; afterwards each module is in its own again, which need not be training."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        return _bound(samples, model, batch)
+        yield
     finally:
-        model.train()
+        for module, mode in modes:
+            module.training = mode
 
 
 def _answers(task: Task, model: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -144,7 +144,8 @@ class GradientFigures:
         that is off by :math:`t` standard errors are too small by :math:`t^2 / n` of the variance.
         """
         found, batches = jackknifed(variances, log=True), len(self.traces)
-        room = float(special.stdtrit(batches - 1, (1 + LEVEL) / 2)) ** 2 / (batches * self.per_batch)
+        # as the rest of the error is there besides, half of it keeps the level
+        room = float(special.stdtrit(batches - 1, (1 + LEVEL) / 2)) ** 2 / (2 * batches * self.per_batch)
         return found._replace(low=found.low * max(1 - room, 0.0))
 
     def _variances(self) -> Floats:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from estbench.engine.model_state import ModelState
 from estbench.testing.programs import Estimate, Recipe
 from estbench.testing.replicates import one_gradient
 from estbench.testing.subject import Subject
@@ -23,7 +24,7 @@ def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 
 
 def seeded(subject: Subject, bench: Estimate) -> dict[str, Tensor]:
-    """The value and the gradient of one call with a fixed seed."""
-    with subject.seeded(6):
+    """The value and the gradient of one call with a fixed seed; generators of its own go on from where they were."""
+    with subject.seeded(6), ModelState(bench.estimator).held():
         value, gradients = one_gradient(bench)
     return {"value": value, **gradients}

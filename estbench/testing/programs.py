@@ -124,11 +124,17 @@ RECIPES = (
 
 
 class Estimate(nn.Module):
-    """A model and an estimator in one module, whose output is the estimator's scalar."""
+    """A model and an estimator in one module, whose output is the estimator's scalar.
 
-    def __init__(self, model: nn.Module, estimator: Estimator) -> None:
+    Args:
+        model: maps nothing to a program.
+        estimator: prepared for it.
+        looped: whether its replicates are drawn one after another, since vmap cannot map it.
+    """
+
+    def __init__(self, model: nn.Module, estimator: Estimator, *, looped: bool = False) -> None:
         super().__init__()
-        self.model, self.estimator = model, estimator
+        self.model, self.estimator, self.looped = model, estimator, looped
 
     def forward(self, around: Callable[[Program], Program] = lambda program: program) -> Tensor:
         """The estimator's scalar for the model's program, which ``around`` may wrap."""

@@ -1,4 +1,4 @@
-"""Replicates of a gradient, by vmap: no Python loop over them."""
+"""Replicates of a gradient, by vmap; in a loop, where vmap cannot map an estimator."""
 
 from collections.abc import Iterator
 
@@ -31,6 +31,21 @@ def replicates(bench: Estimate, n: int, chunk: int = CHUNK) -> Iterator[tuple[Te
     Raises:
         NotFiniteError: an estimate is infinite or not a number.
     """
+    for values, gradients in (_looped if bench.looped else _mapped)(bench, n, chunk):
+        bad = int((~(gradients.isfinite().all(1) & values.isfinite())).sum())
+        if bad:
+            raise NotFiniteError(f"{bad} of {len(values)} estimates are infinite or not a number")
+        yield values, gradients
+
+
+def _looped(bench: Estimate, n: int, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, n, chunk):
+        found = [one_gradient(bench) for _ in range(min(chunk, n - start))]
+        rows = [torch.cat([g.flatten() for name, g in own.items() if name.startswith("model.")]) for _, own in found]
+        yield torch.stack([value for value, _ in found]).cpu(), torch.stack(rows).cpu()
+
+
+def _mapped(bench: Estimate, n: int, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
     own = {name: p.detach() for name, p in bench.named_parameters() if name.startswith("model.")}
     rest = {name: t.detach() for name, t in [*bench.named_parameters(), *bench.named_buffers()] if name not in own}
 
@@ -42,8 +57,4 @@ def replicates(bench: Estimate, n: int, chunk: int = CHUNK) -> Iterator[tuple[Te
     for start in range(0, n, chunk):
         size = min(chunk, n - start)
         gradients, values = many(torch.zeros(size, device=device))
-        flat = torch.cat([g.flatten(1) for g in gradients.values()], 1).cpu()
-        bad = int((~(flat.isfinite().all(1) & values.cpu().isfinite())).sum())
-        if bad:
-            raise NotFiniteError(f"{bad} of {size} estimates are infinite or not a number")
-        yield values.cpu(), flat
+        yield values.cpu(), torch.cat([g.flatten(1) for g in gradients.values()], 1).cpu()

@@ -63,6 +63,8 @@ def biased(subject: Subject) -> str:
         if study.biased:
             return f"{study.bias}, {study.judge()} ({recipe.name})"
         shown.append(study.resolution)
+    if subject.obstacle:
+        raise Inapplicable(f"no bias shows; so few replicates as a loop draws would show one of {max(shown):.1%}")
     raise Fault(f"it declares itself biased, and no bias of {max(shown):.1%} shows on any program")
 
 
@@ -96,6 +98,8 @@ def target(subject: Subject) -> str:
     """Of several objectives, the nearest to its gradient is the one it declares."""
     if not subject.declared.unbiased:
         raise Inapplicable("it declares itself biased")
+    if subject.obstacle:
+        raise Inapplicable("it takes more replicates to tell objectives apart than a loop draws in the time")
     recipe = next(subject.applicable())
     study, declared = _study(subject, recipe), subject.declared.bound
     distances = {bound: _distance(study, recipe, bound) for bound in sorted({1, 2, 3, 4, declared})}
@@ -177,12 +181,12 @@ def _correlation_p(subject: Subject, recipe: Recipe) -> float:
     bench = subject.bench(recipe)
     shapes = [shift.shape for name, shift in bench.model.named_parameters() if name.startswith("logits.")]
     with subject.seeded(14):
-        drawn = torch.cat([gradients for _, gradients in replicates(bench, PAIR)]).double()
+        drawn = torch.cat([gradients for _, gradients in replicates(bench, subject.fewer(PAIR))]).double()
     by_layer = drawn[:, : sum(shape.numel() for shape in shapes)].split([shape.numel() for shape in shapes], 1)
     pairs = [layer.unflatten(1, shape).flatten(2) for layer, shape in zip(by_layer, shapes, strict=True)]
     one, other = (torch.cat([pair[:, example] for pair in pairs], 1) for example in range(2))
     one, other = ((x - x.mean(0)) / x.std(0).clamp_min(1e-12) for x in (one, other))
-    z = (one.T @ other).abs().max().item() / PAIR**0.5
+    z = (one.T @ other).abs().max().item() / len(drawn) ** 0.5
     return min(1.0, float(2 * norm.sf(z)) * one.shape[1] * other.shape[1])
 
 
@@ -201,11 +205,11 @@ class _Comparison(NamedTuple):
         for stream, make in enumerate((self.one, self.other)):
             moments.append(RunningCovariance(len(scale.truth)))
             with subject.seeded(13, stream):
-                for _, gradients in replicates(make(), PAIR):
+                for _, gradients in replicates(make(), subject.fewer(PAIR)):
                     moments[-1].add(gradients.double() / scale.unit)
         one, other = moments
         covariance = one.covariance / one.n + other.covariance / other.n
-        return judge(one.mean - other.mean, covariance, PAIR).p
+        return judge(one.mean - other.mean, covariance, one.n).p
 
 
 def _compare(subject: Subject, pairs: list[_Comparison], complaint: str) -> str:

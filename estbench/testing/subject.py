@@ -1,7 +1,7 @@
 """An estimator under test: how it is made ready, and what several checks share of what was measured."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TypeAlias
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.runtime import shared_generators
 from estbench.testing.inference import (
     TOLERANCE,
     Judgement,
@@ -18,6 +19,7 @@ from estbench.testing.inference import (
     needed,
     resolution,
 )
+from estbench.testing.mapping import obstacle
 from estbench.testing.oracle import truth
 from estbench.testing.programs import GROUPS, RECIPES, Estimate, Recipe
 from estbench.testing.replicates import CHUNK, replicates
@@ -29,6 +31,8 @@ FIRST_LOOK = 2 * CHUNK
 LEAST = 8 * CHUNK
 # shares of a check's level: a first look, that stops early what is plainly wrong, and the last
 FIRST_SHARE = 0.1
+# of replicates that are drawn one after another there are so many times fewer
+SPARSER = 16
 
 
 class Subject:
@@ -49,13 +53,26 @@ class Subject:
         """An instance to read declarations from."""
         return self.make()
 
+    @cached_property
+    def obstacle(self) -> str:
+        """Why vmap cannot draw its replicates, so that a loop does; empty where it can."""
+        found = []
+        with suppress(Inapplicable, Fault), self.seeded(6):
+            found = [(obstacle(self._fresh(recipe)), recipe) for recipe in self.applicable()]
+        return next((f"{reason} ({recipe.name})" for reason, recipe in found if reason), "")
+
+    def fewer(self, replicates: int) -> int:
+        """So many replicates, or the part of them that a loop draws in the time."""
+        return replicates // SPARSER if self.obstacle else replicates
+
     @contextmanager
     def seeded(self, *stream: int) -> Iterator[None]:
-        """Seeds torch for this block, and leaves its state as it was afterwards."""
+        """Seeds torch, NumPy and Python for this block, and leaves their states as they were afterwards."""
         # of several GPUs torch wants to be told which
         devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), shared_generators.kept():
             torch.manual_seed(hash((self.seed, *stream)) % 2**63)
+            shared_generators.seed(hash((self.seed, *stream)) % 2**63)
             yield
 
     @property
@@ -75,7 +92,7 @@ class Subject:
         refusals = []
         for recipe in self.recipes:
             try:
-                self.bench(recipe)
+                self._fresh(recipe)
             except NotApplicableError as error:
                 refusals.append(str(error))
             else:
@@ -97,6 +114,18 @@ class Subject:
         parameters are moved a little from where they started, so that networks that start at zero hide
         nothing.
         """
+        bench = self._fresh(recipe, dtype, batch, device, around)
+        bench.looped = bool(self.obstacle)
+        return bench
+
+    def _fresh(
+        self,
+        recipe: Recipe,
+        dtype: torch.dtype = torch.float64,
+        batch: tuple[int, ...] = (2,),
+        device: str = "cpu",
+        around: Callable[[nn.Module], nn.Module] = lambda net: net,
+    ) -> Estimate:
         with self.seeded(1):
             model = around(recipe.net(batch).to(device, dtype))
             estimator = self.make().to(device, dtype).prepare(model())
@@ -139,11 +168,13 @@ class MeanErrors:
         self.scale = scale_of(gradients)
         self.alpha = alpha
         self._drawn = RunningCovariance(len(self.scale.truth)), RunningCovariance(1)
-        self._draw(bench, FIRST_LOOK)
+        first, least = subject.fewer(FIRST_LOOK), subject.fewer(LEAST)
+        self._draw(bench, first)
         self.biased = self.judge().p < alpha * FIRST_SHARE
         if not self.biased:
             wanted = needed(self._drawn[0], self.scale, self.level)
-            self._draw(bench, min(subject.most, max(wanted, LEAST if self.noisy else 0)) - FIRST_LOOK)
+            most = min(subject.most, 2 * least) if subject.obstacle else subject.most
+            self._draw(bench, min(most, max(wanted, least if self.noisy else 0)) - first)
             self.biased = self.judge().p < self.level
 
     @property

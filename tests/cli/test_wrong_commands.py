@@ -163,7 +163,7 @@ plot gumbel_softmax --format ,|at least one format
 plot gumbel_softmax --format gif|gif
 plot gumbel_softmax --out file|not a directory
 plot gumbel_softmax --out ''|--out is empty
-plot training nowhere|not the folder of a run
+plot training nowhere|nowhere
 plot training folder --out LONG|file name too long
 plan --suite quick|no such option
 plan nothing|unknown suite 'nothing'

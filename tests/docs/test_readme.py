@@ -2,6 +2,10 @@ import re
 import subprocess
 import sys
 
+import pytest
+import torch
+
+from estbench import NotApplicableError
 from tests.support import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,6 +50,15 @@ def test_the_plugin_is_fifteen_lines_and_is_compared(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "mean_baseline" in (tmp_path / "out" / "results.csv").read_text()
+
+
+def test_the_plugin_refuses_a_batch_of_one():
+    """Without other examples there is no mean of their costs: the README's plugin says so."""
+    names = {}
+    exec(example("plugin"), names)
+    with pytest.raises(NotApplicableError, match="got a batch of 1"):
+        names["MeanBaseline"]().baseline("z", None, torch.ones(1, 1))
+    assert names["MeanBaseline"]().baseline("z", None, torch.tensor([[1.0, 3.0]])).tolist() == [[3.0, 1.0]]
 
 
 def test_links_lead_to_files_that_exist():

@@ -173,13 +173,14 @@ def test_large_finite_masks_are_masks(name, dtype):
 
 
 @pytest.mark.parametrize("count", [3, 6])
-@pytest.mark.parametrize("name", ["sum_and_sample", "unordered_set", "rao_blackwell"])
+@pytest.mark.parametrize(
+    "name", ["sum_and_sample[{}]", "sum_and_sample[{},baseline=estimate]", "unordered_set[{}]", "rao_blackwell[{}]"]
+)
 def test_choosing_more_values_than_masks_leave_sums_all_of_them(name, count):
     """Where as many or more distinct values are chosen than are allowed, the estimate has no noise and is exact."""
     free = torch.tensor([[[True, True, False, True], [False, False, True, False]]])
     model = MaskedClasses(free=free, following=torch.tensor([[True, False]]))
-    options = f"summed={count - 1}" if name == "rao_blackwell" else f"samples={count}"
-    estimator = load_estimator(f"{name}[{options}]")
+    estimator = load_estimator(name.format(f"summed={count - 1}" if "black" in name else f"samples={count}"))
 
     def first_only():
         return lambda sample: _cost(model, *sample("first", model.first()))

@@ -90,6 +90,17 @@ def test_imle_moves_as_far_as_the_slope():
 
 
 @pytest.mark.parametrize("kind", ["bits", "classes"])
+def test_sum_and_sample_has_one_baseline_for_two_samples(kind):
+    """The mean cost of one value, and the estimate that it makes, are its cost."""
+    node = NODES[kind](LOGITS[kind])
+    found = []
+    for baseline in ("mean", "estimate"):
+        torch.manual_seed(0)
+        found.append(gradient(load_estimator("sum_and_sample", baseline=baseline), node, cubic))
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("kind", ["bits", "classes"])
 def test_independent_conditional_noise_has_less_variance_than_tied_noise(kind):
     """REBAR with independent noise has less variance for more evaluations; ten standard errors of 20,000 replicates."""
     node = NODES[kind](LOGITS[kind])
@@ -143,6 +154,8 @@ def test_evolution_strategies_smooth_the_cost():
         ("muprop[hidden=6]", "classes"),
         ("local_expectation[common=true]", "classes"),
         ("augmented_reinforce[samples=3]", "classes"),
+        ("sum_and_sample[samples=4,baseline=estimate]", "bits"),
+        ("sum_and_sample[samples=3,baseline=estimate]", "classes"),
         ("rebar[coupled=false]", "bits"),
         ("rebar[coupled=false]", "classes"),
         ("relax[coupled=false,hidden=6]", "classes"),

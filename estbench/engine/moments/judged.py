@@ -46,7 +46,7 @@ class Judged:
         """How far estimate and reference together may be off by rounding, by group."""
         self.estimator.eval()
         with torch.no_grad():
-            gradient = self.variables.gradient(self.estimator, self.variables.point.program)
+            gradient = functools.partial(self.variables.single, self.estimator, self.variables.point.program)
             own = rounding(self.bench, self.variables, gradient)
         self.estimator.train()
         true = self.reference.rounding(self.bench, self.variables, self.estimator.bound)

@@ -90,9 +90,11 @@ class Layered(Variables):
         self.groups = {**(own.groups if logits else {}), child: [f"{child}/outputs"]}
         self.weights: Weights = {f"{child}/outputs": torch.cat([layer.scale for layer in layers])}
 
-    def gradient(self, objective: Objective, program: Callable[[], Program]) -> Callable[[], Gradients]:
+    def gradient(
+        self, objective: Objective, program: Callable[[], Program], *, mapped: bool = True
+    ) -> Callable[[], Gradients]:
         """One gradient with respect to a shift of the logits, and what it is for the layers' outputs."""
-        logits = self.point.logit_gradient(objective, program())
+        logits = self.point.logit_gradient(objective, program, mapped=mapped)
         nodes = dict(zip(Logits(self.point).parts, self.point.nodes().values(), strict=True))
 
         def gradient() -> Gradients:
@@ -121,7 +123,7 @@ class Layered(Variables):
 def by_layers(bench: Bench, variables: Sequence[Variables], estimator: Estimator) -> list[Variables]:
     """The same groups, those of linear layers by layers where that is right.
 
-    It is where the layers' outputs reach the cost through the logits only, and where neither the program nor the
+    It is where the layers' outputs reach the cost through the logits only, and where neither the model nor the
     estimator lets one example's gradient depend on another's: both are tried out.
     """
     logits = any(isinstance(each, Logits) for each in variables)
@@ -149,12 +151,16 @@ class _Trial:
 
     def layered(self, *, logits: bool) -> Layered | None:
         """The way by layers; None if it is not right."""
-        if self.estimator.couples_examples:
+        # with masks of its own in each replicate the layers are others each time
+        if self.estimator.couples_examples or self.point.varies:
             return None
         training = self.estimator.training
         self.estimator.eval()
         with self.bench.aside("layers"), torch.no_grad():
-            found = self._layered(logits=logits)
+            try:
+                found = self._layered(logits=logits)
+            except Exception:  # noqa: BLE001  (what layers cannot do, the general way may; it will say so if not)
+                found = None
         self.estimator.train(training)
         return found
 
@@ -173,6 +179,8 @@ class _Trial:
             return {part: node.logits for part, node in zip(Logits(self.point).parts, nodes.values(), strict=True)}
 
         pull = vjp(logits_of, *zeros)[1]
+        if self._mixed(pull):
+            return None
         nothing = {name: layers[0].inputs.new_zeros(()) for name in names}
         layered = Layered(self.point, self.child, names, layers, pull, nothing, logits=logits)
         constant = self._constant(layered, names)
@@ -196,6 +204,14 @@ class _Trial:
         own = dict(self.point.model.named_parameters())
         parts = kept.split([own[name].numel() for name in names])
         return {name: part.reshape(own[name].shape) for name, part in zip(names, parts, strict=True)}
+
+    def _mixed(self, pull: Callable[[Mapping[str, Tensor]], Sequence[Tensor]]) -> bool:
+        """Whether an example's logits depend on another's outputs of a layer, as they do after a batch norm."""
+        parts = zip(Logits(self.point).parts, self.point.nodes().values(), strict=True)
+        first = {part: torch.zeros_like(node.logits) for part, node in parts}
+        for gradient in first.values():
+            gradient[0] = 1 + torch.arange(gradient[0].numel()).cos().to(gradient).view_as(gradient[0])
+        return any(bool(delta[1:].any()) for delta in pull(first))
 
     def _apart(self) -> bool:
         """Whether the gradient of each example stays as it is when another's samples and cost change."""
@@ -223,8 +239,10 @@ def _linear(model: nn.Module, child: str, names: Sequence[str]) -> dict[str, nn.
     """The linear layers of a child by name; empty if it has other parameters than theirs."""
     found = {f"{child}.{name}".rstrip("."): m for name, m in model.get_submodule(child).named_modules()}
     linear = {name: module for name, module in found.items() if isinstance(module, nn.Linear)}
+    # a weight that is parametrised is no parameter itself
     own = {f"{name}.{kind}" for name, module in linear.items() for kind, _ in module.named_parameters()}
-    return linear if own == set(names) else {}
+    kinds = {f"{name}.{kind}" for name in linear for kind in ("weight", "bias")}
+    return linear if own == set(names) and own <= kinds else {}
 
 
 def _traced(point: Point, modules: Mapping[str, nn.Linear]) -> list[Layer] | None:

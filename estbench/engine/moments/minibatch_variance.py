@@ -10,6 +10,7 @@ half their difference. Then :math:`\mathrm{Var}\,g = \mathrm{Var}\,a + \mathrm{V
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -26,11 +27,14 @@ from estbench.engine.moments.moments import (
     Running,
     Seeds,
     chunk_size,
+    fresh,
     largest_tensor,
     working_set,
 )
 from estbench.engine.moments.resolution import carried
+from estbench.engine.moments.routes import route
 from estbench.engine.moments.variables import Parameters
+from estbench.runtime import shared_generators
 from estbench.stats import log_mean, mean_interval, variance_interval
 
 
@@ -67,8 +71,16 @@ class Halves:
             yield Row(f"log_total_variance_per_coordinate/{group}", *log_mean((both + noise) / coordinates), n=n)
 
 
+Two: TypeAlias = tuple[Gradients, Gradients]
+
+
 def halves(
-    gradient: Callable[..., Gradients], minibatch: Callable[[int], Batch], minibatches: int, chunk: int, seeds: Seeds
+    gradient: Callable[..., Gradients],
+    minibatch: Callable[[int], Batch],
+    minibatches: int,
+    chunk: int,
+    seeds: Seeds,
+    pair: Callable[..., Two] | None = None,
 ) -> dict[str, Halves]:
     """Moments of two estimates on each of independent minibatches.
 
@@ -78,11 +90,17 @@ def halves(
         minibatches: how many, rounded up to a multiple of the number of batches.
         chunk: how many are in memory at once.
         seeds: the seed of the estimates of a batch from the minibatch at this index on.
+        pair: two estimates for the tensors of a minibatch, by a loop in place of vmap.
     """
+    mapped = vmap(lambda batch: (gradient(*batch), gradient(*batch)), randomness="different")
 
-    def two(batch: Batch) -> tuple[Gradients, Gradients]:
-        one, other = gradient(*batch), gradient(*batch)
-        return {k: (one[k] + other[k]) / 2 for k in one}, {k: (one[k] - other[k]) / 2 for k in one}
+    def two(batches: Batch) -> Two:
+        if pair is None:
+            one, other = mapped(batches)
+            return one, other
+        found = [pair(*batch) for batch in zip(*batches, strict=True)]
+        one, other = ({k: torch.stack([each[i][k] for each in found]) for k in found[0][i]} for i in range(2))
+        return one, other
 
     per_batch = max(2, -(-minibatches // BATCHES))
     running: tuple[dict[str, Running], ...] = ({}, {})
@@ -91,9 +109,12 @@ def halves(
             numbers = range(batch * per_batch + start, batch * per_batch + min(start + chunk, per_batch))
             drawn = tuple(torch.stack(each) for each in zip(*map(minibatch, numbers), strict=True))
             torch.manual_seed(seeds(batch, start))
-            for half, found in zip(running, vmap(two, randomness="different")(drawn), strict=True):
-                for part, values in found.items():
-                    half.setdefault(part, Running()).add(values.detach().unsqueeze(1), batch)
+            shared_generators.seed(seeds(batch, start))
+            one, other = two(drawn)
+            for half, sign in zip(running, (1, -1), strict=True):
+                for part, values in one.items():
+                    found = ((values + sign * other[part]) / 2).detach()
+                    half.setdefault(part, Running()).add(found.unsqueeze(1), batch)
     return {part: Halves(*(half[part].moments() for half in running)) for part in running[0]}
 
 
@@ -137,17 +158,28 @@ class MinibatchVariance:
         """The moments by part, and how many minibatches were in flight at once."""
 
         def gradient(*batch: Tensor) -> Gradients:
-            point = replace(variables.point, batch=batch)
-            return replace(variables, point=point).gradient(estimator, point.program)()
+            return variables.gradient(estimator, lambda: variables.point.model(*batch))()
+
+        def pair(*batch: Tensor) -> Two:
+            # with the minibatch comes a draw of what the model draws itself
+            point = replace(variables.point, batch=batch, seed=fresh(0, 0))
+            one = replace(variables, point=point).gradient(estimator, point.program, mapped=False)
+            return one(), one()
 
         def minibatch(number: int) -> Batch:
             return next(bench.minibatches("random minibatch", number))
 
         estimator.eval()
         with torch.no_grad():
+            mapped = variables.point.held.still and route(bench, variables, estimator).mapped
             bench.sow(*stream)
-            chunk = self.chunk or self._chunk(bench, lambda: gradient(*variables.point.batch))
-            found = halves(gradient, minibatch, self.minibatches, chunk, functools.partial(bench.stream, *stream))
+            if not mapped:
+                chunk = BATCHES
+            else:
+                chunk = self.chunk or self._chunk(bench, lambda: gradient(*variables.point.batch))
+            seeds = functools.partial(bench.stream, *stream)
+            with shared_generators.kept():
+                found = halves(gradient, minibatch, self.minibatches, chunk, seeds, None if mapped else pair)
         estimator.train()
         return found, chunk
 

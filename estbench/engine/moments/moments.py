@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from estbench.engine.moments.replicates import Replicates
+from estbench.engine.moments.replicates import LoopedReplicates, Replicates
 from estbench.runtime.memory import free
 
 Gradients: TypeAlias = dict[str, Tensor]
@@ -59,17 +59,20 @@ def moments(
     seeds: Seeds = fresh,
     earlier: Mapping[str, Moments] | None = None,
     weights: Weights | None = None,
+    *,
+    looped: bool = False,
 ) -> dict[str, Moments]:
     """Moments of independent replicates of a gradient estimate.
 
     Args:
-        gradient: one estimate by group; runs under vmap.
+        gradient: one estimate by group; runs under vmap, unless it is looped.
         replicates: how many, rounded up to a multiple of the number of batches.
         chunk: how many replicates are in memory at once; as many for every thread of torch, where there are several.
         seeds: the seed of the replicates of a batch from the one at this index on; so replicates that are added to
             earlier ones are those of one go, wherever a chunk ends with the earlier ones.
         earlier: moments of fewer replicates that these are added to.
         weights: of the entries in the trace of the covariance, by group; 1 by default.
+        looped: whether to draw replicates one after another.
     """
     running = {group: Running.resume(found, (weights or {}).get(group)) for group, found in (earlier or {}).items()}
     start = next(iter(running.values())).n[0] if running else 0
@@ -80,7 +83,7 @@ def moments(
     firsts, spans = range(0, BATCHES, width), _spans(start, per_batch, length)
     places = [(begin, end, first) for begin, end in spans for first in firsts]
     chunks = [((end - begin) * width, seeds(first, begin)) for begin, end, first in places]
-    with Replicates(gradient, length * width, len(chunks)) as source:
+    with LoopedReplicates(gradient) if looped else Replicates(gradient, length * width, len(chunks)) as source:
         drawn = source.draw(chunks, partial(_sums, width=width, weights=weights or {}))
         for (*_, first), found in zip(places, drawn, strict=True):
             for group, sums in found.items():

@@ -1,5 +1,6 @@
 """Points: parameters and a minibatch at which gradients are measured."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -14,6 +15,7 @@ from estbench.core.node import Node
 from estbench.core.program import Program, Sample, draw, run
 from estbench.core.task import Batch
 from estbench.engine.base import Row
+from estbench.engine.moments.held_model import HeldModel
 from estbench.engine.moments.moments import Gradients
 
 Objective: TypeAlias = Callable[[Program], Tensor]
@@ -21,19 +23,23 @@ Objective: TypeAlias = Callable[[Program], Tensor]
 
 @dataclass(frozen=True)
 class Point:
-    """Parameters and a minibatch.
+    """Parameters, a minibatch, and what the model draws itself.
 
     Args:
         step: training steps behind the parameters.
         model: the model with these parameters.
         batch: the minibatch.
         own: whether they come from training with the estimator that is measured, or from the common run.
+        seed: of the random numbers that the model draws itself, such as dropout masks.
+        free: whether the model draws them anew in every run instead.
     """
 
     step: int
     model: nn.Module
     batch: Batch
     own: bool = False
+    seed: int = 0
+    free: bool = False
 
     @property
     def name(self) -> str:
@@ -47,9 +53,19 @@ class Point:
     def _named(self, name: str) -> str:
         return f"own/{name}" if self.own else name
 
+    @functools.cached_property
+    def held(self) -> HeldModel:
+        """The model, every run of which is the same but for the samples."""
+        return HeldModel(self.model, self.batch, self.seed, free=self.free)
+
+    @property
+    def varies(self) -> bool:
+        """Whether runs of the model differ by what it draws itself."""
+        return self.free and self.held.draws
+
     def program(self) -> Program:
         """The program of the minibatch."""
-        return self.model(*self.batch)
+        return self.held.program()
 
     def nodes(self) -> dict[str, Node]:
         """The nodes of one run of the program, by name."""
@@ -64,12 +80,15 @@ class Point:
         """Whether all parameters are finite."""
         return all(bool(p.isfinite().all()) for p in self.model.parameters())
 
-    def logit_gradient(self, objective: Objective, program: Program) -> Callable[[], Gradients]:
+    def logit_gradient(
+        self, objective: Objective, program: Callable[[], Program], *, mapped: bool = True
+    ) -> Callable[[], Gradients]:
         """One gradient for a shift of the logits, shared by the samples.
 
         Args:
             objective: maps a program to a scalar, as an estimator does.
-            program: of the minibatch.
+            program: makes the program of the minibatch.
+            mapped: whether it is to run under ``vmap``; it is autograd's otherwise.
 
         Returns:
             A function that gives the gradient by node: ``logits/NAME``, or ``logits`` where there is one node.
@@ -77,14 +96,25 @@ class Point:
         shifts = {name: torch.zeros_like(node.logits) for name, node in self.nodes().items()}
         names = {name: f"logits/{name}" if len(shifts) > 1 else "logits" for name in shifts}
 
+        # what does not differ between runs is computed once
+        fixed = None if self.varies else program()
+
+        def loss(shifts: dict[str, Tensor]) -> Tensor:
+            return objective(shifted(program() if fixed is None else fixed, shifts))
+
         def gradient() -> Gradients:
-            found = grad(lambda s: objective(shifted(program, s)))(shifts)
+            found = grad(loss)(shifts) if mapped else self._by_autograd(loss, shifts)
             return {names[name]: found[name].flatten() for name in shifts}
 
         return gradient
 
     def parameter_gradient(
-        self, objective: Objective, program: Callable[[], Program], parts: Mapping[str, Iterable[str]]
+        self,
+        objective: Objective,
+        program: Callable[[], Program],
+        parts: Mapping[str, Iterable[str]],
+        *,
+        mapped: bool = True,
     ) -> Callable[[], Gradients]:
         """One gradient for parameters of the model.
 
@@ -92,6 +122,7 @@ class Point:
             objective: maps a program to a scalar.
             program: makes the program, and may read parameters as it runs.
             parts: names of parameters, by part.
+            mapped: whether it is to run under ``vmap``; it is autograd's otherwise.
 
         Returns:
             A function that gives the gradient by part.
@@ -103,10 +134,35 @@ class Point:
             return with_parameters(self.model, parameters, lambda: objective(program()))
 
         def gradient() -> Gradients:
-            found = grad(loss)(own)
+            found = grad(loss)(own) if mapped else self._of_parameters(lambda: objective(program()))
             return {part: torch.cat([found[name].flatten() for name in names]) for part, names in parts.items()}
 
         return gradient
+
+    def _by_autograd(self, loss: Callable[[dict[str, Tensor]], Tensor], at: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        leaves = {name: value.detach().requires_grad_() for name, value in at.items()}
+        self._backward(lambda: loss(leaves))
+        return {name: torch.zeros_like(x) if x.grad is None else x.grad for name, x in leaves.items()}
+
+    def _of_parameters(self, loss: Callable[[], Tensor]) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+
+        def keep() -> None:
+            for name, p in self.model.named_parameters():
+                found[name] = torch.zeros_like(p) if p.grad is None else p.grad
+
+        self._backward(loss, keep)
+        return found
+
+    def _backward(self, loss: Callable[[], Tensor], keep: Callable[[], None] = lambda: None) -> None:
+        """Gradients by ``backward``: a checkpointed block of torch that is re-entrant takes no other way."""
+        self.model.zero_grad()
+        with torch.enable_grad():
+            value = loss()
+        if value.requires_grad:
+            value.backward()
+        keep()
+        self.model.zero_grad()
 
 
 def shifted(program: Program, shifts: Mapping[str, Tensor]) -> Program:

@@ -1,10 +1,11 @@
 """Moments of an estimator's gradient, and of the true one."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -12,10 +13,18 @@ from torch import Tensor
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.program import Program, mean, run
 from estbench.engine.base import Bench
-from estbench.engine.moments.moments import Gradients, Moments, chunk_size, largest_tensor, moments, working_set
-from estbench.engine.moments.points import Point
+from estbench.engine.moments.moments import (
+    BATCHES,
+    Gradients,
+    Moments,
+    chunk_size,
+    largest_tensor,
+    moments,
+    working_set,
+)
 from estbench.engine.moments.resolution import Chances
 from estbench.engine.moments.rounding import rounding
+from estbench.engine.moments.routes import route
 from estbench.engine.moments.stopping import Parts, Replication
 from estbench.engine.moments.variables import Variables
 
@@ -24,10 +33,17 @@ NOTHING: Parts = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Drawn:
-    """Moments by part, and how many replicates were in flight at once."""
+    """Moments by part.
+
+    Args:
+        parts: the moments.
+        chunk: how many replicates were in flight at once.
+        note: why they took a loop; empty where they did not.
+    """
 
     parts: Parts
     chunk: int
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,18 +82,25 @@ class Drawing:
         chances = Chances.of(bench, variables, estimator) if self.replication.precision else None
         estimator.eval()
         with torch.no_grad():
-            gradient = variables.gradient(estimator, variables.point.program)
+            way = route(bench, variables, estimator)
+            gradient = variables.gradient(estimator, variables.point.program, mapped=way.mapped)
             bench.sow(*stream)
-            chunk = self.chunk or chunk_size(working_set(gradient), self.budget, bench.device, largest_tensor(gradient))
+            if way.mapped:
+                size = working_set(gradient)
+                chunk = self.chunk or chunk_size(size, self.budget, bench.device, largest_tensor(gradient))
+            else:
+                chunk = BATCHES
             seeds = functools.partial(bench.stream, *stream)
             found = self.replication.draw(
-                lambda goal, have: moments(gradient, goal, chunk, seeds, have, variables.weights),
+                lambda goal, have: moments(
+                    gradient, goal, chunk, seeds, have, variables.weights, looped=not way.mapped
+                ),
                 lambda have: variables.grouped(have).values(),
                 known if len(known) == len(variables.parts) else NOTHING,
                 lambda have: chances is None or chances.resolved(variables.grouped(have)),
             )
         estimator.train()
-        return Drawn(found, min(chunk, next(iter(found.values())).n))
+        return Drawn(found, min(chunk, next(iter(found.values())).n) if way.mapped else 1, way.reason)
 
 
 @dataclass(frozen=True)
@@ -100,10 +123,13 @@ class Reference:
         """
         if variables.point.own:
             return self._parts(bench, variables, bound)
-        memo = ("reference", variables.point.step, variables.parts, bound, self)
+        point = variables.point
+        memo = ("reference", point.step, point.seed, point.free, variables.parts, bound, self)
         return bench.once(memo, lambda: self._parts(bench, variables, bound))
 
     def _parts(self, bench: Bench, variables: Variables, bound: int) -> Parts | None:
+        if variables.point.varies:
+            return self._over_draws(bench, variables, bound)
         exact = self.exact(bench, variables, bound)
         if exact is not None:
             try:
@@ -112,6 +138,17 @@ class Reference:
                 pass
         if bound > 1:
             return None
+        return self._by_baseline(bench, variables)
+
+    def _over_draws(self, bench: Bench, variables: Variables, bound: int) -> Parts | None:
+        """The mean over what the model draws itself: of the oracle's gradient, or else of the baseline's."""
+        stream = ("reference", variables.point.name)
+        if bench.oracle is not None:
+            with contextlib.suppress(NotApplicableError):
+                return self.drawing.draw(bench, variables, bench.oracle(bound), stream).parts
+        return self._by_baseline(bench, variables) if bound == 1 else None
+
+    def _by_baseline(self, bench: Bench, variables: Variables) -> Parts:
         baseline = bench.baseline().to(bench.device).prepare(variables.point.program())
         return self.drawing.draw(bench, variables, baseline, ("reference", variables.point.name)).parts
 
@@ -124,10 +161,15 @@ class Reference:
             bound: the objective, as of an estimator.
         """
         point = variables.point
-        form = bench.task.closed_form(point.model, point.batch) if bound == 1 else None
-        if form is not None:
-            return variables.gradient(lambda program: run(program, mean)[0].mean(), lambda: _closed_form(bench, point))
-        return None if bench.oracle is None else variables.gradient(bench.oracle(bound), point.program)
+
+        def closed_form() -> Program:
+            # it is None for every minibatch or for none
+            return cast("Program", point.held.running(lambda: bench.task.closed_form(point.model, point.batch)))
+
+        # what a program draws as it runs has no closed form
+        if bound == 1 and not point.held.draws_inside and closed_form() is not None:
+            return functools.partial(variables.single, lambda program: run(program, mean)[0].mean(), closed_form)
+        return None if bench.oracle is None else functools.partial(variables.single, bench.oracle(bound), point.program)
 
     def rounding(self, bench: Bench, variables: Variables, bound: int) -> Mapping[str, float]:
         """How far the exact gradient may be off by rounding, by group."""
@@ -136,13 +178,6 @@ class Reference:
             return {}
         memo = ("rounding", variables.point.name, variables.parts, bound, self)
         return bench.once(memo, lambda: rounding(bench, variables, exact))
-
-
-def _closed_form(bench: Bench, point: Point) -> Program:
-    """The task's program of the expected cost, of parameters as they are at the time of the call."""
-    found = bench.task.closed_form(point.model, point.batch)
-    assert found is not None
-    return found
 
 
 def kept(parts: Parts) -> dict[str, dict[str, Any]]:

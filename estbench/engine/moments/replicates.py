@@ -1,16 +1,19 @@
 """Chunks of replicates, as fast as they can be had."""
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.func import vmap
 
 from estbench.engine.moments.op_graph import Graph, recorded, seed_generators
+from estbench.runtime import shared_generators
 
 Reduced = TypeVar("Reduced")
 
@@ -80,3 +83,39 @@ class Replicates:
     def _by_vmap(self, count: int, seed: int) -> dict[str, Tensor]:
         seed_generators(seed)
         return {name: values.detach() for name, values in self._many(torch.empty(count)).items()}
+
+
+class LoopedReplicates(contextlib.ExitStack):
+    """Chunks of independent replicates of a function, one after another.
+
+    Each has seeds of its own, of torch's generators and of those that NumPy and Python share.
+
+    Args:
+        function: one replicate, by name.
+    """
+
+    def __init__(self, function: Callable[[], dict[str, Tensor]]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __enter__(self) -> Self:
+        self.enter_context(shared_generators.kept())
+        return self
+
+    def draw(
+        self, chunks: Iterable[tuple[int, int]], reduced: Callable[[dict[str, Tensor]], Reduced]
+    ) -> Iterator[Reduced]:
+        """What is made of chunks of replicates, in their order.
+
+        Args:
+            chunks: how many replicates, and their seed.
+            reduced: of replicates ``(count, ...)`` by name.
+        """
+        for count, seed in chunks:
+            found = [self._at(int(own)) for own in np.random.SeedSequence(seed).generate_state(count, np.uint64)]
+            yield reduced({name: torch.stack([each[name] for each in found]) for name in found[0]})
+
+    def _at(self, seed: int) -> dict[str, Tensor]:
+        seed_generators(seed >> 1)
+        shared_generators.seed(seed)
+        return {name: values.detach() for name, values in self._function().items()}

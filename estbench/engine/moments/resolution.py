@@ -18,6 +18,7 @@ from estbench.core.program import Program, Sample
 from estbench.engine.base import Bench
 from estbench.engine.moments.moments import Moments
 from estbench.engine.moments.variables import Logits, Variables
+from estbench.runtime import shared_generators
 from estbench.stats import Floats, contributing
 
 # replicates of equal size that a variance has to hang on, and rare draws that have to be expected among the replicates
@@ -62,9 +63,10 @@ class Chances:
             nodes = dict(zip(Logits(point).parts, point.nodes().values(), strict=True))
             seen = _Seen()
             estimator.eval()
-            before = _generators(bench)
+            before, shared = _generators(bench), shared_generators.state()
             estimator(seen.watched(point.program()))
             moved = any(not torch.equal(*pair) for pair in zip(before, _generators(bench), strict=True))
+            moved |= shared_generators.state() != shared
             estimator.train()
         # parameters of the model may move all nodes
         reached = {group: parts if set(parts) <= set(nodes) else [*nodes] for group, parts in groups.items()}
@@ -88,7 +90,8 @@ class Chances:
             own: its moments.
             true: whether they are those of the true gradient, without variance, to rounding.
         """
-        if true or not self.random:
+        # random numbers of another library than torch are not seen, but what they do is
+        if true or not (self.random or own.variances.any()):
             return RESOLVED
         expected = own.n * self.departures[group]
         if self.discrete and expected < DEPARTURES:

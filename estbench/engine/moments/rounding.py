@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map_only
 from estbench.engine.base import Bench
 from estbench.engine.moments.moments import Gradients, Moments
 from estbench.engine.moments.variables import Variables
+from estbench.runtime.precision import inside
 
 RUNS = 5
 # how many times as far as disturbed runs are apart at most a gradient may be off without that being a bias
@@ -29,6 +30,11 @@ _NAMES = (
     "_log_softmax", "logsumexp",
 )  # fmt: skip
 _ROUNDED = frozenset(getattr(torch.ops.aten, name) for name in _NAMES)
+# operations whose operands tf32 rounds to eleven bits
+_PRODUCTS = frozenset(
+    getattr(torch.ops.aten, name) for name in ("mm", "bmm", "addmm", "baddbmm", "convolution", "convolution_backward")
+)
+_TF32 = 2.0**-10
 
 
 class _Disturbed(TorchDispatchMode):
@@ -53,13 +59,15 @@ class _Disturbed(TorchDispatchMode):
         if drawn or function.is_view or function._schema.is_mutable:  # noqa: SLF001  (torch has no public way to ask)
             return result
         whole = function.overloadpacket in _ROUNDED
-        return tree_map_only(Tensor, lambda values: self._moved(values, whole=whole), result)
+        least = _TF32 if inside()[1] == "tf32" and function.overloadpacket in _PRODUCTS else 0.0
+        return tree_map_only(Tensor, lambda values: self._moved(values, least, whole=whole), result)
 
-    def _moved(self, values: Tensor, *, whole: bool) -> Tensor:
+    def _moved(self, values: Tensor, least: float, *, whole: bool) -> Tensor:
         if not values.is_floating_point():
             return values
+        eps = max(torch.finfo(values.dtype).eps, least if values.is_cuda else 0.0)
         chosen = torch.rand(values.shape, generator=self._generator).to(values.device) < 0.5
-        moved = torch.where(chosen, values * (1 - torch.finfo(values.dtype).eps), values)
+        moved = torch.where(chosen, values * (1 - eps), values)
         return moved if whole else torch.where(values == values.round(), values, moved)
 
 

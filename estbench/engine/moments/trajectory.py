@@ -6,6 +6,7 @@ from torch import nn
 
 from estbench.core.estimator import Estimator
 from estbench.engine.base import Bench
+from estbench.engine.model_state import ModelState
 
 
 def stops(after: int, points: int) -> list[int]:
@@ -27,7 +28,8 @@ def common(bench: Bench, at: Sequence[int], follower: Estimator | None) -> Itera
         return
     minibatches = bench.minibatches()
     bench.sow("leader")
-    leader.prepare(model(*next(bench.minibatches())))
+    with ModelState(model).held():
+        leader.prepare(model(*next(bench.minibatches())))
     lead = bench.task.trainer(model, leader)
     follow = bench.task.trainer(None, follower) if follower is not None else None
     for step, batch in zip(range(at[-1]), minibatches, strict=False):

@@ -1,7 +1,7 @@
 """Groups: what gradients are taken with respect to, and which of their entries are told together."""
 
 import abc
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from estbench.core.estimator import NotApplicableError
 from estbench.core.node import Node
 from estbench.core.program import Program, Sampler, Sites, draw, run
 from estbench.engine.base import Bench
@@ -42,8 +43,29 @@ class Variables(abc.ABC):
         return tuple(dict.fromkeys(part for parts in self.groups.values() for part in parts))
 
     @abc.abstractmethod
-    def gradient(self, objective: Objective, program: Callable[[], Program]) -> Callable[[], Gradients]:
-        """A function that gives one gradient of an objective of a program, by part; it runs under vmap."""
+    def gradient(
+        self, objective: Objective, program: Callable[[], Program], *, mapped: bool = True
+    ) -> Callable[[], Gradients]:
+        """A function that gives one gradient of an objective of a program, by part.
+
+        Args:
+            objective: maps a program to a scalar, as an estimator does.
+            program: makes the program.
+            mapped: whether the function is to run under ``vmap``; it is autograd's otherwise.
+        """
+
+    def single(self, objective: Objective, program: Callable[[], Program]) -> Gradients:
+        """One gradient; by autograd where ``torch.func`` has none.
+
+        Raises:
+            NotApplicableError: the objective refuses the program.
+        """
+        try:
+            return self.gradient(objective, program)()
+        except NotApplicableError:
+            raise
+        except Exception:  # noqa: BLE001  (a layer without a rule for transforms raises what it likes)
+            return self.gradient(objective, program, mapped=False)()
 
     def grouped(self, parts: Mapping[str, Moments]) -> dict[str, Moments]:
         """Moments by group from those by part."""
@@ -64,9 +86,11 @@ class Logits(Variables):
         parts = [f"{LOGITS}/{node}" for node in point.nodes()]
         self.groups = {LOGITS: parts, **{part: [part] for part in parts}} if len(parts) > 1 else {LOGITS: [LOGITS]}
 
-    def gradient(self, objective: Objective, program: Callable[[], Program]) -> Callable[[], Gradients]:
+    def gradient(
+        self, objective: Objective, program: Callable[[], Program], *, mapped: bool = True
+    ) -> Callable[[], Gradients]:
         """One gradient with respect to a shift of the logits, shared by the samples."""
-        return self.point.logit_gradient(objective, program())
+        return self.point.logit_gradient(objective, program, mapped=mapped)
 
 
 @dataclass(frozen=True)
@@ -84,9 +108,12 @@ class Parameters(Variables):
     names: Mapping[str, Sequence[str]]
     groups: Mapping[str, Sequence[str]]
 
-    def gradient(self, objective: Objective, program: Callable[[], Program]) -> Callable[[], Gradients]:
+    def gradient(
+        self, objective: Objective, program: Callable[[], Program], *, mapped: bool = True
+    ) -> Callable[[], Gradients]:
         """One gradient with respect to all of them."""
-        return self.point.parameter_gradient(objective, program, {part: self.names[part] for part in self.parts})
+        names = {part: self.names[part] for part in self.parts}
+        return self.point.parameter_gradient(objective, program, names, mapped=mapped)
 
 
 @dataclass(frozen=True)
@@ -167,7 +194,7 @@ def _soft(_name: str, node: Node, _sites: Sites) -> Tensor:
     return node.relax(node.noise(), 1.0)
 
 
-def _depending(bench: Bench, point: Point, parts: Mapping[str, Iterable[str]]) -> set[str]:
+def _depending(bench: Bench, point: Point, parts: Mapping[str, Sequence[str]]) -> set[str]:
     """The parts whose gradient is not the same whatever is sampled."""
 
     def gradient(sampler: Sampler, index: int) -> Gradients:
@@ -176,7 +203,7 @@ def _depending(bench: Bench, point: Point, parts: Mapping[str, Iterable[str]]) -
             return cost.mean() + sum(site.node.log_prob(site.value.detach()).mean() for site in sites.values())
 
         with bench.aside("depending", index):
-            return point.parameter_gradient(objective, point.program, parts)()
+            return Parameters(point, parts, {part: [part] for part in parts}).single(objective, point.program)
 
     # a cost may be flat between hard samples, and few hard samples may come out alike
     tries: list[Any] = [[gradient(sampler, index) for index in range(4)] for sampler in (draw, _soft)]

@@ -1,5 +1,6 @@
 """Routing: what asks torch itself for random numbers gets them from a tape."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -97,7 +98,61 @@ def _exponential_(tape: Tape, x: Tensor, lambd: float = 1.0, **_: Any) -> Tensor
     return x.copy_(-torch.log1p(-u) / lambd)
 
 
+def _noise(tape: Tape, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Uniform noise for a tensor; in half precision it would be too coarse to compare with a probability."""
+    dtype = x.dtype if x.dtype == torch.float64 else torch.float32
+    return tape.draw(UNIFORM, shape, dtype, x.device)
+
+
+def _dropping(
+    features: Callable[[Tensor], tuple[int, ...]], scaled: Callable[[Tensor, Tensor, float], Tensor]
+) -> Handler:
+    """Dropout: what is dropped has one entry of a shape, and what is kept is scaled."""
+
+    def dropped(tape: Tape, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        if not training or p == 0:
+            return x
+        if not 0 <= p <= 1:
+            raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+        found = scaled(x, (_noise(tape, x, features(x)) >= p).to(x.dtype), p)
+        return x.copy_(found) if inplace else found
+
+    return dropped
+
+
+def _entries(x: Tensor) -> tuple[int, ...]:
+    return tuple(x.shape)
+
+
+def _channels(unbatched: int) -> Callable[[Tensor], tuple[int, ...]]:
+    """One entry a channel; with so many dimensions there is no batch."""
+
+    def channels(x: Tensor) -> tuple[int, ...]:
+        kept = 1 if x.ndim == unbatched else 2
+        return (*x.shape[:kept], *(1,) * (x.ndim - kept))
+
+    return channels
+
+
+def _zeroed(x: Tensor, mask: Tensor, p: float) -> Tensor:
+    return x * (mask / (1 - p)) if p < 1 else x * mask
+
+
+def _saturated(x: Tensor, mask: Tensor, p: float) -> Tensor:
+    """Klambauer et al. (2017), https://arxiv.org/abs/1706.02515: mean and variance stay as they are."""
+    alpha = 1.7580993408473766
+    a = 1 / math.sqrt((alpha**2 * p + 1) * (1 - p)) if p < 1 else 0.0
+    return a * (x * mask + alpha * (mask - 1)) + alpha * a * p
+
+
 _HANDLERS: Mapping[Any, Handler] = {
+    **dict.fromkeys((F.dropout, torch.dropout), _dropping(_entries, _zeroed)),
+    F.dropout1d: _dropping(_channels(2), _zeroed),
+    # with three dimensions torch takes the first for the batch
+    **dict.fromkeys((F.dropout2d, torch.feature_dropout), _dropping(_channels(0), _zeroed)),
+    F.dropout3d: _dropping(_channels(4), _zeroed),
+    **dict.fromkeys((F.alpha_dropout, torch.alpha_dropout), _dropping(_entries, _saturated)),
+    **dict.fromkeys((F.feature_alpha_dropout, torch.feature_alpha_dropout), _dropping(_channels(0), _saturated)),
     torch.rand: _made(UNIFORM),
     torch.randn: _made(NORMAL),
     torch.rand_like: _like(UNIFORM),
@@ -112,8 +167,8 @@ _HANDLERS: Mapping[Any, Handler] = {
 }
 _STRANGERS = frozenset(
     {
-        *(torch.multinomial, torch.normal, torch.poisson, torch.randperm, torch.randint_like, torch.dropout),
+        *(torch.multinomial, torch.normal, torch.poisson, torch.randperm, torch.randint_like),
         *(Tensor.multinomial, Tensor.random_, Tensor.geometric_, Tensor.log_normal_, Tensor.cauchy_),
-        *(F.dropout, F.gumbel_softmax, F.alpha_dropout, F.rrelu),
+        *(F.gumbel_softmax, F.rrelu),
     }
 )

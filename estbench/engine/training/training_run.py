@@ -10,9 +10,11 @@ from torch import Tensor
 from estbench.core.estimator import Estimator
 from estbench.core.noise import drawn_from
 from estbench.engine.base import Bench, MeasurementError, Row
+from estbench.engine.model_state import ModelState
 from estbench.engine.training.minibatches import Minibatches
 from estbench.engine.training.random_routing import Routed
 from estbench.engine.training.random_tape import Tape
+from estbench.runtime import shared_generators
 
 
 class TrainingRun:
@@ -36,7 +38,8 @@ class TrainingRun:
         self.model = bench.model()
         self.minibatches = Minibatches([bench])
         bench.sow("prepare")
-        estimator.prepare(self.model(*next(bench.minibatches())))
+        with ModelState(self.model).held():
+            estimator.prepare(self.model(*next(bench.minibatches())))
         self.trainer = bench.task.trainer(self.model, estimator)
         self.stream = bench.stream("training", key, bench.cell)
         self.step, self.seconds, self.replicas = 0, 0.0, 1
@@ -45,6 +48,7 @@ class TrainingRun:
         self._tape = Tape([self.stream], bench.device)
         self._routed: bool | None = None
         torch.manual_seed(self.stream)
+        shared_generators.seed(self.stream)
 
     @property
     def evaluated(self) -> frozenset[int]:

@@ -53,6 +53,7 @@ _COMMON = (
     _rows("precision/{group}", "Precision", interval="none"),
     _rows("precision_reached/{group}", "Precision reached", interval="none"),
     _rows("chunk/{group}", "Replicates at once", interval="none"),
+    _rows("note", "How replicates were drawn", interval="none"),
 )  # fmt: skip
 
 # what the keys of figures along a training of each estimator's own begin with

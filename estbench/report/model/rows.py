@@ -93,14 +93,15 @@ def measured(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 
 def troubles(rows: pd.DataFrame) -> pd.DataFrame:
-    """What is not applicable, unresolved or failed: a row a task, estimator, measure and reason, with its seeds."""
-    cells = rows[rows["status"] != "ok"]
+    """What failed, is not applicable, unresolved or to be noted: a row a task, estimator, measure and reason."""
+    cells = rows[(rows["status"] != "ok") | (rows["error"] != "")]
     places = zip(cells["error"], cells["status"], cells["step"], strict=True)
     errors = [
         f"{error} (after {step:.0f} steps of training)" if status == "unresolved" and step > 0 else error
         for error, status, step in places
     ]
     cells = cells.assign(error=pd.Series(errors, cells.index, dtype=object))
+    cells["status"] = cells["status"].replace("ok", "note")
     keys = ["task", "label", "measure", "status", "error"]
     found = cells.groupby(keys, sort=False)["seed"].nunique().rename("seeds").reset_index()
     run = rows.groupby(keys[:3])["seed"].nunique().rename("of")

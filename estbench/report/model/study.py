@@ -24,7 +24,7 @@ class Study:
     Args:
         rows: the results with labels.
         estimates: value, interval, and marks by task, estimator and quantity.
-        troubles: cells that are not applicable or failed.
+        troubles: cells that are not applicable or failed, and what there is to note about others.
         families: family by label, where known.
         looks: colour, dash and marker by label.
         options: all options of ``task`` and ``estimator``, by specification, where known.

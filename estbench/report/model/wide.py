@@ -34,7 +34,11 @@ def summary(results: pd.DataFrame, metrics: Metrics | None = None) -> pd.DataFra
 
 def _troubles(found: Study) -> pd.DataFrame:
     notes = found.troubles.assign(
-        error=found.troubles["measure"] + ": " + found.troubles["error"], estimator=found.troubles["label"]
+        error=found.troubles["measure"] + ": " + found.troubles["error"],
+        estimator=found.troubles["label"],
+        # what is only to be noted is no trouble
+        status=found.troubles["status"].replace("note", ""),
     )
     groups = notes.groupby(["task", "estimator"], sort=False)
-    return groups.agg(status=("status", "max"), error=("error", "; ".join)).reset_index()
+    told = groups.agg(status=("status", "max"), error=("error", "; ".join)).reset_index()
+    return told.assign(status=told["status"].replace("", "ok"))

@@ -159,7 +159,8 @@ def _row(study: Study, task: str, label: str, headings: list[Heading], columns: 
         if label in column:
             cells.append(_cell(heading, column[label]))
         else:
-            cells.append(_blank(own[own["measure"] == heading.quantity.measure]))
+            stopped = (own["measure"] == heading.quantity.measure) & (own["status"] != "note")
+            cells.append(_blank(own[stopped]))
     notes = [*_tuned(study, task, label), *_notes(own)]
     return TableRow(label, study.families.get(label, ""), cells, notes, (task, label) in study.references)
 
@@ -182,7 +183,7 @@ def _blank(reasons: pd.DataFrame) -> TableCell:
 
 
 def _notes(reasons: pd.DataFrame) -> list[str]:
-    """What went wrong, once for all measures that it stopped."""
+    """What went wrong, once for all measures that it stopped, and what else there is to note."""
     notes = []
     for (status, error), own in reasons.groupby(["status", "error"], sort=False):
         seeds = f" ({own['seeds'].max()} of {own['of'].max()} seeds)" if own["of"].max() > 1 else ""

@@ -1,0 +1,179 @@
+"""Model state: what a model keeps beside its parameters, put back after every run."""
+
+import collections
+import contextlib
+import random
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+# what makes a module itself, and is left alone
+_ITSELF = frozenset({"_parameters", "_modules", "_buffers"})
+_CONTAINERS = (list, dict, set, collections.deque)
+
+
+class Kept(NamedTuple):
+    """What a module holds at some time.
+
+    Args:
+        own: its attributes.
+        buffers: its buffers.
+    """
+
+    own: dict[str, Any]
+    buffers: dict[str, Any]
+
+
+class ModelState:
+    """The attributes of a model's modules, with what is in their containers and generators.
+
+    Running statistics of norms are held by having the norm not track them. Other tensors that change are held by
+    having clones of them in place: the clones change.
+
+    Args:
+        model: the model.
+
+    Attributes:
+        changes: whether a run was seen to change anything.
+        parameters: whether that includes parameters, which are written back after each run.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modules, self._own_parameters = [*model.modules()], [*model.parameters()]
+        self._norms = [m for m in self._modules if isinstance(m, _NormBase) and m.training and m.track_running_stats]
+        # by number of the module and name; None as long as it is not known
+        self._changing: set[tuple[int, str]] | None = None
+        self.changes, self.parameters = bool(self._norms), True
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Sees what runs change, and puts it back afterwards."""
+        parameters = [p.detach().clone() for p in self._own_parameters]
+        with self.held() as clones:
+            before, contents = self.taken(), [*_contents(self._modules)]
+            versions = {place: clone._version for place, (_, clone) in clones.items()}  # noqa: SLF001  (torch has no public name for it)
+            yield
+            written = {
+                place
+                for place, (tensor, clone) in clones.items()
+                # what is written to by .data has the version that it had
+                if clone._version != versions[place] or not _same(tensor, clone)  # noqa: SLF001
+            }
+            moved = any(not _same(p, value) for p, value in zip(self._own_parameters, parameters, strict=True))
+            others = _differ(before, self.taken()) or any(not _alike(_content(each), then) for each, then in contents)
+        self._changing, self.parameters = written, moved
+        self.changes = bool(self._norms or written or moved or others)
+
+    @contextlib.contextmanager
+    def held(self, start: list[Kept] | None = None) -> Iterator[dict[tuple[int, str], tuple[Tensor, Tensor]]]:
+        """Puts the model back afterwards as it was before.
+
+        Args:
+            start: what its modules hold at first; what they hold now by default.
+
+        Yields:
+            The tensors that have a clone in their place, each with its clone, by number of the module and name.
+        """
+        before, contents = self.taken(), [*_contents(self._modules)]
+        values = [p.detach().clone() for p in self._own_parameters] if self.parameters else []
+        try:
+            if start is not None:
+                self._put(start)
+            for norm in self._norms:
+                norm.track_running_stats = False
+            yield self._clone()
+        finally:
+            self._put(before)
+            for holder, content in contents:
+                _refill(holder, content)
+            for parameter, value in zip(self._own_parameters, values, strict=bool(values)):
+                parameter.data.copy_(value)
+
+    def taken(self) -> list[Kept]:
+        """What the modules hold."""
+        return [
+            Kept({name: value for name, value in vars(module).items() if name not in _ITSELF}, dict(module._buffers))  # noqa: SLF001
+            for module in self._modules
+        ]
+
+    def _put(self, kept: list[Kept]) -> None:
+        for module, (own, buffers) in zip(self._modules, kept, strict=True):
+            for name in vars(module).keys() - own.keys() - _ITSELF:
+                del vars(module)[name]
+            vars(module).update(own)
+            module._buffers.clear()  # noqa: SLF001
+            module._buffers.update(buffers)  # noqa: SLF001
+
+    def _clone(self) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
+        """Has clones in place of the tensors that change; of all, as long as it is not known which do."""
+        made: dict[int, Tensor] = {}
+        clones: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
+        for number, module in enumerate(self._modules):
+            for holder in (vars(module), module._buffers):  # noqa: SLF001
+                for name, value in holder.items():
+                    place = number, name
+                    if isinstance(value, Tensor) and (self._changing is None or place in self._changing):
+                        # a tensor in two places is one and the same clone in both
+                        clone = made.setdefault(id(value), value.detach().clone())
+                        holder[name], clones[place] = clone, (value, clone)
+        return clones
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(torch.equal(one.detach().nan_to_num(), other.detach().nan_to_num()))
+
+
+def _differ(before: list[Kept], after: list[Kept]) -> bool:
+    """Whether modules hold other objects than before."""
+    pairs = [pair for both in zip(before, after, strict=True) for pair in zip(*both, strict=True)]
+    return any(
+        one.keys() != other.keys() or any(value is not other[name] for name, value in one.items())
+        for one, other in pairs
+    )
+
+
+def _contents(modules: list[nn.Module]) -> Iterator[tuple[Any, Any]]:
+    """Containers and generators among the attributes, with what is in them."""
+    for module in modules:
+        for name, value in vars(module).items():
+            if name not in _ITSELF and (type(value) in _CONTAINERS or _generates(value)):
+                yield value, _content(value)
+
+
+def _generates(value: Any) -> bool:
+    return isinstance(value, (np.random.Generator, np.random.RandomState, random.Random, torch.Generator))
+
+
+def _content(holder: Any) -> Any:
+    if isinstance(holder, np.random.Generator):
+        return holder.bit_generator.state
+    if isinstance(holder, (np.random.RandomState, torch.Generator)):
+        return holder.get_state()
+    return holder.getstate() if isinstance(holder, random.Random) else holder.copy()
+
+
+def _refill(holder: Any, content: Any) -> None:
+    if isinstance(holder, np.random.Generator):
+        holder.bit_generator.state = content
+    elif isinstance(holder, (np.random.RandomState, torch.Generator)):
+        holder.set_state(content)
+    elif isinstance(holder, random.Random):
+        holder.setstate(content)
+    else:
+        holder.clear()
+        (holder.extend if isinstance(holder, (list, collections.deque)) else holder.update)(content)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether contents are the same; those of containers, object by object."""
+    if isinstance(one, (list, collections.deque)):
+        return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+    if type(one) is dict and all(type(key) is not str or not isinstance(one[key], dict) for key in one):
+        return one.keys() == other.keys() and all(value is other[name] for name, value in one.items())
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    return repr(one) == repr(other)

@@ -1,0 +1,158 @@
+"""Routes: whether replicates of an estimate can be had by ``torch.func.vmap``, or take a loop.
+
+A function under vmap is called once for all replicates. What it draws from torch differs between them; what it draws
+from elsewhere, NumPy for instance, is silently the same for all, and what looks at values cannot be mapped at all.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.node import Bernoulli, Categorical, Node
+from estbench.core.program import Program, Sample
+from estbench.engine.base import Bench, MeasurementError
+from estbench.engine.moments.moments import Gradients
+from estbench.engine.moments.variables import Variables
+from estbench.runtime import shared_generators
+
+# relative difference of two ways to compute one gradient that rounding explains
+ROUNDING = 1e-3
+
+
+@dataclass(frozen=True)
+class Route:
+    """How replicates are had.
+
+    Args:
+        reason: why they take a loop; empty where vmap does.
+    """
+
+    reason: str = ""
+
+    @property
+    def mapped(self) -> bool:
+        """Whether they are had by vmap."""
+        return not self.reason
+
+
+def route(bench: Bench, variables: Variables, estimator: Estimator) -> Route:
+    """The way to replicates of an estimator's gradient, by trying it out; random streams stay as they are.
+
+    Args:
+        bench: the bench.
+        variables: what the gradient is taken with respect to.
+        estimator: in the mode in which it is measured.
+
+    Raises:
+        NotApplicableError: the estimator refuses the program.
+        MeasurementError: its replicates are equal where they should not be.
+    """
+    with bench.aside("route"), shared_generators.kept():
+        trial = _Trial(bench, variables, estimator)
+        return Route(trial.elsewhere() or trial.changed())
+
+
+class _Trial:
+    """A few single estimates, by autograd and by vmap."""
+
+    def __init__(self, bench: Bench, variables: Variables, estimator: Estimator) -> None:
+        self._bench, self._variables, self._estimator = bench, variables, estimator
+        self._shared = self._constant = False
+
+    def elsewhere(self) -> str:
+        """Whether an estimate depends on anything that torch's seed does not set, in words.
+
+        It is seen where all values are equally likely, and so hardly two estimates are alike.
+        """
+        seen: list[dict[str, Tensor]] = [{}, {}, {}]
+        try:
+            found = [self._even(seed, values) for seed, values in zip((0, 0, 1), seen, strict=True)]
+        except Exception:  # noqa: BLE001  (what is wrong with it shows where it is measured)
+            return ""
+        if self._shared:
+            return "it draws random numbers by NumPy or Python, which are the same for all that vmap maps over"
+        if not _equal(found[0], found[1]):
+            return "two estimates with one seed of torch differ, so that it draws or keeps something out of its reach"
+        self._constant = _equal(seen[0], seen[2], 0) and _equal(found[0], found[2], 0)
+        if self._constant and any(_uneven(values) for values in seen[0].values()):
+            raise MeasurementError(
+                "its samples differ between variables of one distribution and never between replicates: it draws from "
+                "a generator with a fixed seed, and has no variance that could be measured"
+            )
+        return ""
+
+    def _even(self, seed: int, values: dict[str, Tensor]) -> Gradients:
+        """An estimate where all values are equally likely; it notes the samples."""
+        return self._seeded(seed, self._plain(lambda program: self._estimator(_even(program, values))))
+
+    def changed(self) -> str:
+        """Whether vmap has no estimate, or another one, in words."""
+        try:
+            gradient = self._variables.gradient(self._estimator, self._variables.point.program)
+            many = vmap(lambda _: gradient(), randomness="different")
+            two = self._seeded(0, lambda: many(torch.empty(2)))
+            if self._constant and any(not torch.equal(*x) for x in two.values()):
+                return "torch's seed makes no difference to it, and its replicates under torch.func.vmap differ"
+            if self._variables.point.varies:
+                return ""
+            alike = any(self._alike(seed, many) for seed in range(2))
+        except NotApplicableError:
+            raise
+        except Exception as error:  # noqa: BLE001  (a plugin may raise anything; a loop will say if it was no fault of vmap)
+            first, *_ = str(error).strip().splitlines() or [""]
+            return f"torch.func.vmap cannot map it ({type(error).__name__}: {first[:150]})"
+        return "" if alike else "its gradient changes under torch.func.vmap"
+
+    def _alike(self, seed: int, many: Callable[[Tensor], Gradients]) -> bool:
+        """Whether both ways give one estimate; where one sample tips over by rounding, another seed is asked."""
+        mapped = self._seeded(seed, lambda: {name: x[0] for name, x in many(torch.empty(1)).items()})
+        return _equal(self._seeded(seed, self._plain(self._estimator)), mapped)
+
+    def _plain(self, objective: Callable[[Program], Tensor]) -> Callable[[], Gradients]:
+        return self._variables.gradient(objective, self._variables.point.program, mapped=False)
+
+    def _seeded(self, seed: int, gradient: Callable[[], Gradients]) -> Gradients:
+        self._bench.sow("route", seed)
+        shared_generators.seed(seed)
+        before = shared_generators.state()
+        found = {name: x.detach() for name, x in gradient().items()}
+        self._shared |= shared_generators.state() != before
+        return found
+
+
+def _equal(one: Gradients, other: Gradients, rounding: float = ROUNDING) -> bool:
+    if one.keys() != other.keys() or any(x.shape != other[name].shape for name, x in one.items()):
+        return False
+    largest = max((float(x.nan_to_num().abs().max()) for x in one.values() if x.numel()), default=0.0)
+    close = functools.partial(torch.allclose, rtol=0, atol=rounding * largest, equal_nan=True)
+    return all(close(x, other[name]) for name, x in one.items())
+
+
+def _even(program: Program, values: dict[str, Tensor]) -> Program:
+    """A program whose nodes have all values equally likely; it notes the samples."""
+
+    def evened(sample: Sample) -> Tensor:
+        def even(name: str, node: Node) -> tuple[Tensor, Tensor]:
+            # the derivative with respect to the logits stays
+            found = sample(name, node.at((node.logits - node.logits.detach()).nan_to_num(0.0)))
+            values[name] = found[0].detach().clone()
+            if isinstance(node, (Bernoulli, Categorical)) and found[0].ndim == node.logits.ndim:
+                # one sample, whose variables are alike in all examples and units; several may be all that there are
+                values[name] = values[name].flatten(0, node.batch_ndim)
+            elif node.batch_ndim:
+                values[name] = values[name].movedim(-1 - node.event_ndim, 0)
+            return found
+
+        return program(even)
+
+    return evened
+
+
+def _uneven(values: Tensor) -> bool:
+    """Whether samples ``(variables, ...)`` differ between the variables."""
+    return bool((values != values[:1]).any())
