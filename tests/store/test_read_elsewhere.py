@@ -18,10 +18,25 @@ READERS = [
     if line.startswith("frame = ")
 ]
 ROW = {
-    **{"task": "vae[hidden=20 20]", "estimator": "rloo", "params": '{"samples": 4, "note": "a, b"}', "chosen": "{}"},
-    **{"device": "cpu", "dtype": "float32", "measure": "gradient", "metric": "variance/logits", "step": 0},
-    **{"seed": 0, "value": 0.1, "low": 0.05, "high": 1 / 3, "unit": "", "n": 256, "status": "ok", "error": ""},
-    **{"replicas": 1, "reference": False},
+    "task": "vae[hidden=20 20]",
+    "estimator": "rloo",
+    "params": '{"samples": 4, "note": "a, b"}',
+    "chosen": "{}",
+    "device": "cpu",
+    "dtype": "float32",
+    "measure": "gradient",
+    "metric": "variance/logits",
+    "step": 0,
+    "seed": 0,
+    "value": 0.1,
+    "low": 0.05,
+    "high": 1 / 3,
+    "unit": "",
+    "n": 256,
+    "status": "ok",
+    "error": "",
+    "replicas": 1,
+    "reference": False,
 }
 # what no reader may take for missing, for a number or for a formula
 ERRORS = ["null", "nan", "NA", "None", "=1+1", "-", 'said "no", then stopped', "1e5", "true"]
