@@ -303,7 +303,11 @@ def _refuse_other_copies(folders: Iterable[str], package: str) -> None:
 
 def _files(kind: str, files: Iterable[Path | str]) -> list[Plugin]:
     paths = [Path(file).resolve() for file in files]
-    return [Plugin(p.stem, kind, "", "", p, f"file {p}") for p in paths if _kind(p, p.stat().st_mtime_ns) == kind]
+    return [
+        Plugin(p.stem, kind, "", "", p, f"file {p}")
+        for p in paths
+        if _kind(p, p.stat().st_mtime_ns if p.is_file() else 0) == kind
+    ]
 
 
 @functools.lru_cache(maxsize=256)

@@ -99,6 +99,10 @@ def _write_hooks(value: list[dict[Any, Any]]) -> None:
         table.update(before)
 
 
+def _write_handlers(value: tuple[Any, Any]) -> None:
+    sys.excepthook, threading.excepthook = value
+
+
 def _keep(value: object) -> None:
     """Cannot be put back."""
 
@@ -126,10 +130,7 @@ SETTINGS: dict[str, Setting] = {
     "standard streams": Setting(
         lambda: (sys.stdout, sys.stderr), lambda value: vars(sys).update(stdout=value[0], stderr=value[1])
     ),
-    "handlers of exceptions": Setting(
-        lambda: (sys.excepthook, threading.excepthook),
-        lambda value: (setattr(sys, "excepthook", value[0]), setattr(threading, "excepthook", value[1])),
-    ),
+    "handlers of exceptions": Setting(lambda: (sys.excepthook, threading.excepthook), _write_handlers),
     "the recursion limit": Setting(sys.getrecursionlimit, sys.setrecursionlimit),
     "threads, which go on": Setting(lambda: {thread.ident for thread in threading.enumerate()}, _keep),
 }
