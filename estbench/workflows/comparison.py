@@ -281,7 +281,7 @@ def check_device(device: str, dtype: str, executor: str) -> None:
         if dtype == "tf32":
             raise UserError(f"--dtype tf32 is of GPUs, a CPU would compute in float32; got --device {device}")
         return
-    if executor in ("ray", "slurm"):
+    if executors.elsewhere(executor):
         return
     if not torch.cuda.is_available():
         raise UserError(f"no CUDA device is available here; got --device {device}")

@@ -174,6 +174,6 @@ def test_a_mistaken_executor_is_refused(text, message):
 def test_an_executor_that_is_not_installed_says_how_to_get_it(monkeypatch):
     """Without its package the message names the extra."""
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    monkeypatch.delitem(__import__("sys").modules, "estbench.execution.executors.on_ray", raising=False)
+    monkeypatch.delitem(__import__("sys").modules, "estbench.execution.executors.ray", raising=False)
     with pytest.raises(UserError, match=r"pip install 'estbench\[ray\]'"):
         make(Spec("ray"), None, "cpu")
