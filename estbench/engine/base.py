@@ -200,7 +200,7 @@ class Member(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class Outcome:
     """What came of one of several measurements.
 
     Args:
@@ -240,14 +240,17 @@ class Measure(abc.ABC):
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         """Measures the estimators that ``makers`` make; yields rows with the key of their estimator."""
 
-    def together(self, members: Sequence[Member]) -> list[Found]:
-        """Hook: measures several of one task and estimator, which differ in seeds and numbers; one after another."""
+    def together(self, members: Sequence[Member]) -> list[Outcome]:
+        """Hook: measures runs of one task and estimator that differ only in seeds or float options.
+
+        By default one after another; a measure that can train them as one batch overrides this.
+        """
         return [found_alone(self, member) for member in members]
 
 
-def found_alone(measure: Measure, member: Member) -> Found:
+def found_alone(measure: Measure, member: Member) -> Outcome:
     """What comes of one measurement."""
     try:
-        return Found([row for _, row in measure.rows(member.bench, {member.key: member.maker})])
+        return Outcome([row for _, row in measure.rows(member.bench, {member.key: member.maker})])
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
-        return Found(error=error)
+        return Outcome(error=error)

@@ -88,7 +88,7 @@ def left_out(batches: int) -> Floats:
 
 
 def jackknifed(figures: Floats, level: float = LEVEL, *, log: bool = False) -> Interval:
-    """The jackknife's interval from figures ``(1 + batches,)`` of what :func:`left_out` weighs.
+    """The jackknife's interval from figures ``(1 + batches,)`` of what :func:`left_out` weights.
 
     Args:
         figures: of all batches, then without each.

@@ -16,8 +16,11 @@ from estbench.report.model.quantities import points
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import number
 
-_CAPTION = "Variance of one gradient estimate about the logits, at the parameters after so many steps of training"
-_SHOWN = "Of many estimators the eight that end lowest are in colour; those without variance are left out."
+_CAPTION = "Variance of one gradient estimate with respect to the logits, at the parameters after each number of training steps"
+_SHOWN = (
+    "If there are many estimators, the eight with the lowest variance at the end are in colour; estimators without "
+    "variance are left out."
+)
 
 
 class Along(Chart, abc.ABC):

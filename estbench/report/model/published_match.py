@@ -59,7 +59,7 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Group:
+class PublishedModel:
     """A published table's figures of one model, beside those of a task."""
 
     protocol: Protocol
@@ -90,7 +90,7 @@ class Matches:
         more: tables left out, as more of their protocol differs.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[PublishedModel, ...]
     elsewhere: tuple[str, ...]
     more: int
 
@@ -156,14 +156,14 @@ def _pair(result: PublishedResult, run: MeasuredProtocol, label: str, row: pd.Se
 
 def _closest(tables: dict[tuple[str, ...], list[Match]], elsewhere: tuple[str, ...]) -> Matches:
     """Of each published table the model that is most like the task's; of the tables those most like the run."""
-    models: dict[tuple[str, ...], list[Group]] = {}
+    models: dict[tuple[str, ...], list[PublishedModel]] = {}
     for (protocol, *place, _), pairs in tables.items():
-        models.setdefault((protocol, *place), []).append(Group(protocols()[protocol], tuple(pairs)))
+        models.setdefault((protocol, *place), []).append(PublishedModel(protocols()[protocol], tuple(pairs)))
     groups = sorted((min(groups, key=_distance) for groups in models.values()), key=_distance)
     kept = [group for i, group in enumerate(groups) if i < MOST or _distance(group) == 0]
     return Matches(tuple(kept), elsewhere, len(groups) - len(kept))
 
 
-def _distance(group: Group) -> float:
+def _distance(group: PublishedModel) -> float:
     """How many parts differ or are unknown, for the estimator that is closest."""
     return min(sum(part.verdict in {"differs", "not recorded"} for part in pair.parts) for pair in group.pairs)

@@ -94,8 +94,8 @@ def crossing(x: Floats, y: Floats, target: float) -> float:
 def times(runs: pd.DataFrame) -> pd.DataFrame:
     """Means over seeds with Student's intervals, where all seeds reached the target.
 
-    Else there is no figure: a training that ended before has no time, only a least one. The interval then goes from
-    the shortest training that did not reach it to infinity; ``reached`` counts those that did.
+    Otherwise there is no mean: a run that ended before it reached the target gives only a lower bound (it is censored).
+    The interval then goes from the shortest run that missed the target to infinity; ``reached`` counts the others.
     """
     if runs.empty:
         return pd.DataFrame(columns=[*KEYS, "value", "low", "high", "n", "seeds", "step", "reached"])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from estbench.report.model.protocol_match import NO_OPTION, ProtocolPart
-from estbench.report.model.published_match import Group, Match, Matches, matches
+from estbench.report.model.published_match import PublishedModel, Match, Matches, matches
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing
 
@@ -63,7 +63,7 @@ def _left_out(found: Matches) -> list[str]:
     return lines
 
 
-def _block(group: Group) -> Block:
+def _block(group: PublishedModel) -> Block:
     first = group.first
     comparable = any(pair.comparable for pair in group.pairs)
     lines = [*_said(group.common, "Not the same protocol, so no difference is given"), *_unstated(group.common)]
@@ -95,7 +95,7 @@ def _unstated(parts: Sequence[ProtocolPart]) -> list[str]:
     return [f"The paper does not state: {', '.join(open_)}."] if open_ else []
 
 
-def _row(group: Group, pair: Match) -> tuple[str, ...]:
+def _row(group: PublishedModel, pair: Match) -> tuple[str, ...]:
     own = group.own(pair)
     apart = [_apart(replace(part, name=part.name.rpartition(": ")[2])) for part in own if part.verdict != "same"]
     gap = _interval(*pair.difference, sign=True) if pair.comparable else MISSING
