@@ -28,14 +28,14 @@ class Row:
 
     Args:
         metric: the key of a metric that the measure declares, such as ``step_time``.
-        value: the figure; low and high its 95 % interval.
+        value: the value; low and high its 95 % interval.
         unit: ``nats``, ``s``, ``B`` or empty.
         n: replicates, blocks or examples behind it.
         step: training steps behind the parameters.
         seconds: training time to that step; of replicas that were trained together their share, the time of all over
             their number.
         replicas: how many were trained together; seconds tell what a step takes only where it is 1.
-        status: ``ok``, ``not applicable``, ``failed``, or ``unresolved`` where too few replicates tell no figure.
+        status: ``ok``, ``not applicable``, ``failed``, or ``unresolved`` where too few replicates tell no value.
         error: the reason where it is not ``ok``; else what there is to note about how it was measured.
         picture: a PNG in base64, for a metric that is a picture.
     """

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from estbench.core.program import draw, mean, repeat, run
 from estbench.core.task import Batch, Task
-from estbench.engine.base import Bench, Outcome, MakeEstimator, Measure, MeasurementError, Member, Row
+from estbench.engine.base import Bench, MakeEstimator, Measure, MeasurementError, Member, Outcome, Row
 from estbench.engine.profiling.png import png
 from estbench.engine.training.compatibility import alike
 from estbench.engine.training.cost_model import replicas_that_fit, together_pays

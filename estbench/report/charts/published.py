@@ -13,7 +13,7 @@ from estbench.errors import shorten
 from estbench.report.charts.base import LINE, Chart, point, titled
 from estbench.report.drawing.style import PAPER, name
 from estbench.report.model.looks import INK, Look
-from estbench.report.model.published_match import PublishedModel, Match, matches
+from estbench.report.model.published_match import Match, PublishedModel, matches
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import number
 

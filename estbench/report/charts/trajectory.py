@@ -16,7 +16,7 @@ from estbench.report.model.quantities import points
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import number
 
-_CAPTION = "Variance of one gradient estimate with respect to the logits, at the parameters after each number of training steps"
+_CAPTION = "Variance of one gradient estimate with respect to the logits, along a training run"
 _SHOWN = (
     "If there are many estimators, the eight with the lowest variance at the end are in colour; estimators without "
     "variance are left out."

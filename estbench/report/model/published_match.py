@@ -1,4 +1,4 @@
-"""Published figures beside measured ones."""
+"""Published results beside measured ones."""
 
 import math
 import operator
@@ -23,11 +23,11 @@ _KIN = {"bound": ("bound", "elbo"), "elbo": ("elbo", "bound")}
 
 @dataclass(frozen=True)
 class Match:
-    """A published figure and the measured one of the same estimator, both as the paper prints it.
+    """A published result and the measured one of the same estimator, both as the paper prints it.
 
     Args:
         label: the estimator as it was run.
-        result: the published figure.
+        result: the published result.
         value: the measured mean over seeds; low and high its 95 % interval, NaN for a single seed.
         seeds: how many.
         parts: the protocol's parts.
@@ -60,14 +60,14 @@ class Match:
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A published table's figures of one model, beside those of a task."""
+    """A published table's values of one model, beside those of a task."""
 
     protocol: Protocol
     pairs: tuple[Match, ...]
 
     @property
     def first(self) -> PublishedResult:
-        """One of its published figures."""
+        """One of its published results."""
         return self.pairs[0].result
 
     @property
@@ -86,7 +86,7 @@ class Matches:
 
     Args:
         groups: the closest tables on the same data set, those of the same protocol first.
-        elsewhere: other data sets on which there are figures of the same task and estimators.
+        elsewhere: other data sets on which there are values of the same task and estimators.
         more: tables left out, as more of their protocol differs.
     """
 

@@ -30,7 +30,7 @@ class Target:
 def targets(rows: pd.DataFrame, wanted: Mapping[str, float], metrics: Metrics) -> dict[str, Target]:
     """The target of each task that was evaluated along training, on validation data if there are any.
 
-    Where none is asked for it is the worst figure that any of the task's trainings ended with: all reach it.
+    Where none is asked for it is the worst value that any of the task's trainings ended with: all reach it.
 
     Args:
         rows: the results.
