@@ -40,7 +40,7 @@ def check(
 
 
 def new(
-    kind: Annotated[str, typer.Argument(help="estimator or task.")],
+    kind: Annotated[str, typer.Argument(help="estimator, task or measure.")],
     name: Annotated[str, typer.Argument(help="Its name, as a Python module would be called.")],
 ) -> None:
     """Writes a small installable package for a plugin of yours."""
