@@ -222,7 +222,7 @@ def _started(info: RunInfo) -> dt.datetime:
 
 
 def _digest(plan: Plan, results: Mapping[Cell, Result]) -> str:
-    """What tells these results from others, without comparing figures."""
+    """What tells these results from others, without comparing values."""
     parts = [f"{plan.entries[cell].name} {result.about['finished']!r}" for cell, result in results.items()]
     return digest("\n".join(parts).encode())
 

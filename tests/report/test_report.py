@@ -163,10 +163,10 @@ def test_one_seed_marks_nobody_best():
 
 
 def test_of_one_estimator_alone_there_is_nothing_to_compare():
-    """The sentence names it, where only it has figures; without any figure there is no sentence."""
+    """The sentence names it, where only it has values; without any value there is no sentence."""
     rows = results(3, seeds=1)
     one = rows[(rows["estimator"] == "rloo") & (rows["measure"] == "training") & (rows["task"] == "toy")]
-    assert answers(Study.of(one), "toy") == ["Only rloo has figures here: there is nothing to compare it with."]
+    assert answers(Study.of(one), "toy") == ["Only rloo has values here: there is nothing to compare it with."]
     failed = one.assign(status="failed", error="no", value=np.nan)
     assert answers(Study.of(failed), "toy") == []
 

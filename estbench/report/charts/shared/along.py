@@ -16,8 +16,11 @@ from estbench.report.model.quantities import points
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import number
 
-VARIANCE_AT = "Variance of one gradient estimate about the logits, at the parameters after so many steps of training"
-IN_COLOUR = "Of many estimators the eight that end lowest are in colour; those without variance are left out."
+VARIANCE_AT = "Variance of one gradient estimate with respect to the logits, along a training run"
+IN_COLOUR = (
+    "If there are many estimators, the eight with the lowest variance at the end are in colour; estimators without "
+    "variance are left out."
+)
 
 
 class Along(Chart, abc.ABC):
