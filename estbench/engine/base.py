@@ -31,14 +31,14 @@ class Row:
 
     Args:
         metric: the key of a metric that the measure declares, such as ``step_time``.
-        value: the figure; low and high its 95 % interval.
+        value: the value; low and high its 95 % interval.
         unit: ``nats``, ``s``, ``B`` or empty.
         n: replicates, blocks or examples behind it.
         step: training steps behind the parameters.
         seconds: training time to that step; of replicas that were trained together their share, the time of all over
             their number.
         replicas: how many were trained together; seconds tell what a step takes only where it is 1.
-        status: ``ok``, ``not applicable``, ``failed``, or ``unresolved`` where too few replicates tell no figure.
+        status: ``ok``, ``not applicable``, ``failed``, or ``unresolved`` where too few replicates tell no value.
         error: the reason where it is not ``ok``; else what there is to note about how it was measured.
         picture: a PNG in base64, for a metric that is a picture.
     """
@@ -222,7 +222,7 @@ class Member(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class Outcome:
     """What came of one of several measurements.
 
     Args:
@@ -262,15 +262,18 @@ class Measure(abc.ABC):
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         """Measures the estimators that ``makers`` make; yields rows with the key of their estimator."""
 
-    def together(self, members: Sequence[Member]) -> list[Found]:
-        """Hook: measures several of one task and estimator, which differ in seeds and numbers; one after another."""
+    def together(self, members: Sequence[Member]) -> list[Outcome]:
+        """Hook: measures runs of one task and estimator that differ only in seeds or float options.
+
+        By default one after another; a measure that can train them as one batch overrides this.
+        """
         return [found_alone(self, member) for member in members]
 
 
-def found_alone(measure: Measure, member: Member) -> Found:
+def found_alone(measure: Measure, member: Member) -> Outcome:
     """What comes of one measurement."""
     try:
-        return Found([row for _, row in measure.rows(member.bench, {member.key: member.maker})])
+        return Outcome([row for _, row in measure.rows(member.bench, {member.key: member.maker})])
     except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
         pass_on(error)
-        return Found(error=error)
+        return Outcome(error=error)

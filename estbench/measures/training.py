@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from estbench.core.program import draw, mean, repeat, run
 from estbench.core.task import Batch, Task
-from estbench.engine.base import Bench, Found, MakeEstimator, Measure, MeasurementError, Member, Row, verdict
+from estbench.engine.base import Bench, MakeEstimator, Measure, MeasurementError, Member, Outcome, Row, verdict
 from estbench.engine.checks import number_each
 from estbench.engine.profiling.png import png
 from estbench.engine.training.compatibility import alike
@@ -70,9 +70,9 @@ class Training(Measure):
                 raise found.error
             yield from ((key, row) for row in found.rows)
 
-    def together(self, members: Sequence[Member]) -> list[Found]:
+    def together(self, members: Sequence[Member]) -> list[Outcome]:
         """Trains those that are alike as one, and each alone where that cannot be."""
-        found: dict[int, Found] = {}
+        found: dict[int, Outcome] = {}
         trainees: dict[int, TrainingRun] = {}
         for number, member in enumerate(members):
             try:
@@ -80,7 +80,7 @@ class Training(Measure):
             except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
                 pass_on(error)
                 check_answers(member.bench.device, error)
-                found[number] = Found(error=error)
+                found[number] = Outcome(error=error)
         for group in alike(list(trainees.values())):
             numbers = [number for number, trainee in trainees.items() if trainee in group]
             for some in _parts(numbers, replicas_that_fit(group[0])):
@@ -91,7 +91,7 @@ class Training(Measure):
                 found |= zip(some, self._found(own, runs), strict=True)
         return [found[number] for number in range(len(members))]
 
-    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun], before: str = "") -> list[Found]:
+    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun], before: str = "") -> list[Outcome]:
         """What comes of some that are alike; ``before`` says why they are not more."""
         device = members[0].bench.device
         # on a GPU a single one is an ensemble too, for its graph
@@ -115,27 +115,27 @@ class Training(Measure):
             return [one for half in halves for one in self._found(half, list(map(self._trainee, half)), note)]
         return list(self._each_alone(members, note))
 
-    def _as_one(self, group: Sequence[TrainingRun], before: str) -> list[Found]:
+    def _as_one(self, group: Sequence[TrainingRun], before: str) -> list[Outcome]:
         crew = Ensemble(group)
         self._train(crew)
         note = "; ".join(filter(None, (before, crew.note)))
-        return [Found(self._shown(trainee), trainee.error, note) for trainee in group]
+        return [Outcome(self._shown(trainee), trainee.error, note) for trainee in group]
 
-    def _each_alone(self, members: Sequence[Member], note: str) -> Iterator[Found]:
+    def _each_alone(self, members: Sequence[Member], note: str) -> Iterator[Outcome]:
         for member in members:
             found = self._alone(functools.partial(self._trainee, member), note)
             if found.error is not None:
                 check_answers(member.bench.device, found.error)
             yield found
 
-    def _alone(self, make: Callable[[], TrainingRun], note: str) -> Found:
+    def _alone(self, make: Callable[[], TrainingRun], note: str) -> Outcome:
         try:
             trainee = make()
             self._train(Alone([trainee]))
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
             pass_on(error)
-            return Found(error=error, note=note)
-        return Found(self._shown(trainee), trainee.error, note)
+            return Outcome(error=error, note=note)
+        return Outcome(self._shown(trainee), trainee.error, note)
 
     def _trainee(self, member: Member) -> TrainingRun:
         trainee = TrainingRun(member.bench, member.maker().to(member.bench.device), member.key)
@@ -232,7 +232,7 @@ def _picture(title: str, images: Tensor, examples: int) -> Row:
 
 
 def _parts(values: Sequence[T], most: int) -> list[Sequence[T]]:
-    """Parts of at most so many."""
+    """Splits values into consecutive parts of at most ``most``."""
     size = min(most, len(values))
     return [values[start : start + size] for start in range(0, len(values), size)]
 

@@ -1,4 +1,4 @@
-"""Results: rows of figures, and what is kept with them."""
+"""Results: rows of values, and what is kept with them."""
 
 import io
 from collections.abc import Iterable, Mapping
