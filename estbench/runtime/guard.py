@@ -77,7 +77,7 @@ def pass_on(error: BaseException) -> None:
 
     For handlers of ``BaseException``: code of others may raise what is no ``Exception``, and that is its failure.
     """
-    if isinstance(error, (KeyboardInterrupt, GeneratorExit, OutOfTimeError)):
+    if isinstance(error, (KeyboardInterrupt, OutOfTimeError)):
         raise error
 
 
