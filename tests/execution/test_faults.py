@@ -94,8 +94,8 @@ def test_nothing_stays_of_what_plugins_change(compare, tmp_path, executor):
     tasks = ",".join((*changing_plugins.TASKS, "toy[units=3]"))
     estimators = ",".join((*changing_plugins.ESTIMATORS, "rloo"))
     _, _, rows = compare(files, estimators, f"in_measure,{TRAINING}", tasks, executor)
-    # typer and the profiler set these where they are first used
-    assert set(before.changes()) <= {"the environment's variables", "handlers of exceptions"}
+    # typer, the progress bar and the profiler set these where they are first used
+    assert set(before.changes()) <= {"the environment's variables", "handlers of exceptions", "threads, which go on"}
     own = rows.query("estimator == 'rloo' and task == 'toy[units=3]' and measure == 'training'")
     assert set(own["status"]) == {"ok"}
     (loss,) = own.query("metric == 'loss_test' and step == 60")["value"]
