@@ -51,7 +51,7 @@ class ControlVariate(Estimator):
         """Hook: the value of a later node in ``what_if``; differentiable, and without new random numbers."""
 
     def note(self, name: str, observed: Tensor) -> None:
-        """Passes a tensor from ``gradient`` to ``observe``; ``gradient`` may run under a transform and must change no state."""
+        """Passes a tensor from ``gradient``, which must not change state under a transform, to ``observe``."""
         self._notes[name] = observed.detach()
 
     def observe(self, notes: dict[str, Tensor]) -> None:

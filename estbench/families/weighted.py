@@ -67,7 +67,7 @@ class Weighted(Estimator):
         return total
 
     def _by_slope(self, evaluation: Evaluation, name: str, weights: Mapping[str, Tensor]) -> Tensor:
-        """A scalar of value zero whose gradient is the part that comes from the slope of the cost with respect to log q."""
+        """A scalar of value zero whose gradient is the part due to the slope of the cost with respect to log q."""
         node, value = evaluation.sites[name]
         with torch.no_grad():
             others = [weight for other, weight in weights.items() if other != name]
