@@ -43,7 +43,7 @@ StoreFolder = Annotated[Path, typer.Option(help="Folder that keeps finished cell
 Workers = Annotated[int | None, typer.Option(min=1, max=4096, help="Cells at once; by default one a core.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure cells again that failed.")]
 ExecutorName = Annotated[
-    str, typer.Option(help="inline; local, in processes; ray; slurm; auto: local on several cores or GPUs.")
+    str, typer.Option(help="As estbench list executors names them; auto: local on several cores or GPUs, else inline.")
 ]
 
 Ensemble = Annotated[

@@ -116,7 +116,7 @@ class Ensemble(RunGroup):
                 raise CannotTogetherError("its gradients change under vmap")
 
     def _laid_out(self, step: int) -> list[Tensor]:
-        """The inputs of a step: indices of examples (or the examples, if the task has its own order), random numbers."""
+        """The inputs of a step: indices of examples (or examples, if the task has its own order), random numbers."""
         chosen = self._minibatches.taken(step) if self._minibatches.own else (self._minibatches.order(step),)
         return [*chosen, *self._minibatches.tape.laid_out(step), *self._tape.laid_out(step)]
 

@@ -30,6 +30,7 @@ class PublishedChart(Chart):
         "over seeds, both as the paper prints them. Hollow points: something in the protocols differs (or is not "
         "recorded), so that the distance is no error of either; the table says what."
     )
+    position = 120
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """A row for each pair of figures of the same estimator."""

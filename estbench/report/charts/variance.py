@@ -16,6 +16,7 @@ class Variance(Chart):
         "Variance of one gradient estimate with respect to the logits, at the last step measured, with 95 % intervals. "
         "Further left is better."
     )
+    position = 10
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """The variances."""
