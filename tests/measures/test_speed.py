@@ -83,7 +83,7 @@ def test_a_step_has_its_parts_its_counts_and_the_clock():
 
 
 def test_the_report_knows_every_figure():
-    """Each figure is a column of the report, or belongs to one: its quartiles and its ratio to the baseline."""
+    """Each value is a column of the report, or belongs to one: its quartiles and its ratio to the baseline."""
     known = {metric.column for own in BUILT_IN.declared.values() for metric in own if metric.show != "none"}
     found = {metric for _, metric in rows("toy", {"rloo": functools.partial(load_estimator, "rloo")})}
     assert {re.sub("_(q25|q75|ratio)$", "", metric) for metric in found} <= known
