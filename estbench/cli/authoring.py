@@ -33,7 +33,7 @@ def check(
         screen.print(f"[bold cyan]{escape(str(spec))}[/]")
         for verdict in conformance.verdicts(spec, plugins, seed):
             mark = {"passed": "[green]passed[/]", "failed": "[red]FAILED[/]"}.get(verdict.verdict, verdict.verdict)
-            detail = verdict.reason if verdict.verdict != "passed" else verdict.figure
+            detail = verdict.reason if verdict.verdict != "passed" else verdict.measured
             screen.print(f"  {escape(verdict.name):<32} {mark}  {escape(detail)}")
             failed |= verdict.verdict == "failed"
     raise typer.Exit(int(failed))

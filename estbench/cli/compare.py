@@ -49,7 +49,7 @@ Device = Annotated[
 DType = Annotated[
     str | None,
     typer.Option(
-        help="float32 or float64; tf32 (GPU) or bf16: float32, its matrix products of such operands.",
+        help="float32, float64, tf32 or bf16; the last two are float32 with tf32 (GPU) or bf16 products.",
         autocompletion=completion.choices("float32", "float64", "tf32", "bf16"),
     ),
 ]
@@ -59,7 +59,7 @@ Scale = Annotated[
 Precision = Annotated[
     float | None,
     typer.Option(
-        help="Draw gradients until the interval of their variance is that narrow, 0.05 for 5 % to either side."
+        help="Draw gradients until the interval of their variance has this relative half-width: 0.05 is ±5 %."
     ),
 ]
 Parts = Annotated[str | None, typer.Option(help="Which parts of a suite that has several: 1,3; by default all.")]
@@ -69,14 +69,14 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure cells
 ExecutorName = Annotated[
     str,
     typer.Option(
-        help="inline; local, in processes; ray; slurm; auto: local on several cores or GPUs.",
-        autocompletion=completion.choices("auto", "inline", "local", "ray", "slurm"),
+        help="As estbench list executors names them; auto: local on several cores or GPUs, else inline.",
+        autocompletion=completion.parts("executor", "auto"),
     ),
 ]
 Ensemble = Annotated[
     str,
     typer.Option(
-        help="Runs that differ in seeds and numbers trained as one program: auto, off, or at most so many.",
+        help="Train runs that differ only in seeds or float options as one batch: auto, off, or the largest batch.",
         autocompletion=completion.choices("auto", "off"),
     ),
 ]

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import typer
 
 from estbench.errors import UserError
-from estbench.plugins.registry import discover
+from estbench.plugins import registry
 
 Complete: TypeAlias = Callable[[typer.Context, str], list[str]]
 
@@ -31,6 +31,15 @@ def choices(*names: str) -> Complete:
     return complete
 
 
+def parts(kind: str, *more: str) -> Complete:
+    """Completes the name of a kind of figures or an executor."""
+
+    def complete(_ctx: typer.Context, incomplete: str) -> list[str]:
+        return [name for name in (*more, *registry.parts(kind).plugins) if name.startswith(incomplete)]
+
+    return complete
+
+
 def suites(_ctx: typer.Context, incomplete: str) -> list[str]:
     """Completes the name of a suite that is shipped, or the path of a TOML file."""
     from estbench.planning.suite import FOLDER  # noqa: PLC0415  (slow)
@@ -43,10 +52,10 @@ def suites(_ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _names(kind: str, files: Iterable[Path | str]) -> list[str]:
     try:
-        return list(discover(kind, files).plugins)
+        return list(registry.discover(kind, files).plugins)
     except UserError:
         # the command will say what is wrong with a file
-        return list(discover(kind).plugins)
+        return list(registry.discover(kind).plugins)
 
 
 def _continued(text: str, names: Iterable[str]) -> list[str]:

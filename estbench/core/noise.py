@@ -1,7 +1,7 @@
-"""Noise: where estimators take random numbers from; a source may stand in for torch's generator.
+"""Noise: random numbers for estimators, from torch's generator or from a source that stands in for it.
 
-A function that is mapped over replicas cannot ask torch for a replica's own random numbers. A source can: what is
-drawn through ``rand`` and ``randn`` comes from it while it is in place.
+Inside ``vmap`` over replicas, torch's generator cannot give each replica its own random stream. A source can: while it
+is installed, ``rand`` and ``randn`` return its numbers.
 """
 
 import abc
@@ -19,8 +19,8 @@ class Law(NamedTuple):
 
     Args:
         name: ``uniform`` on [0, 1), ``normal`` with deviation 1, or ``integers`` from ``low`` to ``high - 1``.
-        low: the least integer.
-        high: one above the largest.
+        low: the smallest integer.
+        high: the largest integer plus one.
     """
 
     name: str
@@ -32,20 +32,20 @@ UNIFORM, NORMAL = Law("uniform"), Law("normal")
 
 
 class NoiseSource(abc.ABC):
-    """Where random numbers come from."""
+    """A source of random numbers that stands in for torch's generator."""
 
     @abc.abstractmethod
     def draw(self, law: Law, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         """Independent draws."""
 
 
-# each thread and each task has its own; None is torch's generator
+# the source of the current thread and asyncio task; None stands for torch's generator
 _SOURCE: contextvars.ContextVar[NoiseSource | None] = contextvars.ContextVar("source", default=None)
 
 
 @contextlib.contextmanager
 def drawn_from(source: NoiseSource) -> Iterator[None]:
-    """Takes random numbers from a source."""
+    """Makes ``rand`` and ``randn`` take random numbers from this source inside the context."""
     token = _SOURCE.set(source)
     try:
         yield

@@ -1,6 +1,6 @@
-"""Training: the objective against steps and seconds.
+"""The measure ``training``: the objective against steps and seconds.
 
-Evaluation always takes hard samples, whatever an estimator trains with.
+Evaluation always uses exact samples, also if an estimator trains with relaxed ones.
 """
 
 import contextlib
@@ -15,15 +15,18 @@ from torch import Tensor, nn
 
 from estbench.core.program import draw, mean, repeat, run
 from estbench.core.task import Batch, Task
-from estbench.engine.base import Bench, Found, MakeEstimator, Measure, MeasurementError, Member, Row
+from estbench.engine.base import Bench, MakeEstimator, Measure, MeasurementError, Member, Outcome, Row, verdict
+from estbench.engine.checks import number_each
 from estbench.engine.profiling.png import png
 from estbench.engine.training.compatibility import alike
 from estbench.engine.training.cost_model import replicas_that_fit, together_pays
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.run_group import Alone, Question, RunGroup, rows_at_once
 from estbench.engine.training.training_run import TrainingRun
+from estbench.errors import plain
 from estbench.measures.metrics.training import METRICS
 from estbench.runtime.device import check_answers
+from estbench.runtime.guard import pass_on
 from estbench.runtime.memory import collect
 from estbench.stats import Interval, normal_margin
 
@@ -35,12 +38,12 @@ class Training(Measure):
     """Trains a model from the same start on the same minibatches with each estimator.
 
     Args:
-        steps: training steps; more of them go on from where fewer ended.
+        steps: number of training steps; a larger number later continues from the kept state.
         evaluations: how often the objective is evaluated along the way, evenly spaced.
         samples: size of the multi-sample bound of an ELBO or NLL on the test images at the end; 0 leaves it out. On
-            the validation images, where it only serves to choose, it is at most 100.
-        examples: evaluate the training objective on that many examples.
-        pictures: test examples in the pictures that a task makes at the end, if it makes any; 0 for none.
+            the validation images, where the bound only serves tuning, at most 100 are used.
+        examples: number of training examples on which the objective is evaluated.
+        pictures: number of test examples in the task's pictures at the end, if it makes any; 0 for none.
     """
 
     metrics = METRICS
@@ -67,30 +70,31 @@ class Training(Measure):
                 raise found.error
             yield from ((key, row) for row in found.rows)
 
-    def together(self, members: Sequence[Member]) -> list[Found]:
-        """Trains those that are alike as one, and each alone where that cannot be."""
-        found: dict[int, Found] = {}
+    def together(self, members: Sequence[Member]) -> list[Outcome]:
+        """Trains compatible runs as one batch, and each of the others alone."""
+        found: dict[int, Outcome] = {}
         trainees: dict[int, TrainingRun] = {}
         for number, member in enumerate(members):
             try:
                 trainees[number] = self._trainee(member)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+            except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+                pass_on(error)
                 check_answers(member.bench.device, error)
-                found[number] = Found(error=error)
+                found[number] = Outcome(error=error)
         for group in alike(list(trainees.values())):
             numbers = [number for number, trainee in trainees.items() if trainee in group]
             for some in _parts(numbers, replicas_that_fit(group[0])):
                 own, runs = [members[n] for n in some], [trainees[n] for n in some]
                 if len(some) == 1 < len(members):
-                    # the others have moved the generators that it shares with them
+                    # the other runs have advanced the generators that it shares with them
                     runs = [self._trainee(own[0])]
                 found |= zip(some, self._found(own, runs), strict=True)
         return [found[number] for number in range(len(members))]
 
-    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun], before: str = "") -> list[Found]:
-        """What comes of some that are alike; ``before`` says why they are not more."""
+    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun], before: str = "") -> list[Outcome]:
+        """The outcomes of compatible runs; ``before`` says why the batch was split, if it was."""
         device = members[0].bench.device
-        # on a GPU a single one is an ensemble too, for its graph
+        # on a GPU a single run is an ensemble too, so that it can use a CUDA graph
         if len(group) == 1 and device.type != "cuda":
             return [self._alone(lambda: group[0], before)]
         if members[0].auto and not together_pays(group[0]):
@@ -98,11 +102,12 @@ class Training(Measure):
         halve = False
         try:
             return self._as_one(group, before)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, each may do better alone)
+        except BaseException as error:  # noqa: BLE001  (whatever it is, each may do better alone)
+            pass_on(error)
             check_answers(device, error)
             halve = isinstance(error, torch.OutOfMemoryError) and len(members) > 1
             note = f"not in an ensemble of {len(members)}: {type(error).__name__}: {error}"
-        # out here the error is gone, and with it what its frames held: memory may have been what was short
+        # after the except block, the exception's frames hold no memory any more, which may have been what was lacking
         collect(device)
         note = " ".join(note.split())[:300]
         if halve:
@@ -110,26 +115,27 @@ class Training(Measure):
             return [one for half in halves for one in self._found(half, list(map(self._trainee, half)), note)]
         return list(self._each_alone(members, note))
 
-    def _as_one(self, group: Sequence[TrainingRun], before: str) -> list[Found]:
+    def _as_one(self, group: Sequence[TrainingRun], before: str) -> list[Outcome]:
         crew = Ensemble(group)
         self._train(crew)
         note = "; ".join(filter(None, (before, crew.note)))
-        return [Found(self._shown(trainee), trainee.error, note) for trainee in group]
+        return [Outcome(self._shown(trainee), trainee.error, note) for trainee in group]
 
-    def _each_alone(self, members: Sequence[Member], note: str) -> Iterator[Found]:
+    def _each_alone(self, members: Sequence[Member], note: str) -> Iterator[Outcome]:
         for member in members:
             found = self._alone(functools.partial(self._trainee, member), note)
             if found.error is not None:
                 check_answers(member.bench.device, found.error)
             yield found
 
-    def _alone(self, make: Callable[[], TrainingRun], note: str) -> Found:
+    def _alone(self, make: Callable[[], TrainingRun], note: str) -> Outcome:
         try:
             trainee = make()
             self._train(Alone([trainee]))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
-            return Found(error=error, note=note)
-        return Found(self._shown(trainee), trainee.error, note)
+        except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+            pass_on(error)
+            return Outcome(error=error, note=note)
+        return Outcome(self._shown(trainee), trainee.error, note)
 
     def _trainee(self, member: Member) -> TrainingRun:
         trainee = TrainingRun(member.bench, member.maker().to(member.bench.device), member.key)
@@ -153,8 +159,8 @@ class Training(Measure):
         return [round(self.steps * k / self.evaluations) for k in range(self.evaluations + 1)]
 
     def _shown(self, trainee: TrainingRun) -> list[Row]:
-        # a shorter run evaluated more densely: what a single long run would not have is left out, unless it is
-        # all there is
+        # a shorter run was evaluated at more steps: rows that one long run would not have are left out, unless there
+        # are no others
         fits = trainee.evaluated.issuperset(self._grid)
         return [row for row in trainee.rows if row.step in self._grid or not fits]
 
@@ -163,13 +169,19 @@ class Training(Measure):
         if not self.pictures:
             return
         batch = tuple(x[: self.pictures] for x in bench.splits().test)
-        with bench.aside("pictures"), torch.no_grad(), _evaluated(trainee.model):
-            pictures = bench.task.pictures(trainee.model, batch)
+        try:
+            with bench.aside("pictures"), torch.no_grad(), _evaluated(trainee.model):
+                pictures = dict(bench.task.pictures(trainee.model, batch))
+        except BaseException as error:  # noqa: BLE001  (a plugin may raise anything; what was trained is kept)
+            pass_on(error)
+            check_answers(bench.device, error)
+            yield dataclasses.replace(verdict(error), metric="picture")
+            return
         for title, images in pictures.items():
-            yield Row(f"picture/{title}", n=len(batch[0]), picture=png(images))
+            yield _picture(title, images, len(batch[0]))
 
     def _evaluate(self, crew: RunGroup) -> None:
-        """The objective, and what the task tells beside it, on each split."""
+        """The objective and the task's further metrics on each split."""
         task, splits = crew.trainees[0].bench.task, crew.trainees[0].bench.splits()
         question = functools.partial(_in_evaluation, functools.partial(_answers, task))
         named = {"train": self._few(crew), "valid": [splits.valid], "test": [splits.test]}
@@ -178,7 +190,7 @@ class Training(Measure):
             answers = crew.ask(question, data, size, "evaluation", crew.step, split)
             for number, trainee in crew.alive:
                 costs, *metrics = ((name, values[number]) for name, values in answers.items())
-                # parameters may be lost while the sampled cost that is trained on still looks like one
+                # parameters may be NaN while the sampled cost used in training is still finite
                 if not costs[1].isfinite().all():
                     what = f"{task.objective}_{split} is {costs[1].mean().item()}"
                     trainee.error = MeasurementError(f"{what} after {crew.step} training steps")
@@ -188,7 +200,7 @@ class Training(Measure):
                 trainee.rows += [_of(trainee, crew.step, row) for row in rows]
 
     def _few(self, crew: RunGroup) -> list[Batch]:
-        """The training examples on which each replica is evaluated, as training sees them."""
+        """The training examples on which each replica is evaluated, in their training view."""
         benches = [trainee.bench for trainee in crew.trainees]
         if type(benches[0].task).view is Task.view:
             return [tuple(x[: self.examples] for x in benches[0].splits().train)]
@@ -210,14 +222,23 @@ class Training(Measure):
                 trainee.rows.append(_of(trainee, self.steps, row))
 
 
+def _picture(title: str, images: Tensor, examples: int) -> Row:
+    """The row of a picture; of one that cannot be drawn, a failed one, as the figures beside it hold."""
+    try:
+        return Row(f"picture/{title}", n=examples, picture=png(images))
+    except BaseException as error:  # noqa: BLE001  (a plugin may give anything)
+        pass_on(error)
+        return dataclasses.replace(verdict(error), metric=f"picture/{plain(title)}")
+
+
 def _parts(values: Sequence[T], most: int) -> list[Sequence[T]]:
-    """Parts of at most so many."""
+    """Splits values into consecutive parts of at most ``most``."""
     size = min(most, len(values))
     return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def bound_name(objective: str) -> str:
-    """What the multi-sample bound of an objective is called in results, before its number of samples."""
+    """The name of the multi-sample bound of an objective in results, without the number of samples."""
     return "bound" if objective == "elbo" else objective
 
 
@@ -228,14 +249,14 @@ def _bound(samples: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
 
 
 def _in_evaluation(question: Question, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Asks a model in evaluation mode: without dropout, and with the running statistics that training left."""
+    """Calls a question with the model in evaluation mode: without dropout, with running statistics from training."""
     with _evaluated(model):
         return question(model, batch)
 
 
 @contextlib.contextmanager
 def _evaluated(model: nn.Module) -> Iterator[None]:
-    """Has a model in evaluation mode; afterwards each module is in its own again, which need not be training."""
+    """Puts a model into evaluation mode inside the context, and restores the mode of each module afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -246,10 +267,11 @@ def _evaluated(model: nn.Module) -> Iterator[None]:
 
 
 def _answers(task: Task, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """The cost of each example, exact where the task knows it, else at one hard sample; then the task's metrics."""
+    """The cost of each example, exact if the task knows it, else at one exact sample; then the task's metrics."""
     exact = task.closed_form(model, batch)
     cost = run(exact, mean)[0] if exact else _bound(1, model, batch)["bound"]
-    return {"": cost, **task.metrics(model, batch)}
+    metrics = task.metrics(model, batch).items()
+    return {"": cost} | {name: number_each(f"the task's metric {name!r}", each, len(cost)) for name, each in metrics}
 
 
 def _objective(task: Task, metric: str, costs: Tensor) -> Row:
@@ -266,5 +288,5 @@ def _row(metric: str, values: Tensor, unit: str) -> Row:
 
 
 def _of(trainee: TrainingRun, step: int, row: Row) -> Row:
-    """A row with the training behind it."""
+    """The row with the step, seconds and replicas of its training run."""
     return dataclasses.replace(row, step=step, seconds=trainee.seconds, replicas=trainee.replicas)

@@ -1,31 +1,39 @@
-"""Plugins: how estimators, tasks and measures are found, described and made.
+"""Plugins: how estimators, tasks, measures, charts and executors are found, described and made.
 
 All come through the same door: files in the built-in folders, entry points of installed packages, and files
 named by the user. Finding and describing them reads their source and imports nothing.
 """
 
+import functools
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import estbench
 from estbench.errors import UserError, nearest, plain, reason
 from estbench.plugins import options
-from estbench.plugins.installed import installed, locate, origin
-from estbench.plugins.loading import KINDS, base, import_file, kind_of, only_class
+from estbench.plugins.installed import installed, locate, missing, origin
+from estbench.plugins.loading import base, home, import_file, kind_of, only_class
 from estbench.plugins.source import Source
 from estbench.plugins.spec import Spec
-from estbench.runtime.guard import muted
+from estbench.runtime.guard import muted, pass_on
+from estbench.runtime.isolation import DiedError, isolated
 
 if TYPE_CHECKING:
     from estbench.core.estimator import Estimator
     from estbench.core.task import Task
+
+
+Value = TypeVar("Value")
+
+# where plugins were found that are estbench's own
+BUILT_IN = "built-in"
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class Plugin:
 
     Args:
         name: the plugin's name.
-        kind: estimator, task or measure.
+        kind: estimator, task, measure, chart or executor.
         module: name to import it by; empty for a file named by the user.
         attribute: the class in the module; empty where it is the module's only concrete one.
         path: its source.
@@ -72,6 +80,11 @@ class Plugin:
         """The class attributes with literal values of the plugin's class, read from its source."""
         return self._source.declared(self.kind, self.attribute)
 
+    @property
+    def foreign(self) -> bool:
+        """Whether it is code of others: of a package that is installed, or in a file of the user."""
+        return self.origin != BUILT_IN
+
     def load(self) -> type[Any]:
         """Imports the plugin's class; what its module prints is dropped.
 
@@ -83,8 +96,10 @@ class Plugin:
                 module = importlib.import_module(self.module) if self.module else import_file(self.path)
         except UserError:
             raise
-        except (Exception, SystemExit) as error:
-            raise UserError(f"{self.kind} {self.name!r} ({self.origin}) fails to import: {reason(error)}") from error
+        except BaseException as error:
+            pass_on(error)
+            why = missing(error) or f"fails to import: {reason(error)}"
+            raise UserError(f"{self.kind} {self.name!r} ({self.origin}) {why}") from error
         if self.attribute:
             return self._named(module)
         return only_class(module, self.kind, self.origin)
@@ -167,6 +182,30 @@ class Plugins:
         """The plugins of one kind."""
         return next(catalogue for catalogue in self if catalogue.kind == kind)
 
+    def foreign(self, used: Mapping[str, Iterable[str]]) -> bool:
+        """Whether one of these plugins is not built in.
+
+        Args:
+            used: their names, by kind.
+        """
+        return any(self.of(kind)[name].foreign for kind, names in used.items() for name in names)
+
+    def apart(self, function: Callable[[], Value]) -> Value:
+        """What a function returns that asks plugins: in a process of its own, if there is code of others among them.
+
+        Args:
+            function: returns what can be pickled.
+
+        Raises:
+            UserError: the function raised it, or its process ended.
+        """
+        if not any(plugin.foreign for catalogue in self for plugin in catalogue.plugins.values()):
+            return function()
+        try:
+            return isolated(function)
+        except DiedError as error:
+            raise UserError(f"a plugin could not be asked what it is: {error}") from error
+
     @property
     def problems(self) -> list[str]:
         """What was wrong with plugins that are left out, each once."""
@@ -188,10 +227,26 @@ def discover(kind: str, files: Iterable[Path | str] = ()) -> Catalogue:
         UserError: a file is not there, fails to import, or holds no plugin or several; or the built-in plugins are
             those of another copy of estbench.
     """
+    return _collected(kind, _built_in(kind), _files(kind, files))
+
+
+def parts(kind: str) -> Catalogue:
+    """All charts or executors: those of the framework's folder and those of installed packages.
+
+    They are named as their files, with hyphens for underscores: ``bias_variance.py`` is ``bias-variance``.
+
+    Raises:
+        UserError: the built-in ones are those of another copy of estbench.
+    """
+    built_in = [replace(plugin, name=plugin.name.replace("_", "-")) for plugin in _built_in(kind)]
+    return _collected(kind, built_in)
+
+
+def _collected(kind: str, built_in: Iterable[Plugin], files: Iterable[Plugin] = ()) -> Catalogue:
     found: dict[str, Plugin] = {}
     points, problems = installed(f"estbench.{kind}s")
     foreign = [Plugin(p.name, kind, p.module, p.attr or "", locate(p), origin(p)) for p in points]
-    for plugin in [*_built_in(kind), *foreign, *_files(kind, files)]:
+    for plugin in [*built_in, *foreign, *files]:
         if plugin.name in found:
             problems.append(
                 f"two {kind}s are named {plugin.name!r}: {found[plugin.name].origin} is used, "
@@ -235,14 +290,14 @@ def _load(kind: str, name: str, options: Mapping[str, Any]) -> Any:
 
 
 def _built_in(kind: str) -> list[Plugin]:
-    package = KINDS[kind][1]
-    spec = importlib.util.find_spec(package)
+    package = home(kind)
+    top, room, *rest = package.split(".")
+    # only the package above a room is imported, to find the room: a room's own may import much
+    spec = importlib.util.find_spec(f"{top}.{room}")
     folders = list(spec.submodule_search_locations or ()) if spec else []
-    _refuse_other_copies(folders, package)
-    paths = sorted(path for folder in folders for path in Path(folder).glob("[a-z]*.py"))
-    return [
-        Plugin(path.stem, kind, f"{package}.{path.stem}", "", path, "built-in") for path in paths if path.stem != "base"
-    ]
+    _refuse_other_copies(folders, f"{top}.{room}")
+    paths = sorted(path for folder in folders for path in Path(folder, *rest).glob("[a-z]*.py") if path.stem != "base")
+    return [Plugin(path.stem, kind, f"{package}.{path.stem}", "", path, BUILT_IN) for path in paths]
 
 
 def _refuse_other_copies(folders: Iterable[str], package: str) -> None:
@@ -265,4 +320,21 @@ def _refuse_other_copies(folders: Iterable[str], package: str) -> None:
 
 def _files(kind: str, files: Iterable[Path | str]) -> list[Plugin]:
     paths = [Path(file).resolve() for file in files]
-    return [Plugin(p.stem, kind, "", "", p, f"file {p}") for p in paths if kind_of(p) == kind]
+    return [
+        Plugin(p.stem, kind, "", "", p, f"file {p}")
+        for p in paths
+        if _kind(p, p.stat().st_mtime_ns if p.is_file() else 0) == kind
+    ]
+
+
+@functools.lru_cache(maxsize=256)
+def _kind(path: Path, written: int) -> str:  # noqa: ARG001  (a file that was written anew is looked at again)
+    """The kind of plugin that a file holds; it is imported in a process of its own.
+
+    Raises:
+        UserError: it cannot be read or imported, or holds no plugin or several.
+    """
+    try:
+        return isolated(lambda: kind_of(path))
+    except DiedError as error:
+        raise UserError(f"plugin file {path} cannot be imported: {error}") from error

@@ -14,6 +14,7 @@ from estbench.core.estimator import NotApplicableError
 from estbench.errors import UserError, nearest
 from estbench.plugins.registry import discover, load_estimator
 from estbench.plugins.spec import Spec
+from estbench.runtime.guard import pass_on
 from estbench.testing import contract, state, statistical
 from estbench.testing.programs import RECIPES
 from estbench.testing.subject import MakeEstimator, Subject
@@ -38,14 +39,15 @@ class Check:
         """What it finds; whatever a plugin raises is a finding, too."""
         try:
             with _one_thread():
-                figure = self.function(subject)
+                measured = self.function(subject)
         except (Inapplicable, NotApplicableError) as error:
             return Verdict(self.name, "not applicable", reason=str(error))
         except Fault as error:
-            return Verdict(self.name, "failed", error.figure, str(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+            return Verdict(self.name, "failed", error.measured, str(error))
+        except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+            pass_on(error)
             return Verdict(self.name, "failed", reason=one_line(error))
-        return Verdict(self.name, "passed", figure)
+        return Verdict(self.name, "passed", measured)
 
     def __call__(self, subject: Candidate) -> None:
         """Runs the check as a test.

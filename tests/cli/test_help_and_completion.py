@@ -93,6 +93,8 @@ def test_the_suite_is_an_argument_or_an_option(name, tmp_path):
         (("compare", "jan"), ["jang2017"]),
         (("plan", "--suite", "jan"), ["jang2017"]),
         (("check", "vae", "vim"), ["vimco"]),
+        (("compare", "--executor", "lo"), ["local"]),
+        (("plot", "own"), ["own-trajectory"]),
         (("info", "sigm"), ["sigmoid_belief_net"]),
         # a line that would be refused is completed all the same
         (("compare", "-e", "nowhere.py", "--seeds", "1", "--seeds", "2", "--tasks", "to"), ["toy"]),

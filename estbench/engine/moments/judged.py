@@ -1,4 +1,4 @@
-"""The rows of an estimator's gradient at a point: its figures, or why there are none."""
+"""The rows of an estimator's gradient at a point: values of metrics, or the reason why there are none."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -8,13 +8,13 @@ import torch
 
 from estbench.core.estimator import Estimator
 from estbench.engine.base import Bench, Row
-from estbench.engine.moments.figures_of_merit import compared, exactly_true, may_be_rounding
+from estbench.engine.moments.gradient_metrics import compared, exactly_true, may_be_rounding
 from estbench.engine.moments.moments import Moments
 from estbench.engine.moments.reference import Reference
 from estbench.engine.moments.resolution import Chances, Resolution
 from estbench.engine.moments.rounding import rounding
 from estbench.engine.moments.variables import Variables
-from estbench.stats import GradientFigures, Interval
+from estbench.stats import GradientMetrics, Interval
 
 _OF_VARIANCE = ("variance", "variance_per_coordinate", "snr")
 _OF_BIAS = ("bias", "squared_bias", "relative_bias", "mse", "cosine")
@@ -22,13 +22,13 @@ _OF_BIAS = ("bias", "squared_bias", "relative_bias", "mse", "cosine")
 
 @dataclass(frozen=True)
 class Judged:
-    """An estimator at a point, as its moments are judged.
+    """Computes the rows of an estimator at a point from its moments.
 
     Args:
         bench: the bench.
-        variables: what the gradient is taken with respect to.
-        estimator: whose moments they are.
-        reference: what they are compared with.
+        variables: the variables with respect to which the gradient is taken.
+        estimator: the estimator that was measured.
+        reference: the true gradient, exact or estimated.
     """
 
     bench: Bench
@@ -38,12 +38,12 @@ class Judged:
 
     @functools.cached_property
     def chances(self) -> Chances:
-        """How much of chance there is in the gradient."""
+        """How much the gradient depends on rare events."""
         return Chances.of(self.bench, self.variables, self.estimator)
 
     @functools.cached_property
     def _rounding(self) -> Mapping[str, float]:
-        """How far estimate and reference together may be off by rounding, by group."""
+        """A bound on the rounding error of estimate and reference together, by group."""
         self.estimator.eval()
         with torch.no_grad():
             gradient = functools.partial(self.variables.single, self.estimator, self.variables.point.program)
@@ -53,12 +53,12 @@ class Judged:
         return {group: distance + true.get(group, 0.0) for group, distance in own.items()}
 
     def rows(self, group: str, own: Moments, truth: Moments | None) -> Iterator[Row]:
-        """The figures of a group.
+        """The rows of a group.
 
         Args:
-            group: which.
+            group: name of the group.
             own: moments of the estimate.
-            truth: of the reference; None where there is none.
+            truth: moments of the reference; None if there is none.
         """
         known = compared(own, truth)
         exact = truth is not None and truth.n == 0
@@ -66,14 +66,14 @@ class Judged:
             known = compared(own, truth, self._rounding[group])
         found = self.chances.resolution(group, own, true=exact and exactly_true(known))
         about = found if found.reason or truth is None else self.chances.reference(group, truth)
-        yield from _figures(known, _OF_VARIANCE, group, own.n, found)
+        yield from _rows(known, _OF_VARIANCE, group, own.n, found)
         if not found.reason and known.variance().value > 0:
             yield Row(f"log_variance_per_coordinate/{group}", *known.log_variance_per_coordinate(), n=own.n)
         if truth is None:
             error = "no reference: the multi-sample bound is too large to enumerate"
             yield Row(f"bias/{group}", status="not applicable", error=error)
         else:
-            yield from _figures(known, _OF_BIAS, group, own.n, about)
+            yield from _rows(known, _OF_BIAS, group, own.n, about)
             if not about.reason:
                 yield Row(f"unbiased_p/{group}", known.unbiased_p(), n=own.n)
         if found.needed:
@@ -81,15 +81,15 @@ class Judged:
 
 
 def exactly(value: float) -> Interval:
-    """A figure without error."""
+    """A row of an exact value, whose interval has width 0."""
     return Interval(*[float(value)] * 3)
 
 
-def _figures(known: GradientFigures, names: tuple[str, ...], group: str, n: int, found: Resolution) -> Iterator[Row]:
-    """Figures by name; where they are not resolved, that they are not."""
+def _rows(known: GradientMetrics, names: tuple[str, ...], group: str, n: int, found: Resolution) -> Iterator[Row]:
+    """The rows of these metrics, marked as unresolved if there are too few replicates."""
     for name in names:
         if found.reason:
             yield Row(f"{name}/{group}", n=n, status="unresolved", error=f"{group}: {found.reason}")
         else:
-            figure: Interval = getattr(known, name)()
-            yield Row(f"{name}/{group}", *figure, n=n)
+            interval: Interval = getattr(known, name)()
+            yield Row(f"{name}/{group}", *interval, n=n)

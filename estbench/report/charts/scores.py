@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from estbench.report.charts.profiles import ShareChart
+from estbench.report.charts.shared.share import ShareChart
 from estbench.report.model.study import Study
 from estbench.report.text.comparison import scores
 from estbench.stats import profile
@@ -20,6 +20,7 @@ class ScoreProfiles(ShareChart):
         "al. 2021); on each task 0 is the worst of the estimators' means and 1 the best. Bands hold at each threshold "
         "with 95 %; with fewer than five seeds there are none. The best eight are in colour."
     )
+    position = 150
     across = "threshold"
     labels = ("score", "share of trainings above it")
 
