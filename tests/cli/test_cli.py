@@ -133,10 +133,11 @@ def test_a_failing_plugin_makes_the_exit_code_1_and_costs_the_others_nothing(tmp
     assert "Traceback" not in done.stderr
     assert "AttributeError" in done.stderr
     table = pd.read_parquet(tmp_path / "out" / "results.parquet")
-    assert dict(table.groupby("estimator")["status"].agg(lambda s: "/".join(sorted(set(s))))) == {
-        "half": "failed",
-        "rloo": "ok",
-    }
+    statuses = {name: set(own["status"]) for name, own in table.groupby("estimator")}
+    assert statuses["half"] == {"failed"}
+    # so few replicates may not resolve its variance
+    assert "ok" in statuses["rloo"]
+    assert statuses["rloo"] <= {"ok", "unresolved"}
 
 
 def test_a_dry_run_prints_the_cells_and_measures_nothing(tmp_path):
