@@ -1,45 +1,49 @@
-# Every target makes the environment first if need be.
+# Every target first makes the environment if there is none.
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= reports/gpu
-# as environment, so that a pattern may hold quotes: BENCH="('rloo', 'vae')"
+# exported as an environment variable, so that a pattern may contain quotes: BENCH="('rloo', 'vae')"
 export BENCH ?= .
 export BASE
 INSTALLED := .venv/.installed
-# RUN=python3 takes a Python that has the packages already, and this checkout as it is
+# RUN=python3 uses a Python that already has the packages, and this checkout without installing it
 NEEDED := $(if $(RUN),,$(INSTALLED))
 WITH := $(if $(RUN),PYTHONPATH=".:$$PYTHONPATH" $(RUN),$(BIN)/python)
 
-.PHONY: compare test test-cuda gpu-report lint enter bench bench-compare install
+.PHONY: compare test test-long test-cuda gpu-report lint enter bench bench-compare install
 
 compare: $(INSTALLED)  ## the default comparison on embedded data, with its report in runs/quick
 	$(BIN)/estbench compare --out runs/quick
 
-test: $(INSTALLED)  ## all tests
-	$(BIN)/python -m pytest -n auto
+test: $(INSTALLED)  ## all tests but the long ones
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not long"
 	$(BIN)/python -m pytest --doctest-modules estbench
 
-test-cuda: $(NEEDED)  ## the tests that need a GPU; RUN=python3 with what that has
+test-long: $(INSTALLED)  ## all tests
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest --doctest-modules estbench
+
+test-cuda: $(NEEDED)  ## the tests that need a GPU; RUN=python3 uses that Python and its packages
 	$(WITH) scripts/gpu_report.py --out $(OUT) --stages graphs,tests $(OPTIONS)
 
-gpu-report: $(NEEDED)  ## all that has to be seen on a GPU, in ten minutes, into the folder OUT; OPTIONS of the script
+gpu-report: $(NEEDED)  ## every check that needs a GPU, in ten minutes, into the folder OUT; OPTIONS go to the script
 	$(WITH) scripts/gpu_report.py --out $(OUT) $(OPTIONS)
 
-lint: $(INSTALLED)  ## style, types, and which room may import which
+lint: $(INSTALLED)  ## style, spelling, types, and the import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-enter: $(INSTALLED)  ## new estimators into the tables that list them
+enter: $(INSTALLED)  ## adds new estimators to the asv manifest and to the table in docs/estimators.md
 	$(BIN)/python scripts/enter_estimators.py
 
-bench: $(INSTALLED)  ## the asv suite on this commit, in this environment; BENCH=regex for some of it
+bench: $(INSTALLED)  ## the asv suite on this commit, in this environment; BENCH=regex selects benchmarks
 	$(BIN)/asv machine --yes
 	$(BIN)/asv run --python=same --set-commit-hash=$$(git rev-parse HEAD) --record-samples --bench "$$BENCH"
 
-bench-compare: $(INSTALLED)  ## the asv suite on BASE and on this commit, in environments of their own, and the gate
+bench-compare: $(INSTALLED)  ## the asv suite on BASE and on this commit, each in its own environment, then the gate
 	$(if $(BASE),,$(error say which commit to compare with: make bench-compare BASE=main))
 	$(BIN)/asv machine --yes
 	-$(BIN)/asv continuous --interleave-rounds --record-samples --bench "$$BENCH" "$$BASE" HEAD

@@ -16,8 +16,8 @@ from estbench.core.program import draw, repeat, run
 from estbench.core.task import Trainer
 from estbench.errors import UserError
 
-# Before asv's server forks a process for every figure. A process must not inherit a pool of threads, and what a first
-# step imports, an optimizer torch._dynamo, takes longer than most figures.
+# Before asv's server forks a process for every value. A process must not inherit a pool of threads, and what a first
+# step imports, an optimizer torch._dynamo, takes longer than most values.
 torch.set_num_threads(1)
 
 SEED = 0

@@ -194,7 +194,7 @@ def speed(task, name, options):
 
 
 def wanted(options):
-    """What is asked for: a name of each benchmark, and what gives its figures."""
+    """What is asked for: a name of each benchmark, and what gives its values."""
     kinds = options.only.split(",")
     if "ceilings" in kinds:
         yield {"benchmark": "ceilings"}, lambda: ceilings(options.device)

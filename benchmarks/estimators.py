@@ -1,4 +1,4 @@
-"""Time, memory and statistical quality of every estimator; every figure is positive, and lower is better.
+"""Time, memory and statistical quality of every estimator; every value is positive, and lower is better.
 
 A track_ benchmark that returns samples has intervals in asv like a timing: asv keeps their median, and its
 ``compare`` tests them.
@@ -21,7 +21,7 @@ GROUPS = 8
 CHUNK = 256  # replicates in memory at once, at most
 CHUNKS = 64  # at least: where replicates are few it is because each takes much memory
 STEPS = 200
-TIMEOUT = 1800  # seconds by the clock: the slowest figure takes two minutes alone, and the machine may be busy
+TIMEOUT = 1800  # seconds by the clock: the slowest value takes two minutes alone, and the machine may be busy
 
 
 def sampled(values):
@@ -54,7 +54,7 @@ class Step:
 
 
 class Cost:
-    """Figures of a gradient that no other process disturbs."""
+    """Values of a gradient that no other process disturbs."""
 
     version = "1"
     params = Step.params
@@ -114,7 +114,7 @@ class Quality:
     def track_error(self, _name, task):
         """Squared distance to the true gradient of the mean of many estimates: squared bias and what noise is left.
 
-        The squared bias alone has no positive estimate that is unbiased; this figure is positive, grows with any
+        The squared bias alone has no positive estimate that is unbiased; this value is positive, grows with any
         bias, and is at rest where there is none.
         """
         exact = self.subject.exact_gradient()

@@ -23,7 +23,7 @@ from estbench.families.weighted import Weighted, log_prob_once, mean_before_last
 
 
 class SumAndSample(Weighted):
-    """Samples without replacement, all but the last weighed by their probabilities.
+    """Samples without replacement, all but the last weighted by their probabilities.
 
     Args:
         samples: distinct joint values per node.

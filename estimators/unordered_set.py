@@ -1,4 +1,4 @@
-r"""Unordered set: values drawn without replacement, each weighed by the chance that the set comes with it first.
+r"""Unordered set: values drawn without replacement, each weighted by the chance that the set comes with it first.
 
 .. math:: g = \sum_{s \in S} q(s) R(S, s) \Big(f(s) - \sum_{s' \in S} q(s') R_s(S, s') f(s')\Big) \nabla \log q(s),
     \qquad R(S, s) = \frac{p(S \mid s \text{ first})}{p(S)}

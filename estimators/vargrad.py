@@ -3,7 +3,7 @@ r"""VarGrad: the gradient of half the variance of the cost over the samples, the
 .. math:: g = \tfrac1{K-1} \sum_k (f(b_k) - \bar f) \, \nabla \log q(b_k)
 
 As a gradient estimator it is RLOO, found another way: :math:`\tfrac{K}{K-1}(f_k - \bar f)` is what
-:math:`f_k` exceeds the mean of the others by. Both give the same figures from the same seed.
+:math:`f_k` exceeds the mean of the others by. Both give the same values from the same seed.
 
 Unbiased. Bernoulli and categorical. K evaluations.
 

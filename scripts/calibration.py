@@ -17,7 +17,7 @@ from scipy import special
 
 from estbench import stats
 from estbench.report.model.intervals import averaged, root_mean_square
-from estbench.stats import Floats, GradientFigures, Interval
+from estbench.stats import Floats, GradientMetrics, Interval
 
 BATCHES = 32
 
@@ -50,14 +50,14 @@ def _holds(interval: Interval, truth: float) -> bool:
     return interval.low <= truth <= interval.high
 
 
-def figures(
+def metrics(
     random: Generator,
     bias: float = 0.0,
     entries: int = 20,
     per_batch: int = 32,
     reference: float = 0.0,
     snr: float = 1.0,
-) -> GradientFigures:
+) -> GradientMetrics:
     """Gradient estimates of variance 1 an entry, with a true gradient of length ``snr * entries ** 0.5``.
 
     Args:
@@ -76,12 +76,12 @@ def figures(
     own = mean + random.normal(size=(BATCHES, entries)) / per_batch**0.5
     other = truth + reference * random.normal(size=(BATCHES, entries))
     traces = random.chisquare((per_batch - 1) * entries, BATCHES) / (per_batch - 1)
-    return GradientFigures(
+    return GradientMetrics(
         traces, entries, per_batch, own @ own.T, own @ other.T, other @ other.T, (own - other) @ (own - other).T
     )
 
 
-def _uneven(random: Generator) -> GradientFigures:
+def _uneven(random: Generator) -> GradientMetrics:
     """Without bias; five of 205 directions hold half the noise, and batches are unlike.
 
     The reference has four times the replicates, and each batch a variance of its own, log-normal (σ = 1).
@@ -90,7 +90,7 @@ def _uneven(random: Generator) -> GradientFigures:
     sizes = np.exp(0.5 * random.normal(size=(2, BATCHES, 1)))
     own, other = sizes * random.normal(size=(2, BATCHES, 205)) * scale
     error = own - other / 2
-    return GradientFigures(np.ones(BATCHES), 205, 32, own @ own.T, error=error @ error.T)
+    return GradientMetrics(np.ones(BATCHES), 205, 32, own @ own.T, error=error @ error.T)
 
 
 def _times(random: Generator, blocks: int = 20) -> Floats:
@@ -129,11 +129,11 @@ def means() -> Iterator[Kind]:
 
 
 def gradients() -> Iterator[Kind]:
-    """Figures of gradients."""
+    """Values of gradients."""
     for per_batch, entries in ((2, 5), (32, 1), (32, 20)):
         yield Kind(
             "variance", f"{32 * per_batch:,} normal estimates, {_entries(entries)}",
-            _each(lambda r, n=per_batch, d=entries: _holds(figures(r, entries=d, per_batch=n).variance(), d)),
+            _each(lambda r, n=per_batch, d=entries: _holds(metrics(r, entries=d, per_batch=n).variance(), d)),
         )  # fmt: skip
     yield Kind("variance", "1,024 exponential estimates, 1 entry", _each(_exponential), simulations=4000)
     for bias, entries, reference in ((0.0, 1, 0.0), (0.0, 20, 0.1), (0.05, 20, 0.1), (0.3, 20, 0.1), (0.3, 1, 0.0)):
@@ -142,20 +142,22 @@ def gradients() -> Iterator[Kind]:
         length = 2 * np.sin(bias / 2) if entries > 1 else bias
         make = {"bias": bias, "entries": entries, "reference": reference, "snr": 0.5}
         square = (length * 0.5) ** 2 * entries
-        yield Kind("squared bias", where, _each(lambda r, m=make, t=square: _holds(figures(r, **m).squared_bias(), t)))
+        yield Kind("squared bias", where, _each(lambda r, m=make, t=square: _holds(metrics(r, **m).squared_bias(), t)))
         yield Kind("relative bias", where,
-                   _each(lambda r, m=make, t=length: _holds(figures(r, **m).relative_bias(), t)),
+                   _each(lambda r, m=make, t=length: _holds(metrics(r, **m).relative_bias(), t)),
                    simulations=1000 if bias else 4000)  # fmt: skip
         if bias == 0.3:
             yield Kind("mean squared error", where,
-                       _each(lambda r, m=make, t=entries + square: _holds(figures(r, **m).mse(), t)))  # fmt: skip
+                       _each(lambda r, m=make, t=entries + square: _holds(metrics(r, **m).mse(), t)))  # fmt: skip
     for snr in (0.05, 0.2, 1.0):
         yield Kind(
-            "signal to noise", f"{snr:g}, 20 entries", _each(lambda r, s=snr: _holds(figures(r, snr=s).snr(), s))
+            "signal to noise",
+            f"{snr:g}, 20 entries",
+            _each(lambda r, s=snr: _holds(metrics(r, snr=s).snr(), s)),
         )
     for angle in (0.0, 0.3, 1.0, 1.5):
         yield Kind("cosine", f"{np.cos(angle):.2f}, 20 entries, estimated reference",
-                   _each(lambda r, a=angle: _holds(figures(r, a, reference=0.1, snr=0.5).cosine(), np.cos(a) - 1e-12)),
+                   _each(lambda r, a=angle: _holds(metrics(r, a, reference=0.1, snr=0.5).cosine(), np.cos(a) - 1e-12)),
                    simulations=4000 if angle < 1 else 1000)  # fmt: skip
 
 
@@ -163,22 +165,22 @@ def _exponential(random: Generator) -> bool:
     return _holds(_of(random.exponential(size=(BATCHES, 32))).variance(), 1.0)
 
 
-def _of(estimates: Floats) -> GradientFigures:
-    """Figures of estimates ``(batches, per_batch)`` with one entry, without a reference."""
+def _of(estimates: Floats) -> GradientMetrics:
+    """Values of estimates ``(batches, per_batch)`` with one entry, without a reference."""
     means = estimates.mean(1, keepdims=True)
-    return GradientFigures(estimates.var(1, ddof=1), 1, estimates.shape[1], means @ means.T)
+    return GradientMetrics(estimates.var(1, ddof=1), 1, estimates.shape[1], means @ means.T)
 
 
 def combinations() -> Iterator[Kind]:
-    """What is computed from several figures."""
+    """What is computed from several values."""
 
     def two(random: Generator) -> bool:
-        one, other = (figures(random, entries=5).variance() for _ in range(2))
+        one, other = (metrics(random, entries=5).variance() for _ in range(2))
         return _holds(stats.ratio(one, other), 1.0)
 
     def work(random: Generator) -> bool:
         seconds = stats.median_interval(np.exp(0.1 * random.normal(size=20)))
-        return _holds(Interval(*map(float, stats.product(figures(random, entries=5).variance(), seconds))), 5.0)
+        return _holds(Interval(*map(float, stats.product(metrics(random, entries=5).variance(), seconds))), 5.0)
 
     yield Kind("ratio of variances", "1,024 estimates each, 5 entries", _each(two))
     yield Kind("work-normalised variance", "1,024 estimates, 5 entries; 20 blocks", _each(work))
@@ -191,16 +193,16 @@ def combinations() -> Iterator[Kind]:
 _CHORD = 2 * np.sin(0.15) * 20**0.5 * 0.5
 
 
-def _over_seeds(random: Generator, count: int, figure: str, truth: float) -> Floats:
+def _over_seeds(random: Generator, count: int, metric: str, truth: float) -> Floats:
     """Whether means over three seeds, as reports make them, held the truth."""
     rows = []
     for simulation in range(count):
         for seed in range(3):
-            found: Interval = getattr(figures(random, 0.3, snr=0.5), figure)()
+            found: Interval = getattr(metrics(random, 0.3, snr=0.5), metric)()
             row = {"task": "", "label": simulation, "quantity": "", "seed": seed, "n": 1, "step": 0}
             rows.append(row | found._asdict())
     table = pd.DataFrame(rows)
-    means = root_mean_square(table) if figure == "bias" else averaged(table)
+    means = root_mean_square(table) if metric == "bias" else averaged(table)
     return np.asarray((means["low"] <= truth) & (truth <= means["high"]), dtype=float)
 
 
@@ -232,7 +234,7 @@ def false_alarms() -> Iterator[Kind]:
     """Tests of what is so, at 5 %."""
     for entries, reference in ((1, 0.0), (20, 0.1), (200, 0.1)):
         yield Kind("bias test", f"unbiased, {_entries(entries)}" + (", estimated reference" if reference else ""),
-                   _each(lambda r, d=entries, n=reference: figures(r, entries=d, reference=n).unbiased_p() < 0.05),
+                   _each(lambda r, d=entries, n=reference: metrics(r, entries=d, reference=n).unbiased_p() < 0.05),
                    0.03, 0.07)  # fmt: skip
     for name, level, low, high, simulations in (
         ("bias test", 0.05, 0.03, 0.07, 1000),
@@ -263,7 +265,7 @@ def false_alarms() -> Iterator[Kind]:
 
 
 def _equal_variances(random: Generator) -> bool:
-    one, other = (figures(random, entries=5).variance() for _ in range(2))
+    one, other = (metrics(random, entries=5).variance() for _ in range(2))
     return bool(stats.compare_pair(one, other) < 0.05)
 
 

@@ -29,13 +29,13 @@ from pathlib import Path
 
 from estbench.tracking import asv_files, remeasure, write
 from estbench.tracking.gate import Outcome, gate
-from estbench.tracking.tracked_values import Figure, Figures, Key
+from estbench.tracking.tracked_values import Key, TrackedValue, TrackedValues
 
 ROOT = Path(__file__).parents[1]
 PYTHON = sys.executable
 TASK = "toy[units=5]"
 WATCHED = ("rloo", "arm", "disarm", "reinforce", "lemon")
-FIGURES = ("Quality.track_variance", "Quality.track_error", "Cost.track_relative_time")
+METRICS = ("Quality.track_variance", "Quality.track_error", "Cost.track_relative_time")
 
 SLOW = """
 
@@ -64,11 +64,11 @@ class Injection:
 
     Args:
         estimator: its name.
-        figure: the figure that must show it.
+        tracked: the benchmark that must show it.
     """
 
     estimator: str
-    figure: str
+    tracked: str
 
 
 EXPECTED = {
@@ -168,7 +168,7 @@ def in_clone(clone: Path, action: str, small: bool) -> object:
         return _calibrated(_subject)
     if small:
         estimators.Cost.blocks = 12
-    found = {(figure, name): _measure(estimators, figure, name) for figure in FIGURES for name in WATCHED}
+    found = {(tracked, name): _measure(estimators, tracked, name) for tracked in METRICS for name in WATCHED}
     return tuple(estimators.ESTIMATORS), tuple(estimators.TASKS), found
 
 
@@ -193,9 +193,9 @@ def _slowed(rloo: type, factor: float) -> object:
     return stand_in.forward
 
 
-def _measure(estimators: object, figure: str, name: str) -> list[float] | None:
-    """Samples of one figure, None where it does not apply."""
-    cls, method = figure.split(".")
+def _measure(estimators: object, tracked: str, name: str) -> list[float] | None:
+    """Samples of one value, None where it does not apply."""
+    cls, method = tracked.split(".")
     made = getattr(estimators, cls)()
     try:
         made.setup(name, TASK)
@@ -219,9 +219,11 @@ def measure_small(clone: Path, commit: str, date: int) -> Path:
     import asv.results  # noqa: PLC0415  (an extra)
 
     names, tasks, found = call(clone, "measure", small=True)
-    figures: Figures = {
-        Key(f"estimators.{figure}", (name, TASK)): Figure(sorted(samples)[len(samples) // 2], samples=tuple(samples))
-        for (figure, name), samples in found.items()
+    tracked_values: TrackedValues = {
+        Key(f"estimators.{tracked}", (name, TASK)): TrackedValue(
+            sorted(samples)[len(samples) // 2], samples=tuple(samples)
+        )
+        for (tracked, name), samples in found.items()
         if samples is not None
     }
     folder = clone / ".asv" / "results"
@@ -229,7 +231,7 @@ def measure_small(clone: Path, commit: str, date: int) -> Path:
     machine.machine = "proof"
     machine.save(str(folder))
     made = asv.results.Results({"machine": "proof", "python": "same"}, {}, commit, date, "same", "proof", {})
-    return write.store(made, folder, figures, [list(names), list(tasks)])
+    return write.store(made, folder, tracked_values, [list(names), list(tasks)])
 
 
 def measure_in_full(clone: Path, commit: str, _date: int) -> Path:
@@ -237,14 +239,14 @@ def measure_in_full(clone: Path, commit: str, _date: int) -> Path:
     return run_asv(
         clone,
         commit,
-        f"({'|'.join(figure.replace('.', '[.]') for figure in FIGURES)})\\('({'|'.join(WATCHED)})', '{re.escape(TASK)}",
+        f"({'|'.join(name.replace('.', '[.]') for name in METRICS)})\\('({'|'.join(WATCHED)})', '{re.escape(TASK)}",
     )
 
 
-def measure_again(clone: Path, keys: Sequence[Key], base: str, head: str) -> tuple[Figures, Figures]:
-    """Figures of two commits once more, five times each in turns; the kept results stay as they are."""
+def measure_again(clone: Path, keys: Sequence[Key], base: str, head: str) -> tuple[TrackedValues, TrackedValues]:
+    """Values of two commits once more, five times each in turns; the kept results stay as they are."""
 
-    def run(commit: str) -> Figures:
+    def run(commit: str) -> TrackedValues:
         git(clone, "checkout", "--quiet", commit)
         (kept,) = (clone / ".asv" / "results" / "proof").glob(f"{commit[:8]}-*.json")
         before = kept.read_bytes()
@@ -282,7 +284,7 @@ def asv(clone: Path, *arguments: str) -> None:
 
 
 def published(clone: Path) -> set[tuple[str, str, str]]:
-    """Regressions on asv's pages: commit, figure, estimator."""
+    """Regressions on asv's pages: commit, value, estimator."""
     asv(clone, "publish", "--no-pull")
     html = clone / ".asv" / "html"
     revisions = json.loads((html / "index.json").read_text())["revision_to_hash"]
@@ -290,8 +292,8 @@ def published(clone: Path) -> set[tuple[str, str, str]]:
     for name, _path, _params, _index, _last, _best, jumps in json.loads((html / "regressions.json").read_text())[
         "regressions"
     ]:
-        figure, estimator = re.fullmatch(r"estimators\.(\S+?)\('(\w+)', .*\)", name).groups()
-        found |= {(revisions[str(after)], figure, estimator) for _before, after, _old, _new in jumps or ()}
+        tracked, estimator = re.fullmatch(r"estimators\.(\S+?)\('(\w+)', .*\)", name).groups()
+        found |= {(revisions[str(after)], tracked, estimator) for _before, after, _old, _new in jumps or ()}
     return found
 
 
@@ -308,26 +310,26 @@ def gated(
     return found, outcomes
 
 
-def labels_are_right(files: list[Path], again: Figures) -> list[str]:
-    """What is wrong with labels: figures of fixed seeds change only where an injection changed them."""
+def labels_are_right(files: list[Path], again: TrackedValues) -> list[str]:
+    """What is wrong with labels: values of fixed seeds change only where an injection changed them."""
     history = [asv_files.of_file(path) for path in files]
     wrong = []
     changed = {
-        (at, injection.estimator) for at, injection in EXPECTED.items() if injection.figure.startswith("Quality")
+        (at, injection.estimator) for at, injection in EXPECTED.items() if injection.tracked.startswith("Quality")
     }
     for name in WATCHED:
-        for figure in FIGURES[:2]:
-            key = Key(f"estimators.{figure}", (name, TASK))
+        for tracked in METRICS[:2]:
+            key = Key(f"estimators.{tracked}", (name, TASK))
             values = [side[key].value if key in side else math.nan for side in history]
             if name == "lemon":
                 reinforce = Key(key.benchmark, ("reinforce", TASK))
                 wanted = [math.nan] * PLUGIN_AT + [side[reinforce].value for side in history[PLUGIN_AT:]]
-                wrong += [f"{figure} of lemon at {i}" for i in range(COMMITS) if not _same(values[i], wanted[i])]
+                wrong += [f"{tracked} of lemon at {i}" for i in range(COMMITS) if not _same(values[i], wanted[i])]
                 wrong += ["lemon where a commit lacks it"] if key in again else []
                 continue
             pairs = [(i, values[i - 1], values[i]) for i in range(1, COMMITS) if (i, name) not in changed]
-            wrong += [f"{figure} of {name} at {i}" for i, old, new in pairs if not _same(old, new)]
-            wrong += [f"{figure} of {name} measured again"] if not _same(values[1], again[key].value) else []
+            wrong += [f"{tracked} of {name} at {i}" for i, old, new in pairs if not _same(old, new)]
+            wrong += [f"{tracked} of {name} measured again"] if not _same(values[1], again[key].value) else []
     return wrong
 
 
@@ -368,15 +370,15 @@ def report(
     """Prints what was found; True if it is what it must be."""
     good = not wrong
     for number, injection in EXPECTED.items():
-        sought = (commits[number], injection.figure, injection.estimator)
+        sought = (commits[number], injection.tracked, injection.estimator)
         print(f"\n{outcomes[number - 1].table}")
         print(f"commit {number}, {injection}: asv {sought in by_asv}, gate {sought in by_gate}")
-        good &= sought in by_gate and (sought in by_asv or "time" in injection.figure)
+        good &= sought in by_gate and (sought in by_asv or "time" in injection.tracked)
     guilty = {(commits[number], injection.estimator) for number, injection in EXPECTED.items()}
     for who, found in (("asv", by_asv), ("gate", by_gate)):
         false = sorted((commits.index(c), f, e) for c, f, e in found if (c, e) not in guilty)
         print(f"{who}: {len(found)} regressions, of which false: {false or 'none'}")
-        good &= all("time" in figure for _number, figure, _estimator in false)
+        good &= all("time" in tracked for _number, tracked, _estimator in false)
     print(f"labels: {wrong or 'all right'}")
     print("PROVED" if good else "NOT PROVED")
     return good

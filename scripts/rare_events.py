@@ -1,4 +1,4 @@
-"""Measures how often the figures of estimators on a rare event are right, or told to be unresolved.
+"""Measures how often the values of estimators on a rare event are right, or told to be unresolved.
 
 One bit at a logit, with the cost and the truth of ``tests/support/rare_event.py``; 1,024 replicates a measurement. All
 measurements of an estimator are drawn in one go, by the measure's own functions; how many of them are the very rows of
@@ -50,7 +50,7 @@ class Share:
     """What came of the measurements of an estimator.
 
     Args:
-        resolved: the share with a figure.
+        resolved: the share with a value.
         variance: of those, the share whose interval of the variance held the true one.
         bias: likewise of the squared bias.
         missed: of all measurements, the share with an interval of the variance that missed the true one.

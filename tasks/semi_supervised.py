@@ -11,7 +11,7 @@ all classes in one batch. Evaluation is :math:`-\mathcal U`, the ELBO without la
 :math:`\arg\max_y q(y|x)`. Images are binarised anew in each minibatch.
 
 The noise of the Gaussian :math:`z` is part of a minibatch, one vector an image, shared by all values of
-:math:`y`: what is measured of an estimator is the noise of the discrete samples alone. As :math:`z` is weighed by its
+:math:`y`: what is measured of an estimator is the noise of the discrete samples alone. As :math:`z` is weighted by its
 sampled log-ratio, the multi-sample bound over :math:`y` at the same noise is a bound too.
 
 :math:`q(y|x)` and :math:`q(z|x,y)` are three convolutions with ReLU and a linear head, :math:`p(x|y,z)` four
@@ -93,7 +93,7 @@ class SemiSupervised(Task):
 
     def model(self) -> nn.Module:
         pixels = datasets.images(self.dataset).train[0].shape[-1]
-        return _Net(math.isqrt(pixels), self.classes, self.gaussians, self.width, self.alpha)
+        return _SemiSupervisedNet(math.isqrt(pixels), self.classes, self.gaussians, self.width, self.alpha)
 
     def splits(self) -> Splits:
         """Images and labels, the labelled ones last in training; for validation and test also the Gaussian noise."""
@@ -119,11 +119,11 @@ class SemiSupervised(Task):
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         x, y, _ = batch
-        assert isinstance(model, _Net)
+        assert isinstance(model, _SemiSupervisedNet)
         return {"accuracy": (model.classify(x).argmax(-1) == y).to(x.dtype)}
 
     def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        return model.pictures(*batch) if isinstance(model, _Net) else {}
+        return model.pictures(*batch) if isinstance(model, _SemiSupervisedNet) else {}
 
     def _labels(self, images: Splits, generator: torch.Generator) -> tuple[Tensor, ...]:
         if self.random:
@@ -139,7 +139,7 @@ def _balanced_last(y: Tensor, classes: int, labelled: int) -> Tensor:
     return torch.cat([order[labelled:].sort().values, order[:labelled]])
 
 
-class _Net(nn.Module):
+class _SemiSupervisedNet(nn.Module):
     """q(y|x) and q(z|x,y), the encoder, and p(x|y,z), the decoder, on square images of this side."""
 
     def __init__(self, side: int, classes: int, gaussians: int, width: int, alpha: float) -> None:

@@ -93,13 +93,13 @@ class SigmoidBeliefNet(Task):
         with torch.no_grad():
             output_bias(decoder[0].network).copy_(mean.clamp(0.01, 0.99).logit())
         prior = nn.Parameter(torch.zeros(self.shape), requires_grad=self.prior == "learned")
-        return _Net(mean, encoder, decoder, prior, signed=self.signed)
+        return _BeliefNet(mean, encoder, decoder, prior, signed=self.signed)
 
     def splits(self) -> Splits:
         return datasets.binarised(self.dataset, self.binarisation)
 
     def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        return model.pictures(*batch) if isinstance(model, _Net) else {}
+        return model.pictures(*batch) if isinstance(model, _BeliefNet) else {}
 
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
         return (datasets.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
@@ -117,7 +117,7 @@ class _Layer(nn.Module):
         return Categorical(logits, values) if len(self.shape) == 2 else Bernoulli(logits, values)
 
 
-class _Net(nn.Module):
+class _BeliefNet(nn.Module):
     mean: Tensor
 
     def __init__(

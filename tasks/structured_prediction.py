@@ -6,8 +6,8 @@ r"""Structured prediction: the lower half of an image from its upper half, throu
 
 One sample is drawn in training. Evaluation takes the logarithm of the mean of m likelihoods, which tends to the
 log-likelihood as m grows. Jang, Gu & Poole print the mean of the logarithms, which is a bound that more samples do not
-tighten; Raiko et al. and MuProp, whose experiment it is and whose figures it continues, evaluate the logarithm of the
-mean, and only that agrees with figures that depend on m.
+tighten; Raiko et al. and MuProp, whose experiment it is and whose values it continues, evaluate the logarithm of the
+mean, and only that agrees with values that depend on m.
 
 The defaults are Jang, Gu & Poole's: images binarised once, SGD with momentum.
 

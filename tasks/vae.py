@@ -118,7 +118,7 @@ class VAE(Task):
         if self.kl == "sampled" or estimator.bound == 1:
             return ""
         return (
-            f"{type(estimator).__name__} trains the {estimator.bound}-sample bound, which weighs each sample by its "
+            f"{type(estimator).__name__} trains the {estimator.bound}-sample bound, which weights each sample by its "
             f"own density and is none with the analytic divergence; got kl={self.kl}, set kl=sampled"
         )
 

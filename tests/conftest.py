@@ -19,3 +19,21 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("cuda"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Puts a package with entry points where Python finds it, as if it had been installed."""
+
+    def installed(package, group, points, module="", text=""):
+        place = tmp_path / package
+        info = place / f"{package}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        lines = [f"{name} = {target}" for name, target in points.items()]
+        (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
+        if module:
+            (place / f"{module}.py").write_text(text)
+        monkeypatch.syspath_prepend(place)
+
+    return installed

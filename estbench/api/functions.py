@@ -180,7 +180,7 @@ def check(estimator: Any, *, seed: int = 0, plugins: Iterable[Path | str] = ()) 
         plugins: plugin files.
 
     Returns:
-        A verdict for each check: its ``name``, ``verdict`` (``passed``, ``failed`` or ``not applicable``), ``figure``
+        A verdict for each check: its ``name``, ``verdict`` (``passed``, ``failed`` or ``not applicable``), ``measured``
         and ``reason``.
 
     Raises:
@@ -224,7 +224,7 @@ def merge(folders: Sequence[Path | str], into: Path | str, *, mixed_timing: bool
 
 
 def diff(before: Path | str, after: Path | str, *, store: Path | str = STORE, alpha: float = 0.05) -> "Difference":
-    """Which figures differ between two runs, two stores or two commits, as ``estbench diff`` tells.
+    """Which values differ between two runs, two stores or two commits, as ``estbench diff`` tells.
 
     Args:
         before: a run's folder, a store, or a commit whose cells are in ``store``.
@@ -259,14 +259,14 @@ def gate(
         head: after.
         results: folder of asv's results, for commits.
         thresholds: least ratios that count, ``"1.05"`` or ``"*time*=1.2"``.
-        alpha: level of the tests, over all figures.
-        allow_missing: whether figures may be missing in ``head``.
+        alpha: level of the tests, over all values.
+        allow_missing: whether values may be missing in ``head``.
 
     Returns:
         The ``findings``, worst first, their ``table`` in Markdown and the exit ``code`` of the command.
 
     Raises:
-        UserError: a side cannot be read, or no figure can be compared.
+        UserError: a side cannot be read, or no value can be compared.
     """
     from estbench.tracking.gate import gate as judge  # noqa: PLC0415  (slow)
 

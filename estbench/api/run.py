@@ -143,14 +143,14 @@ class Run:
         """A figure of the report, for a notebook or to be changed further.
 
         Args:
-            kind: ``variance``, ``bias-variance``, ``training``, ...: as ``estbench plot`` takes it.
+            kind: ``variance``, ``training``, ...: as ``estbench list charts`` names it.
             style: ``paper`` or ``talk``.
             width: inches; by default one column a task.
 
         Raises:
             UserError: there is no such kind or style, or these results hold nothing that it shows.
         """
-        from estbench.report.charts.gallery import draw  # noqa: PLC0415  (slow)
+        from estbench.report.gallery import draw  # noqa: PLC0415  (slow)
 
         try:
             return draw(kind, self._study, style=style, width=width)

@@ -33,14 +33,14 @@ def check(
         screen.print(f"[bold cyan]{escape(str(spec))}[/]")
         for verdict in run_checks(functools.partial(options.make, made, spec), seed=seed):
             mark = {"passed": "[green]passed[/]", "failed": "[red]FAILED[/]"}.get(verdict.verdict, verdict.verdict)
-            detail = verdict.reason if verdict.verdict != "passed" else verdict.figure
+            detail = verdict.reason if verdict.verdict != "passed" else verdict.measured
             screen.print(f"  {escape(verdict.name):<32} {mark}  {escape(detail)}")
             failed |= verdict.verdict == "failed"
     raise typer.Exit(int(failed))
 
 
 def new(
-    kind: Annotated[str, typer.Argument(help="estimator or task.")],
+    kind: Annotated[str, typer.Argument(help="estimator, task or measure.")],
     name: Annotated[str, typer.Argument(help="Its name, as a Python module would be called.")],
 ) -> None:
     """Writes a small installable package for a plugin of yours."""

@@ -27,7 +27,7 @@ Seeds = Annotated[str | None, typer.Option(help="How many seeds, counted from 0;
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 DType = Annotated[
     str | None,
-    typer.Option(help="float32 or float64; tf32 (GPU) or bf16: float32, its matrix products of such operands."),
+    typer.Option(help="float32, float64, tf32 or bf16; the last two are float32 with tf32 (GPU) or bf16 products."),
 ]
 Scale = Annotated[
     float | None, typer.Option(help="Fraction of the training steps that the suite asks for, 0.1 for a tenth.")
@@ -35,7 +35,7 @@ Scale = Annotated[
 Precision = Annotated[
     float | None,
     typer.Option(
-        help="Draw gradients until the interval of their variance is that narrow, 0.05 for 5 % to either side."
+        help="Draw gradients until the interval of their variance has this relative half-width: 0.05 is ±5 %."
     ),
 ]
 Parts = Annotated[str | None, typer.Option(help="Which parts of a suite that has several: 1,3; by default all.")]
@@ -43,12 +43,14 @@ StoreFolder = Annotated[Path, typer.Option(help="Folder that keeps finished cell
 Workers = Annotated[int | None, typer.Option(min=1, max=4096, help="Cells at once; by default one a core.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure cells again that failed.")]
 ExecutorName = Annotated[
-    str, typer.Option(help="inline; local, in processes; ray; slurm; auto: local on several cores or GPUs.")
+    str, typer.Option(help="As estbench list executors names them; auto: local on several cores or GPUs, else inline.")
 ]
 
 Ensemble = Annotated[
     str,
-    typer.Option(help="Runs that differ in seeds and numbers trained as one program: auto, off, or at most so many."),
+    typer.Option(
+        help="Train runs that differ only in seeds or float options as one batch: auto, off, or the largest batch."
+    ),
 ]
 
 STORE = Path(".estbench")

@@ -19,15 +19,18 @@ data_app = typer.Typer(help="Data sets: which are here, and fetching them.")
 
 
 def list_(
-    kind: Annotated[str, typer.Argument(help="estimators, tasks, measures or all.")] = "all",
+    kind: Annotated[str, typer.Argument(help="estimators, tasks, measures, charts, executors or all.")] = "all",
     plugin: Files = None,
 ) -> None:
-    """Lists estimators, tasks and measures."""
-    kinds = [name for name in loading.KINDS if kind in ("all", name, f"{name}s")]
+    """Lists estimators, tasks, measures, charts (kinds of figures) and executors."""
+    known = [*loading.KINDS, *loading.PARTS]
+    kinds = [name for name in known if kind in ("all", name, f"{name}s")]
     if not kinds:
-        raise UserError(f"unknown kind {kind!r}; {nearest(kind, [*loading.KINDS, 'all'])}")
+        raise UserError(f"unknown kind {kind!r}; {nearest(kind, [*known, 'all'])}")
     screen = console()
-    catalogues = {name: registry.discover(name, plugin or ()) for name in kinds}
+    catalogues = {
+        name: registry.discover(name, plugin or ()) if name in loading.KINDS else registry.parts(name) for name in kinds
+    }
     for problem in dict.fromkeys(problem for catalogue in catalogues.values() for problem in catalogue.problems):
         warn(problem)
     for name, catalogue in catalogues.items():

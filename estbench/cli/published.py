@@ -33,7 +33,7 @@ def published(
 ) -> None:
     """Shows published results and the protocols behind them.
 
-    All were read in a paper's text or its authors' code. Figures of different protocols are no comparison.
+    All were read in a paper's text or its authors' code. Values of different protocols are no comparison.
     """
     found = select(paper, task, estimator)
     if form is Form.TABLE:

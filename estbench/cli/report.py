@@ -44,7 +44,7 @@ def _target(text: str) -> tuple[str, float]:
 
 
 def plot(
-    kind: Annotated[str, typer.Argument(help="variance, bias-variance, training, speed, ...")],
+    kind: Annotated[str, typer.Argument(help="variance, training, ...: estbench list charts names them all.")],
     run: Annotated[Path | None, typer.Argument(help="Folder of a run; gumbel_softmax needs none.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the files; by default the run's, or this one.")] = None,
     style: Annotated[str, typer.Option(help="paper or talk.")] = "paper",

@@ -93,10 +93,10 @@ def diff(
     before: Annotated[str, typer.Argument(help="A run's folder, a store, or a commit.")],
     after: Annotated[str, typer.Argument(help="Likewise.")],
     store: StoreFolder = STORE,
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Level of the tests, over all figures.")] = 0.05,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Level of the tests, over all values.")] = 0.05,
     all_: Annotated[bool, typer.Option("--all", help="Show what did not change, too.")] = False,
 ) -> None:
-    """Tells which figures differ for real; exits with 1 if one is worse, 3 if one failed or is missing."""
+    """Tells which values differ for real; exits with 1 if one is worse, 3 if one failed or is missing."""
     from estbench.workflows.diff import diff as compare  # noqa: PLC0415  (slow)
 
     found = compare(before, after, store, alpha)
@@ -110,10 +110,10 @@ def diff(
 def _changes(changes: Sequence["Change"]) -> Table:
     """Changes as a table."""
     table = Table(box=None)
-    for column in ("task", "estimator", "figure", "before", "after", "p", "verdict"):
+    for column in ("task", "estimator", "metric", "before", "after", "p", "verdict"):
         table.add_column(column, overflow="fold")
     for change in changes:
-        task, estimator, params, *_, metric = change.figure
+        task, estimator, params, *_, metric = change.key
         options = ",".join(f"{key}={value}" for key, value in json.loads(params or "{}").items())
         who = f"{estimator}[{options}]" if options else estimator
         numbers = [f"{value:.5g}" for value in (change.before, change.after)]

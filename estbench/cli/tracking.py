@@ -35,7 +35,7 @@ def track(
     tracked = write_results(run, results, machine=machine, allow_dirty=allow_dirty)
     for note in tracked.notes:
         console().print(escape(str(note)))
-    console().print(f"{tracked.count} figures: {escape(str(tracked.path))}")
+    console().print(f"{tracked.count} values: {escape(str(tracked.path))}")
 
 
 def gate(
@@ -43,8 +43,8 @@ def gate(
     head: Annotated[str, typer.Argument(help="Likewise.")],
     results: Annotated[Path | None, typer.Option(help="Folder of asv's results, for commits.")] = None,
     threshold: Annotated[list[str] | None, typer.Option(help="Ratio that counts: 1.05, or *time*=1.2.")] = None,
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Level of the tests, over all figures.")] = 0.01,
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Let figures be missing in HEAD.")] = False,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Level of the tests, over all values.")] = 0.01,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Let values be missing in HEAD.")] = False,
     repeat: Annotated[
         int,
         typer.Option(

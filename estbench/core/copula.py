@@ -24,5 +24,5 @@ def repelling_noise(count: int, like: Tensor) -> Tensor:
 
 
 def both_below(p: Tensor, count: int) -> Tensor:
-    """The probability that two of ``count`` are both below p, over p: that one is where the other is."""
+    """P(both < p) / p for two of ``count`` uniforms: the probability that one is below p, given that the other is."""
     return (2 - p.pow(-1 / (count - 1))).clamp_min(0).pow(count - 1)

@@ -91,7 +91,7 @@ class Estimator(nn.Module, abc.ABC):
         return run(program, self._admitting(sampler), keep_score=keep_score)
 
     def evaluate(self, program: Program, sampler: Sampler, *, scores: bool = False) -> Evaluation:
-        """The same at exact samples, for estimators that weigh the score of log-probabilities themselves."""
+        """The same at exact samples, for estimators that weight the score of log-probabilities themselves."""
         return evaluate(program, self._admitting(sampler), scores=scores)
 
     def _admitting(self, sampler: Sampler) -> Sampler:

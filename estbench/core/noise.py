@@ -1,7 +1,7 @@
-"""Noise: where estimators take random numbers from; a source may stand in for torch's generator.
+"""Noise: random numbers for estimators, from torch's generator or from a source that stands in for it.
 
-A function that is mapped over replicas cannot ask torch for a replica's own random numbers. A source can: what is
-drawn through ``rand`` and ``randn`` comes from it while it is in place.
+Inside ``vmap`` over replicas, torch's generator cannot give each replica its own random stream. A source can: while it
+is installed, ``rand`` and ``randn`` return its numbers.
 """
 
 import abc

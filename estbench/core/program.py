@@ -68,7 +68,7 @@ class Evaluation:
         return node.log_prob(value.detach())
 
     def slopes(self) -> dict[str, Tensor]:
-        r"""What weighs the score beside the cost: :math:`\partial f / \partial \log q`, where it may vary.
+        r"""What weights the score beside the cost: :math:`\partial f / \partial \log q`, where it may vary.
 
         By name, in the shape of the log-probability; plates of later samples are averaged over. Those that are the same
         for all samples are left out, since the score has mean zero.
@@ -93,7 +93,7 @@ def run(program: Program, sampler: Sampler, *, keep_score: bool = False) -> tupl
     ``sample`` returns the value, in the dtype of the logits that the program gave, and its log-probability, which has
     at least float32, as the cost has that is returned. The score of an exact sample has mean zero, so that the
     derivative of the cost with respect to :math:`\log q` is dropped where it is the same for all samples: it would only
-    add noise. Where values are no exact samples (relaxed ones, or an objective that weighs samples) it must stay:
+    add noise. Where values are no exact samples (relaxed ones, or an objective that weights samples) it must stay:
     ``keep_score``.
 
     Returns:
@@ -118,7 +118,7 @@ def evaluate(program: Program, sampler: Sampler, *, scores: bool = False) -> Eva
     Args:
         program: what to run.
         sampler: answers it.
-        scores: whether the score will be weighed whatever the program is: so its log-probabilities are made once.
+        scores: whether the score will be weighted whatever the program is: so its log-probabilities are made once.
     """
     log_probs: dict[str, Tensor] = {}
     roots: dict[str, Tensor] = {}

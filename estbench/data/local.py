@@ -20,7 +20,7 @@ _FOLDERS = {
 
 
 @dataclass(frozen=True)
-class Found:
+class LocalFiles:
     """What a folder holds of a data set.
 
     Args:
@@ -39,7 +39,7 @@ class Found:
         return self.folder is not None and not self.missing
 
 
-def find(root: Path, name: str, files: tuple[str, ...], archive: str = "") -> Found:
+def find(root: Path, name: str, files: tuple[str, ...], archive: str = "") -> LocalFiles:
     """The first folder that holds every file of a data set; else the one that lacks the fewest, or none.
 
     Args:
@@ -48,14 +48,14 @@ def find(root: Path, name: str, files: tuple[str, ...], archive: str = "") -> Fo
         files: the names of its files as they are served.
         archive: the name of a file that may stand for all of them.
     """
-    best = Found()
+    best = LocalFiles()
     for folder in _walk(root):
         if archive and (folder / archive).is_file():
-            return Found(folder, dict.fromkeys(files, folder / archive))
+            return LocalFiles(folder, dict.fromkeys(files, folder / archive))
         if _data_set(root, folder) != name:
             continue
         there = {file: path for file in files if (path := _path(folder, file)) is not None}
-        found = Found(folder, there, tuple(file for file in files if file not in there))
+        found = LocalFiles(folder, there, tuple(file for file in files if file not in there))
         if found.whole:
             return found
         if there and len(there) > len(best.files):

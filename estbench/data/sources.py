@@ -80,11 +80,11 @@ class FileSource:
         found = self._local()
         return found.folder if found.folder and found.whole else cache() / self.name
 
-    def _local(self) -> local.Found:
+    def _local(self) -> local.LocalFiles:
         """What the folder that ESTBENCH_DATA names holds of it."""
         root = os.environ.get("ESTBENCH_DATA", "")
         names = tuple(file.name for file in self.files)
-        return local.find(Path(root), self.name, names, self.archive) if root else local.Found()
+        return local.find(Path(root), self.name, names, self.archive) if root else local.LocalFiles()
 
     def present(self) -> bool:
         """Whether every file is there."""
@@ -110,7 +110,7 @@ class FileSource:
             self._download(file, found)
         return file.open(path)
 
-    def _download(self, file: File, found: local.Found) -> None:
+    def _download(self, file: File, found: local.LocalFiles) -> None:
         import pooch  # noqa: PLC0415  (slow, and needed only here)
 
         failures = []

@@ -13,6 +13,7 @@ from torch import nn
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.metrics import Metric
 from estbench.core.task import Batch, Splits, Task
+from estbench.engine.checks import real, shown, whole
 from estbench.engine.journal import Journal, NoJournal
 from estbench.errors import plain, reason, shorten
 from estbench.runtime import shared_generators
@@ -20,6 +21,7 @@ from estbench.runtime.device import moved
 from estbench.runtime.guard import pass_on
 
 T = TypeVar("T")
+STATUSES = ("ok", "not applicable", "failed", "unresolved")
 MakeEstimator: TypeAlias = Callable[[], Estimator]
 
 
@@ -29,14 +31,14 @@ class Row:
 
     Args:
         metric: the key of a metric that the measure declares, such as ``step_time``.
-        value: the figure; low and high its 95 % interval.
+        value: the value; low and high its 95 % interval.
         unit: ``nats``, ``s``, ``B`` or empty.
         n: replicates, blocks or examples behind it.
         step: training steps behind the parameters.
         seconds: training time to that step; of replicas that were trained together their share, the time of all over
             their number.
         replicas: how many were trained together; seconds tell what a step takes only where it is 1.
-        status: ``ok``, ``not applicable``, ``failed``, or ``unresolved`` where too few replicates tell no figure.
+        status: ``ok``, ``not applicable``, ``failed``, or ``unresolved`` where too few replicates tell no value.
         error: the reason where it is not ``ok``; else what there is to note about how it was measured.
         picture: a PNG in base64, for a metric that is a picture.
     """
@@ -53,6 +55,25 @@ class Row:
     error: str = ""
     picture: str = ""
     replicas: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks that a table can hold it, whoever made it.
+
+        Raises:
+            TypeError: what is to be a number or a text is something else.
+            ValueError: it is no status, or a whole number beyond 64 bits.
+        """
+        for name in ("value", "low", "high", "seconds"):
+            object.__setattr__(self, name, real(f"a row's {name}", getattr(self, name)))
+        for name in ("n", "step", "replicas"):
+            object.__setattr__(self, name, whole(f"a row's {name}", getattr(self, name)))
+        for name in ("metric", "unit", "status", "error", "picture"):
+            if not isinstance(text := getattr(self, name), str):
+                raise TypeError(f"a row's {name} must be a text; got {shown(text)}")
+            # halves of characters, which no file holds
+            object.__setattr__(self, name, text.encode("utf-8", "replace").decode())
+        if self.status not in STATUSES:
+            raise ValueError(f"a row's status is one of {', '.join(STATUSES)}; got {self.status!r}")
 
 
 class MeasurementError(RuntimeError):
@@ -201,7 +222,7 @@ class Member(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class Outcome:
     """What came of one of several measurements.
 
     Args:
@@ -241,15 +262,18 @@ class Measure(abc.ABC):
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         """Measures the estimators that ``makers`` make; yields rows with the key of their estimator."""
 
-    def together(self, members: Sequence[Member]) -> list[Found]:
-        """Hook: measures several of one task and estimator, which differ in seeds and numbers; one after another."""
+    def together(self, members: Sequence[Member]) -> list[Outcome]:
+        """Hook: measures runs of one task and estimator that differ only in seeds or float options.
+
+        By default one after another; a measure that can train them as one batch overrides this.
+        """
         return [found_alone(self, member) for member in members]
 
 
-def found_alone(measure: Measure, member: Member) -> Found:
+def found_alone(measure: Measure, member: Member) -> Outcome:
     """What comes of one measurement."""
     try:
-        return Found([row for _, row in measure.rows(member.bench, {member.key: member.maker})])
+        return Outcome([row for _, row in measure.rows(member.bench, {member.key: member.maker})])
     except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
         pass_on(error)
-        return Found(error=error)
+        return Outcome(error=error)

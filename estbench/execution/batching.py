@@ -79,12 +79,12 @@ class Ensembles:
 
 
 def _evenly(count: int, most: int) -> int:
-    """The size of parts that are as few as can be, and alike."""
+    """The size of each part when ``count`` is split into as few equal parts of at most ``most`` as possible."""
     return -(-count // -(-count // most))
 
 
 def _kind(cell: Cell, plugins: Plugins) -> tuple[Any, ...] | None:
-    """What cells of an ensemble share: all but seeds and numbers; None for what is always measured alone."""
+    """What cells of one ensemble share, all but seeds and float options; None if the cell is always measured alone."""
     if cell.joint or not plugins.measures[cell.measure.name].load().ensembles:
         return None
     (estimator,) = cell.estimators
@@ -93,7 +93,7 @@ def _kind(cell: Cell, plugins: Plugins) -> tuple[Any, ...] | None:
 
 
 def _fixed(catalogue: Catalogue, spec: Spec) -> tuple[Any, ...]:
-    """A specification without options that are numbers with a fraction."""
+    """The name and options of a specification, without options whose value is a float."""
     options = {**defaults(catalogue[spec.name].load()), **spec.options}
     # written, because a list that came out of a file cannot be a key
     return spec.name, tuple((name, written(value)) for name, value in options.items() if not isinstance(value, float))

@@ -15,13 +15,13 @@ from estbench.core.program import Program, Sites, repeat, replay
 
 WhatIf: TypeAlias = Callable[[Tensor], Tensor]
 # by the names of nodes: the gradients, and what they noted
-Found: TypeAlias = tuple[dict[str, Tensor], dict[str, Tensor]]
+Gradients: TypeAlias = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 
 class ControlVariate(Estimator):
     """Subtracts from the score-function estimate a control variate that asks what the cost would be elsewhere.
 
-    Where the cost contains log q with a slope that varies, this slope weighs the score beside what the hook gives.
+    Where the cost contains log q with a slope that varies, this slope weights the score beside what the hook gives.
 
     The parameters of the estimator are tuned to minimise the squared gradient, hence its variance, as part of
     the same backward pass; nothing of that reaches the model.
@@ -68,7 +68,7 @@ class ControlVariate(Estimator):
         evaluation = self.evaluate(program, sampler)
         cost, sites = evaluation.cost, evaluation.sites
 
-        def gradients() -> Found:
+        def gradients() -> Gradients:
             found = {
                 name: self.gradient(name, site.node.detach(), noises[name], cost.detach(), what_if(name))
                 for name, site in sites.items()
@@ -102,14 +102,14 @@ class ControlVariate(Estimator):
             return slope
         return slope - (slope.sum(0) - slope) / (self.samples - 1)
 
-    def _tuned(self, gradients: Callable[[], Found], sites: Sites) -> tuple[Found, Tensor | float]:
+    def _tuned(self, gradients: Callable[[], Gradients], sites: Sites) -> tuple[Gradients, Tensor | float]:
         """What the gradients are, and in training a silent term that carries the derivative of their squares."""
         own = {name: p for name, p in self.named_parameters() if p.requires_grad}
         if not (own and self.training):
             with torch.no_grad():
                 return gradients(), 0.0
 
-        def spread() -> tuple[Tensor, Found]:
+        def spread() -> tuple[Tensor, Gradients]:
             found = gradients()
             means = {name: g.mean(0) if self.samples else g for name, g in found[0].items()}
             squares = [sites[name].node.total(g.square()).mean() for name, g in means.items()]

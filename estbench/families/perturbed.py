@@ -1,4 +1,4 @@
-"""Perturbed: the family that perturbs all logits at once and weighs the cost by the perturbation."""
+"""Perturbed: the family that perturbs all logits at once and weights the cost by the perturbation."""
 
 import abc
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from estbench.core.program import Program, Sites, repeat
 
 
 class Perturbed(Estimator):
-    r"""Weighs the cost at perturbed logits by a score of the perturbation; the cost is a black box.
+    r"""Weights the cost at perturbed logits by a score of the perturbation; the cost is a black box.
 
     .. math:: g = \tfrac1K \sum_k f(b(\ell + \delta_k)) \, w(\delta_k)
 

@@ -1,4 +1,4 @@
-"""Score function: weighs the score of joint samples by their excess over a baseline."""
+"""Score function: weights the score of joint samples by their excess over a baseline."""
 
 import abc
 import functools
@@ -14,9 +14,9 @@ from estbench.core.program import Program, draw, repeat
 
 
 class ScoreFunction(Estimator):
-    """Weighs the score of joint samples by how much their cost exceeds a baseline.
+    """Weights the score of joint samples by how much their cost exceeds a baseline.
 
-    Where the cost contains log q with a slope that varies, the cost that weighs a node's score, and that its baseline
+    Where the cost contains log q with a slope that varies, the cost that weights a node's score, and that its baseline
     is given, has this slope added to it.
 
     A baseline with parameters is fitted to the costs by least squares as part of the same backward pass.

@@ -157,7 +157,7 @@ def without_replacement(node: Categorical, count: int) -> Tensor:
 
 
 def mean_before_last(node: Node, value: Tensor, cost: Tensor) -> Tensor:
-    """The mean cost of all these values but the last, weighed by their probabilities."""
+    """The mean cost of all these values but the last, weighted by their probabilities."""
     weights = log_prob_once(node, value[:-1]).softmax(0)
     return (weights * cost[:-1]).sum(0).expand_as(cost)
 

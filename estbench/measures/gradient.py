@@ -15,7 +15,7 @@ from estbench.core.task import Batch
 from estbench.engine.base import Bench, MakeEstimator, Measure, Row
 from estbench.engine.model_state import ModelState
 from estbench.engine.moments import trajectory
-from estbench.engine.moments.figures_of_merit import relative_half_width
+from estbench.engine.moments.gradient_metrics import relative_half_width
 from estbench.engine.moments.judged import Judged, exactly
 from estbench.engine.moments.linear_layers import by_layers
 from estbench.engine.moments.minibatch_variance import MinibatchVariance
@@ -51,7 +51,7 @@ class Gradient(Measure):
         max_replicates: how many there are at most, where a precision is asked for.
         budget: bytes of memory for the replicates in flight; 0 finds it.
         chunk: replicates in flight at once, which decides the random numbers of each; 0 for as many as fit into the
-            budget. The result tells it as ``chunk/...``: asked for, it gives the same figures on a device of other
+            budget. The result tells it as ``chunk/...``: asked for, it gives the same values on a device of other
             memory.
         model_noise: random numbers that the model draws itself, such as dropout masks: ``held``, one draw for the
             reference, all estimators and all replicates; or ``drawn``, anew in every replicate, and then part of the

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from estbench.core.program import draw, mean, repeat, run
 from estbench.core.task import Batch, Task
-from estbench.engine.base import Bench, Found, MakeEstimator, Measure, MeasurementError, Member, Row
+from estbench.engine.base import Bench, MakeEstimator, Measure, MeasurementError, Member, Outcome, Row, verdict
+from estbench.engine.checks import number_each
 from estbench.engine.profiling.png import png
 from estbench.engine.training.compatibility import alike
 from estbench.engine.training.cost_model import replicas_that_fit, together_pays
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.run_group import Alone, Question, RunGroup, rows_at_once
 from estbench.engine.training.training_run import TrainingRun
+from estbench.errors import plain
 from estbench.measures.metrics.training import METRICS
 from estbench.runtime.device import check_answers
 from estbench.runtime.guard import pass_on
@@ -68,9 +70,9 @@ class Training(Measure):
                 raise found.error
             yield from ((key, row) for row in found.rows)
 
-    def together(self, members: Sequence[Member]) -> list[Found]:
+    def together(self, members: Sequence[Member]) -> list[Outcome]:
         """Trains those that are alike as one, and each alone where that cannot be."""
-        found: dict[int, Found] = {}
+        found: dict[int, Outcome] = {}
         trainees: dict[int, TrainingRun] = {}
         for number, member in enumerate(members):
             try:
@@ -78,7 +80,7 @@ class Training(Measure):
             except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
                 pass_on(error)
                 check_answers(member.bench.device, error)
-                found[number] = Found(error=error)
+                found[number] = Outcome(error=error)
         for group in alike(list(trainees.values())):
             numbers = [number for number, trainee in trainees.items() if trainee in group]
             for some in _parts(numbers, replicas_that_fit(group[0])):
@@ -89,7 +91,7 @@ class Training(Measure):
                 found |= zip(some, self._found(own, runs), strict=True)
         return [found[number] for number in range(len(members))]
 
-    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun], before: str = "") -> list[Found]:
+    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun], before: str = "") -> list[Outcome]:
         """What comes of some that are alike; ``before`` says why they are not more."""
         device = members[0].bench.device
         # on a GPU a single one is an ensemble too, for its graph
@@ -113,27 +115,27 @@ class Training(Measure):
             return [one for half in halves for one in self._found(half, list(map(self._trainee, half)), note)]
         return list(self._each_alone(members, note))
 
-    def _as_one(self, group: Sequence[TrainingRun], before: str) -> list[Found]:
+    def _as_one(self, group: Sequence[TrainingRun], before: str) -> list[Outcome]:
         crew = Ensemble(group)
         self._train(crew)
         note = "; ".join(filter(None, (before, crew.note)))
-        return [Found(self._shown(trainee), trainee.error, note) for trainee in group]
+        return [Outcome(self._shown(trainee), trainee.error, note) for trainee in group]
 
-    def _each_alone(self, members: Sequence[Member], note: str) -> Iterator[Found]:
+    def _each_alone(self, members: Sequence[Member], note: str) -> Iterator[Outcome]:
         for member in members:
             found = self._alone(functools.partial(self._trainee, member), note)
             if found.error is not None:
                 check_answers(member.bench.device, found.error)
             yield found
 
-    def _alone(self, make: Callable[[], TrainingRun], note: str) -> Found:
+    def _alone(self, make: Callable[[], TrainingRun], note: str) -> Outcome:
         try:
             trainee = make()
             self._train(Alone([trainee]))
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
             pass_on(error)
-            return Found(error=error, note=note)
-        return Found(self._shown(trainee), trainee.error, note)
+            return Outcome(error=error, note=note)
+        return Outcome(self._shown(trainee), trainee.error, note)
 
     def _trainee(self, member: Member) -> TrainingRun:
         trainee = TrainingRun(member.bench, member.maker().to(member.bench.device), member.key)
@@ -167,10 +169,16 @@ class Training(Measure):
         if not self.pictures:
             return
         batch = tuple(x[: self.pictures] for x in bench.splits().test)
-        with bench.aside("pictures"), torch.no_grad(), _evaluated(trainee.model):
-            pictures = bench.task.pictures(trainee.model, batch)
+        try:
+            with bench.aside("pictures"), torch.no_grad(), _evaluated(trainee.model):
+                pictures = dict(bench.task.pictures(trainee.model, batch))
+        except BaseException as error:  # noqa: BLE001  (a plugin may raise anything; what was trained is kept)
+            pass_on(error)
+            check_answers(bench.device, error)
+            yield dataclasses.replace(verdict(error), metric="picture")
+            return
         for title, images in pictures.items():
-            yield Row(f"picture/{title}", n=len(batch[0]), picture=png(images))
+            yield _picture(title, images, len(batch[0]))
 
     def _evaluate(self, crew: RunGroup) -> None:
         """The objective, and what the task tells beside it, on each split."""
@@ -214,8 +222,17 @@ class Training(Measure):
                 trainee.rows.append(_of(trainee, self.steps, row))
 
 
+def _picture(title: str, images: Tensor, examples: int) -> Row:
+    """The row of a picture; of one that cannot be drawn, a failed one, as the figures beside it hold."""
+    try:
+        return Row(f"picture/{title}", n=examples, picture=png(images))
+    except BaseException as error:  # noqa: BLE001  (a plugin may give anything)
+        pass_on(error)
+        return dataclasses.replace(verdict(error), metric=f"picture/{plain(title)}")
+
+
 def _parts(values: Sequence[T], most: int) -> list[Sequence[T]]:
-    """Parts of at most so many."""
+    """Splits values into consecutive parts of at most ``most``."""
     size = min(most, len(values))
     return [values[start : start + size] for start in range(0, len(values), size)]
 
@@ -253,7 +270,8 @@ def _answers(task: Task, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """The cost of each example, exact where the task knows it, else at one hard sample; then the task's metrics."""
     exact = task.closed_form(model, batch)
     cost = run(exact, mean)[0] if exact else _bound(1, model, batch)["bound"]
-    return {"": cost, **task.metrics(model, batch)}
+    metrics = task.metrics(model, batch).items()
+    return {"": cost} | {name: number_each(f"the task's metric {name!r}", each, len(cost)) for name, each in metrics}
 
 
 def _objective(task: Task, metric: str, costs: Tensor) -> Row:

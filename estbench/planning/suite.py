@@ -62,7 +62,7 @@ class Suite(BaseModel):
         measures: patterns of measures.
         seeds: how many, counted from 0, or which.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        dtype: of parameters and data; ``tf32`` and ``bf16`` are float32 with matrix products of such operands.
+        dtype: of parameters and data; ``tf32`` and ``bf16`` are float32 with tf32 (GPU) or bf16 matrix products.
         scale: fraction of the training steps that measures ask for.
         precision: in place of that of measures that have such an option; theirs by default.
         tune: what is chosen on validation; nothing by default.

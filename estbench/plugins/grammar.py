@@ -34,7 +34,7 @@ class Quoted:
 
 
 @dataclass(frozen=True)
-class Group:
+class Bracketed:
     """A list in round or square brackets.
 
     Args:
@@ -46,12 +46,12 @@ class Group:
     items: tuple["Token", ...]
 
 
-Token: TypeAlias = Word | Quoted | Group
+Token: TypeAlias = Word | Quoted | Bracketed
 
 
 def by_look(token: Token) -> Any:
     """The value that words look like: a truth value, a number, ``None``, a tuple, or else text."""
-    if isinstance(token, Group):
+    if isinstance(token, Bracketed):
         return tuple(by_look(item) for item in token.items)
     return _scalar(token.text) if isinstance(token, Word) else token.text
 
@@ -194,7 +194,7 @@ class Reader:
         if self.next in QUOTES:
             token: Token = Quoted(self._quote())
         elif self.next in CLOSING:
-            token = Group(*self._group(start, depth + 1))
+            token = Bracketed(*self._group(start, depth + 1))
         else:
             token = Word(self.until(f",{end}" if end == ")" else ",[]"))
         self.spaces()

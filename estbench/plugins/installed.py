@@ -1,8 +1,9 @@
 """Entry points of installed packages, as far as they can be read; what cannot is named and left out."""
 
 import importlib.util
+import re
 from collections.abc import Iterator
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distributions, entry_points, requires
 from pathlib import Path
 
 from estbench.errors import plain, reason, shorten
@@ -84,3 +85,21 @@ def locate(point: EntryPoint) -> Path | None:
     places = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]
     sources = [source for p in places for source in (p.with_suffix(".py"), p / "__init__.py")]
     return next((source for source in sources if source.exists()), None)
+
+
+def missing(error: BaseException) -> str:
+    """What an import needs that is not installed, and how to get it; empty for other errors.
+
+    Packages that only some users need are extras of estbench, named in its metadata.
+    """
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    package = error.name.partition(".")[0]
+    try:
+        wanted = requires("estbench") or []
+    except PackageNotFoundError:
+        # a checkout that is not installed
+        wanted = []
+    pattern = re.compile(rf"{re.escape(package)}\b.*extra == ['\"]([\w-]+)['\"]", re.IGNORECASE)
+    extra = next((match[1] for line in wanted if (match := pattern.match(line))), "")
+    return f"needs {package}, which is not installed: pip install 'estbench[{extra}]'" if extra else ""

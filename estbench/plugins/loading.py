@@ -11,19 +11,30 @@ from typing import Any
 
 from estbench.errors import UserError, reason
 from estbench.plugins.installed import wrong_name
+from estbench.runtime import search_path
 from estbench.runtime.guard import muted, pass_on
 
-# where each kind's abstract class lives, and the package that holds the built-in ones
+# where each kind's abstract class lives, and the package that holds the built-in ones: first what a file named by the
+# user may hold too, then what is found in folders and installed packages only
 KINDS = {
     "estimator": ("estbench.core.estimator:Estimator", "estbench.estimators"),
     "task": ("estbench.core.task:Task", "estbench.tasks"),
     "measure": ("estbench.engine.base:Measure", "estbench.measures"),
 }
+PARTS = {
+    "chart": ("estbench.report.charts.base:Chart", "estbench.report.charts"),
+    "executor": ("estbench.execution.executors.base:Executor", "estbench.execution.executors"),
+}
+
+
+def home(kind: str) -> str:
+    """The package that holds the built-in plugins of a kind."""
+    return (KINDS | PARTS)[kind][1]
 
 
 def base(kind: str) -> type[Any]:
     """The abstract class of a kind of plugins."""
-    module, _, name = KINDS[kind][0].partition(":")
+    module, _, name = (KINDS | PARTS)[kind][0].partition(":")
     return getattr(importlib.import_module(module), name)
 
 
@@ -58,9 +69,8 @@ def import_file(path: Path | None) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise UserError(f"a plugin file must be Python source; got {path}")
-    # what lies beside a plugin may be imported by it, as beside a script; last, so that it hides nothing
-    if (folder := str(path.resolve().parent)) not in sys.path:
-        sys.path.append(folder)
+    # what lies beside a plugin may be imported by it, as beside a script
+    search_path.add(str(path.resolve().parent))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

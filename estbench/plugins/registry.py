@@ -1,4 +1,4 @@
-"""Plugins: how estimators, tasks and measures are found, described and made.
+"""Plugins: how estimators, tasks, measures, charts and executors are found, described and made.
 
 All come through the same door: files in the built-in folders, entry points of installed packages, and files
 named by the user. Finding and describing them reads their source and imports nothing.
@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import estbench
 from estbench.errors import UserError, nearest, plain, reason
 from estbench.plugins import options
-from estbench.plugins.installed import installed, locate, origin
-from estbench.plugins.loading import KINDS, base, import_file, kind_of, only_class
+from estbench.plugins.installed import installed, locate, missing, origin
+from estbench.plugins.loading import base, home, import_file, kind_of, only_class
 from estbench.plugins.source import Source
 from estbench.plugins.spec import Spec
 from estbench.runtime.guard import muted, pass_on
@@ -42,7 +42,7 @@ class Plugin:
 
     Args:
         name: the plugin's name.
-        kind: estimator, task or measure.
+        kind: estimator, task, measure, chart or executor.
         module: name to import it by; empty for a file named by the user.
         attribute: the class in the module; empty where it is the module's only concrete one.
         path: its source.
@@ -98,7 +98,8 @@ class Plugin:
             raise
         except BaseException as error:
             pass_on(error)
-            raise UserError(f"{self.kind} {self.name!r} ({self.origin}) fails to import: {reason(error)}") from error
+            why = missing(error) or f"fails to import: {reason(error)}"
+            raise UserError(f"{self.kind} {self.name!r} ({self.origin}) {why}") from error
         if self.attribute:
             return self._named(module)
         return only_class(module, self.kind, self.origin)
@@ -226,10 +227,26 @@ def discover(kind: str, files: Iterable[Path | str] = ()) -> Catalogue:
         UserError: a file is not there, fails to import, or holds no plugin or several; or the built-in plugins are
             those of another copy of estbench.
     """
+    return _collected(kind, _built_in(kind), _files(kind, files))
+
+
+def parts(kind: str) -> Catalogue:
+    """All charts or executors: those of the framework's folder and those of installed packages.
+
+    They are named as their files, with hyphens for underscores: ``bias_variance.py`` is ``bias-variance``.
+
+    Raises:
+        UserError: the built-in ones are those of another copy of estbench.
+    """
+    built_in = [replace(plugin, name=plugin.name.replace("_", "-")) for plugin in _built_in(kind)]
+    return _collected(kind, built_in)
+
+
+def _collected(kind: str, built_in: Iterable[Plugin], files: Iterable[Plugin] = ()) -> Catalogue:
     found: dict[str, Plugin] = {}
     points, problems = installed(f"estbench.{kind}s")
     foreign = [Plugin(p.name, kind, p.module, p.attr or "", locate(p), origin(p)) for p in points]
-    for plugin in [*_built_in(kind), *foreign, *_files(kind, files)]:
+    for plugin in [*built_in, *foreign, *files]:
         if plugin.name in found:
             problems.append(
                 f"two {kind}s are named {plugin.name!r}: {found[plugin.name].origin} is used, "
@@ -273,14 +290,14 @@ def _load(kind: str, name: str, options: Mapping[str, Any]) -> Any:
 
 
 def _built_in(kind: str) -> list[Plugin]:
-    package = KINDS[kind][1]
-    spec = importlib.util.find_spec(package)
+    package = home(kind)
+    top, room, *rest = package.split(".")
+    # only the package above a room is imported, to find the room: a room's own may import much
+    spec = importlib.util.find_spec(f"{top}.{room}")
     folders = list(spec.submodule_search_locations or ()) if spec else []
-    _refuse_other_copies(folders, package)
-    paths = sorted(path for folder in folders for path in Path(folder).glob("[a-z]*.py"))
-    return [
-        Plugin(path.stem, kind, f"{package}.{path.stem}", "", path, BUILT_IN) for path in paths if path.stem != "base"
-    ]
+    _refuse_other_copies(folders, f"{top}.{room}")
+    paths = sorted(path for folder in folders for path in Path(folder, *rest).glob("[a-z]*.py") if path.stem != "base")
+    return [Plugin(path.stem, kind, f"{package}.{path.stem}", "", path, BUILT_IN) for path in paths]
 
 
 def _refuse_other_copies(folders: Iterable[str], package: str) -> None:
@@ -303,7 +320,11 @@ def _refuse_other_copies(folders: Iterable[str], package: str) -> None:
 
 def _files(kind: str, files: Iterable[Path | str]) -> list[Plugin]:
     paths = [Path(file).resolve() for file in files]
-    return [Plugin(p.stem, kind, "", "", p, f"file {p}") for p in paths if _kind(p, p.stat().st_mtime_ns) == kind]
+    return [
+        Plugin(p.stem, kind, "", "", p, f"file {p}")
+        for p in paths
+        if _kind(p, p.stat().st_mtime_ns if p.is_file() else 0) == kind
+    ]
 
 
 @functools.lru_cache(maxsize=256)

@@ -11,6 +11,8 @@ _HOMES = {
     "estimator": ("estbench.core.estimator.Estimator", "estbench.families.", "estbench.estimators."),
     "task": ("estbench.core.task.Task", "estbench.tasks."),
     "measure": ("estbench.engine.base.Measure", "estbench.measures."),
+    "chart": ("estbench.report.charts.",),
+    "executor": ("estbench.execution.executors.base.Executor",),
 }
 
 

@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from estbench.errors import plain as printable
 from estbench.errors import shorten
-from estbench.plugins.grammar import Group, Quoted, Token, Word, by_look, written
+from estbench.plugins.grammar import Bracketed, Quoted, Token, Word, by_look, written
 
-_TOKENS = (Word, Quoted, Group)
+_TOKENS = (Word, Quoted, Bracketed)
 # what an option without an annotation admits
 ANYTHING = (inspect.Parameter.empty, Any, object)
 _CONTAINERS = {
@@ -127,7 +127,7 @@ def _member_text(member: enum.Enum) -> str:
 
 
 def _received(given: Any) -> str:
-    if isinstance(given, Word | Group):
+    if isinstance(given, Word | Bracketed):
         return repr(shorten(printable(given.text), 120))
     text = given.text if isinstance(given, Quoted) else plain(given)
     return f"the text {shorten(printable(repr(text)), 120)}" if isinstance(text, str) else shorten(repr(text), 120)
@@ -185,7 +185,7 @@ def _says(given: Any, member: Any) -> bool:
     if isinstance(given, Word):
         names = {written(plain(member)), str(plain(member)), *([member.name] if isinstance(member, enum.Enum) else [])}
         return given.text in names or (not isinstance(member, str) and given.text.lower() in map(str.lower, names))
-    text = given.text if isinstance(given, Quoted | Group) else given
+    text = given.text if isinstance(given, Quoted | Bracketed) else given
     if isinstance(member, enum.Enum) and isinstance(text, str):
         return text in (member.name, _member_text(member))
     return type(text) is type(member) and bool(text == member)
@@ -193,7 +193,7 @@ def _says(given: Any, member: Any) -> bool:
 
 def _lists(kind: Any, kinds: tuple[Any, ...], given: Any) -> Iterator[Any]:
     """What was given as a list, or a bare word as the words in it."""
-    if isinstance(given, Group):
+    if isinstance(given, Bracketed):
         items: list[Any] = list(given.items)
     elif isinstance(given, Word):
         items = [Word(text) for text in given.text.split()]

@@ -16,7 +16,7 @@ NOT_STATED = "not stated"
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """One published figure.
+    """One published result.
 
     Args:
         protocol: key of its protocol.
@@ -29,13 +29,13 @@ class PublishedResult:
         estimator_published: its name in the paper.
         metric: our metric's name; empty where it is none of ours.
         metric_published: what the paper calls it.
-        value: the figure.
-        printed: the figure as it is printed.
+        value: the value.
+        printed: the value as it is printed.
         spread: as printed, a standard deviation; NaN where none is.
-        scale: the printed figure is this times our metric: -1 for a negative bound, 100 for a percentage.
-        steps: training steps behind it where a protocol's figures differ in that; else None.
+        scale: the printed value is this times our metric: -1 for a negative bound, 100 for a percentage.
+        steps: training steps behind it where a protocol's values differ in that; else None.
         source: ``text`` of the paper, or its authors' ``code or log``.
-        note: what to know of this very figure.
+        note: what to know of this very value.
     """
 
     protocol: str
@@ -74,7 +74,7 @@ class PublishedResult:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How published figures were made, as far as their paper or code says.
+    """How published results were made, as far as their paper or code says.
 
     A part is a value, a list of the values it was chosen from, or ``not stated``.
 

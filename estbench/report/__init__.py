@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from estbench.report.charts import gallery
-from estbench.report.charts.gallery import plot
-from estbench.report.charts.illustrations import illustrate
+from estbench.report import gallery
 from estbench.report.formats import latex, markdown, page
 from estbench.report.formats.terminal import terminal_table
+from estbench.report.gallery import plot
+from estbench.report.illustrations import illustrate
 from estbench.report.model.study import Study
 from estbench.report.model.wide import summary
 from estbench.report.text import provenance
@@ -46,11 +46,11 @@ def write(
     )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    stems = gallery.draw_all(found, folder / "figures")
+    drawn = gallery.draw_all(found, folder / "figures")
     illustrate("gumbel_softmax", folder / "figures")
-    (folder / "report.md").write_text(markdown.render(found, environment, stems), encoding="utf-8")
+    (folder / "report.md").write_text(markdown.render(found, environment, drawn), encoding="utf-8")
     (folder / "tables.tex").write_text(latex.render(found), encoding="utf-8")
     (folder / "references.bib").write_text(latex.citations(found, environment), encoding="utf-8")
     index = folder / "index.html"
-    index.write_text(page.render(found, environment, stems, folder / "figures"), encoding="utf-8")
+    index.write_text(page.render(found, environment, drawn, folder / "figures"), encoding="utf-8")
     return index

@@ -1,4 +1,4 @@
-"""Arithmetic: the numbers of a run, and how exactly matrices of them are multiplied."""
+"""The dtype and the matrix-product precision of a run."""
 
 import contextlib
 import warnings
@@ -72,7 +72,7 @@ def _present() -> tuple[str, bool]:
 
 
 def _set(products: str, convolutions: bool) -> None:
-    """Sets how exactly matrices are multiplied, and whether convolutions may use tf32."""
+    """Sets the precision of matrix products, and whether convolutions may use tf32."""
     with _quiet():
         torch.set_float32_matmul_precision(products)
         torch.backends.cudnn.allow_tf32 = convolutions

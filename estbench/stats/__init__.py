@@ -4,7 +4,7 @@ Every method, its source and how it was calibrated: docs/statistics.md.
 """
 
 from estbench.stats.across import Scores, improvement, interquartile_mean, normalised, profile
-from estbench.stats.gradients import GradientFigures, SquaredNorm, contributing, log_mean, variance_interval
+from estbench.stats.gradients import GradientMetrics, SquaredNorm, contributing, log_mean, variance_interval
 from estbench.stats.intervals import (
     LEVEL,
     Floats,
@@ -41,7 +41,7 @@ __all__ = [
     "SIGNIFICANCE",
     "Centre",
     "Floats",
-    "GradientFigures",
+    "GradientMetrics",
     "Interval",
     "PairedTests",
     "Scores",

@@ -8,7 +8,7 @@ from scipy import special
 
 from estbench.stats.intervals import LEVEL, Floats, Interval
 
-# runs a task below which no interval of these figures was found to keep its level
+# runs a task below which no interval of these values was found to keep its level
 FEWEST_RUNS = 5
 RESAMPLES = 1000
 

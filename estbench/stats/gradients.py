@@ -30,7 +30,7 @@ class Unit(NamedTuple):
 class SquaredNorm(NamedTuple):
     r"""The squared norm of a mean vector, from the Gram matrix of independent batches of noisy vectors.
 
-    The figure is the U-statistic of degree two, whose pairs of different batches carry no squared noise. With
+    The value is the U-statistic of degree two, whose pairs of different batches carry no squared noise. With
     :math:`\theta` the true squared norm its variance is :math:`v_0 + \kappa \theta`: noise times noise, and noise
     along the mean.
 
@@ -39,7 +39,7 @@ class SquaredNorm(NamedTuple):
         base: :math:`v_0`.
         slope: :math:`\kappa`.
         batches: how many there are.
-        p: the p-value of a mean of zero: how often the figure would be as large if each batch's sign were drawn.
+        p: the p-value of a mean of zero: how often the value would be as large if each batch's sign were drawn.
         dimension: in how many directions the noise scatters, about.
     """
 
@@ -65,13 +65,13 @@ class SquaredNorm(NamedTuple):
 
     @property
     def variance(self) -> float:
-        """Of the figure."""
+        """Of the value."""
         return self.base + self.slope * max(self.value, 0.0)
 
     def interval(self, per: "SquaredNorm | Unit | None" = None, level: float = LEVEL) -> Interval:
-        """The values that a score test does not reject; of the ratio to another figure, if one is given.
+        """The values that a score test does not reject; of the ratio to another value, if one is given.
 
-        An interval of the figure plus and minus its error would miss small values in few dimensions. A ratio's is
+        An interval of the value plus and minus its error would miss small values in few dimensions. A ratio's is
         Fieller's: where what it is divided by is not told apart from 0, everything is possible.
 
         Reference: Fieller (1954), https://doi.org/10.1111/j.2517-6161.1954.tb00159.x
@@ -90,7 +90,7 @@ class SquaredNorm(NamedTuple):
         return Interval(self.value / unit.value, (b - root) / a / unit.value, (b + root) / a / unit.value)
 
     def _quantile(self, level: float) -> float:
-        """The quantile of the figure over its standard deviation where the mean is zero and the noise is normal.
+        """The quantile of the value over its standard deviation where the mean is zero and the noise is normal.
 
         A sum of few squares is skewed: along one direction it is that of an F distribution with 1 and 31 degrees of
         freedom, and larger than Student's.
@@ -100,7 +100,7 @@ class SquaredNorm(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GradientFigures:
+class GradientMetrics:
     """What the moments of an estimate and of its reference say, with intervals.
 
     Inner products are averaged over pairs of *different* batches, whose noise is independent: so the noise of
@@ -198,7 +198,7 @@ class GradientFigures:
         """Cosine between the mean of the estimate and the reference.
 
         Near 1, where a cosine's error is no longer linear, from the squared sine: the squared length of what is
-        orthogonal to the reference, over that of all. Without a figure where either mean is below the resolution.
+        orthogonal to the reference, over that of all. Without a value where either mean is below the resolution.
         """
         norms = SquaredNorm.of(self.own), SquaredNorm.of(_known(self.norm))
         if not all(norm.interval().low > 0 for norm in norms):

@@ -1,4 +1,4 @@
-"""Intervals of single figures, and of what is computed from them."""
+"""Intervals of single values, and of what is computed from them."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """A figure with the interval that holds the true one."""
+    """A value with the interval that holds the true one."""
 
     value: float
     low: float
@@ -40,12 +40,12 @@ def mean_margin(deviation: ArrayLike, n: ArrayLike, level: float = LEVEL) -> Flo
 
 
 def normal_margin(error: float, level: float = LEVEL) -> float:
-    """Half of the interval of a normal figure whose standard error is known."""
+    """Half of the interval of a normal value whose standard error is known."""
     return float(special.ndtri((1 + level) / 2)) * error
 
 
 def normal_error(low: ArrayLike, high: ArrayLike, level: float = LEVEL) -> Floats:
-    """The standard error of a normal figure that has this interval."""
+    """The standard error of a normal value that has this interval."""
     width = np.asarray(high, dtype=float) - np.asarray(low, dtype=float)
     return np.asarray(width / (2 * special.ndtri((1 + level) / 2)))
 
@@ -75,7 +75,7 @@ def jackknife(statistic: Callable[[Floats], float], batches: int, level: float =
     """A statistic of independent batches with Student's interval by leaving out one batch at a time.
 
     Args:
-        statistic: maps weights ``(batches,)`` of 0 and 1, the batches to use, to a figure.
+        statistic: maps weights ``(batches,)`` of 0 and 1, the batches to use, to a value.
         batches: how many there are.
         level: probability that the interval holds the truth.
     """
@@ -87,20 +87,20 @@ def left_out(batches: int) -> Floats:
     return np.concatenate([np.ones((1, batches)), 1 - np.eye(batches)])
 
 
-def jackknifed(figures: Floats, level: float = LEVEL, *, log: bool = False) -> Interval:
-    """The jackknife's interval from figures ``(1 + batches,)`` of what :func:`left_out` weighs.
+def jackknifed(values: Floats, level: float = LEVEL, *, log: bool = False) -> Interval:
+    """The jackknife's interval from values ``(1 + batches,)`` of what :func:`left_out` weights.
 
     Args:
-        figures: of all batches, then without each.
+        values: of all batches, then without each.
         level: probability that the interval holds the truth.
-        log: of figures that are not negative, on the scale of logarithms. Estimates of variances are skewed, their
-            logarithms hardly: with few replicates a batch an interval of the figure itself covers too little. Where
-            one of the figures is not positive, the interval is that of the figure itself, cut off at 0.
+        log: of values that are not negative, on the scale of logarithms. Estimates of variances are skewed, their
+            logarithms hardly: with few replicates a batch an interval of the value itself covers too little. Where
+            one of the values is not positive, the interval is that of the value itself, cut off at 0.
 
     Reference: Efron & Stein (1981), https://doi.org/10.1214/aos/1176345462
     """
-    batches, positive = len(figures) - 1, log and bool((figures > 0).all())
-    value, without = float(figures[0]), np.log(figures[1:]) if positive else figures[1:]
+    batches, positive = len(values) - 1, log and bool((values > 0).all())
+    value, without = float(values[0]), np.log(values[1:]) if positive else values[1:]
     # the pseudovalues of the batches have the statistic's error as their mean's
     margin = float(mean_margin((batches - 1) * np.std(without, ddof=1), batches, level))
     if positive:
@@ -112,9 +112,9 @@ def jackknifed(figures: Floats, level: float = LEVEL, *, log: bool = False) -> I
 def product(
     one: tuple[ArrayLike, ArrayLike, ArrayLike], other: tuple[ArrayLike, ArrayLike, ArrayLike]
 ) -> tuple[Floats, Floats, Floats]:
-    """The product of two independent positive figures, such as variance and seconds, by their intervals.
+    """The product of two independent positive values, such as variance and seconds, by their intervals.
 
-    On the scale of logarithms the distances to the bounds add in squares, on either side for itself. Figures of 0
+    On the scale of logarithms the distances to the bounds add in squares, on either side for itself. Values of 0
     have a product of 0 for certain; where only a lower bound is not positive, that of the product is 0.
 
     Args:
@@ -123,7 +123,7 @@ def product(
 
     Reference: Zou & Donner (2008), https://doi.org/10.1002/sim.3095
     """
-    (a, a_low, a_high), (b, b_low, b_high) = (np.broadcast_arrays(*map(np.asarray, figure)) for figure in (one, other))
+    (a, a_low, a_high), (b, b_low, b_high) = (np.broadcast_arrays(*map(np.asarray, entry)) for entry in (one, other))
     value = a * b
     with np.errstate(divide="ignore", invalid="ignore"):
         down = np.hypot(np.log(a / np.maximum(a_low, 0)), np.log(b / np.maximum(b_low, 0)))
@@ -133,7 +133,7 @@ def product(
 
 
 def ratio(above: Interval, below: Interval) -> Interval:
-    """The ratio of two independent positive figures, by their intervals."""
+    """The ratio of two independent positive values, by their intervals."""
     if not below.value > 0:
         return NOTHING
     inverse = (1 / below.value, 1 / below.high, 1 / below.low if below.low > 0 else math.inf)

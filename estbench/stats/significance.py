@@ -134,7 +134,7 @@ def paired_all(runs: Floats) -> PairedTests:
     for, also where only those with the best are of interest: that it is the best was seen in the same data.
 
     Args:
-        runs: figures ``(seeds, estimators)``, NaN where a run is missing.
+        runs: values ``(seeds, estimators)``, NaN where a run is missing.
     """
     count = runs.shape[1]
     first, second = np.triu_indices(count, 1)
@@ -148,17 +148,17 @@ def paired_all(runs: Floats) -> PairedTests:
 
 
 def compare_pair(one: Triple, other: Triple) -> Floats:
-    """p-values of "no difference" between independent figures, from their 95 % intervals.
+    """p-values of "no difference" between independent values, from their 95 % intervals.
 
-    By their ratio where both and their bounds are positive, else by their difference. Figures without any error,
+    By their ratio where both and their bounds are positive, else by their difference. Values without any error,
     such as bytes, differ if they are not the same; without an interval there is no test, unless they are the same.
 
     Args:
         one: value, low and high; arrays of any shapes that fit together.
         other: likewise.
     """
-    figures = [tuple(np.asarray(x, dtype=float) for x in figure) for figure in (one, other)]
-    (a, a_low, a_high), (b, b_low, b_high) = figures
+    values = [tuple(np.asarray(x, dtype=float) for x in entry) for entry in (one, other)]
+    (a, a_low, a_high), (b, b_low, b_high) = values
     with np.errstate(divide="ignore", invalid="ignore"):
         positive = np.minimum(np.minimum(a, a_low), np.minimum(b, b_low)) > 0
         gap = np.where(positive, np.log(a) - np.log(b), a - b)
@@ -169,9 +169,9 @@ def compare_pair(one: Triple, other: Triple) -> Floats:
     return np.where(a == b, 1.0, p)
 
 
-def compare_all(figures: Triple) -> Floats:
-    """p-values between every two of some independent figures ``(n, n)``, Holm-corrected over all pairs."""
-    value, low, high = (np.asarray(x, dtype=float) for x in figures)
+def compare_all(values: Triple) -> Floats:
+    """p-values between every two of some independent values ``(n, n)``, Holm-corrected over all pairs."""
+    value, low, high = (np.asarray(x, dtype=float) for x in values)
     first, second = np.triu_indices(len(value), 1)
     p = compare_pair((value[first], low[first], high[first]), (value[second], low[second], high[second]))
     return _square(holm(p), len(value))

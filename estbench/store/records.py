@@ -1,11 +1,13 @@
-"""Results: rows of figures, and what is kept with them."""
+"""Results: rows of values, and what is kept with them."""
 
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from estbench.errors import plain
 
@@ -33,8 +35,14 @@ TYPES = {
     "reference": pa.bool_(),
 }
 COLUMNS = tuple(TYPES)
+# how empty text is written: readers of CSV differ in whether nothing is an empty text or a missing value
+EMPTY = "-"
 # how cells begin that spreadsheets calculate
 _FORMULA = ("=", "+", "-", "@")
+# texts that pandas reads as missing values from CSV (pandas.read_csv, na_values)
+_MISSING = frozenset(
+    ["#N/A", "#N/A N/A", "#NA", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+)
 SCHEMA = pa.schema(list(TYPES.items()))
 
 
@@ -87,20 +95,50 @@ class Result:
         return list(dict.fromkeys(error for status, error in pairs if status == "failed"))
 
 
+def parquet(rows: pd.DataFrame) -> bytes:
+    """Rows as Parquet, with the same type of each column in every file; empty text is ``EMPTY``."""
+    written = rows.copy(deep=False)
+    for name in _texts(rows):
+        written[name] = rows[name].replace("", EMPTY)
+    table = pa.Table.from_pandas(written, preserve_index=False)
+    for place, name in enumerate(table.column_names):
+        if kind := TYPES.get(name):
+            table = table.set_column(place, pa.field(name, kind), table[name].cast(kind))
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    return file.getvalue()
+
+
+def from_parquet(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows that were read from Parquet, with empty text as it was before ``parquet`` wrote it."""
+    for name in _texts(rows):
+        rows[name] = rows[name].replace(EMPTY, "")
+    return rows
+
+
 def csv(rows: pd.DataFrame) -> bytes:
-    """Rows as CSV, without pictures; text that spreadsheets take for formulas begins with an apostrophe."""
+    """Rows as CSV, without pictures; empty text is ``EMPTY``.
+
+    Text that spreadsheets take for a formula, or pandas for a missing value, begins with an apostrophe.
+    """
     safe = rows.drop(columns="picture", errors="ignore")
-    for name in safe.columns:
-        if not pd.api.types.is_numeric_dtype(safe[name]):
-            safe[name] = safe[name].map(_cell)
+    for name in _texts(safe):
+        safe[name] = safe[name].map(_cell)
     return safe.to_csv(index=False).encode()
+
+
+def _texts(rows: pd.DataFrame) -> list[str]:
+    """The columns that hold text; those of pictures are missing where there is none."""
+    return [name for name in rows.columns if name != "picture" and not pd.api.types.is_numeric_dtype(rows[name])]
 
 
 def _cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = plain(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    if text in ("", EMPTY):
+        return EMPTY
+    return f"'{text}" if text.startswith(_FORMULA) or text in _MISSING else text
 
 
 def joined(results: Iterable[Result]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from estbench.errors import UserError, nearest
 from estbench.store.files import make_folder, write_atomically
-from estbench.store.records import csv
+from estbench.store.records import csv, from_parquet, parquet
 
 # the version of what is in environment.json; files of before it was counted have the same keys
 VERSION = 1
@@ -184,7 +184,7 @@ class RunFolder:
             UserError: the folder cannot be written.
         """
         make_folder(self.path)
-        write_atomically(self.path / _RESULTS, results.to_parquet(index=False))
+        write_atomically(self.path / _RESULTS, parquet(results))
         self.write_table("results.csv", results)
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
@@ -213,4 +213,4 @@ def read_results(source: Path) -> pd.DataFrame:
         raise UserError(f"{source} holds no results of a comparison: {reason}") from error
     if missing := [name for name in _NEEDED if name not in found.columns]:
         raise UserError(f"{source} holds no results of a comparison: {path} lacks {', '.join(missing)}")
-    return found
+    return from_parquet(found)

@@ -6,12 +6,13 @@
     def test_conformance(estimator, check):
         check(estimator)
 
-``run_checks`` gives the same verdicts without pytest; ``check_task`` checks a task. The statistics are in
-docs/testing.md.
+``run_checks`` gives the same verdicts without pytest; ``check_task`` checks a task and
+``check_measure`` a measure. The statistics are in docs/testing.md.
 """
 
 from estbench.testing.inference import FALSE_ALARMS, POWER, RESOLUTION
 from estbench.testing.kit import CHECKS, Check, parametrize_with_checks, run_checks
+from estbench.testing.measures import check_measure
 from estbench.testing.tasks import check_task
 from estbench.testing.verdict import Verdict
 
@@ -22,6 +23,7 @@ __all__ = [
     "RESOLUTION",
     "Check",
     "Verdict",
+    "check_measure",
     "check_task",
     "parametrize_with_checks",
     "run_checks",

@@ -1,6 +1,6 @@
 r"""The statistics of the checks: tests of a mean, with their false-alarm rate and their power.
 
-All figures are in units of the norm of the true gradient of the group that a coordinate belongs to, so that a
+All values are in units of the norm of the true gradient of the group that a coordinate belongs to, so that a
 length of 0.01 is a relative bias of 1 %. Two tests share a level :math:`\alpha` evenly:
 
 - :math:`\max |z|` over all coordinates and over the projections on each group's true gradient, by Bonferroni;

@@ -39,15 +39,15 @@ class Check:
         """What it finds; whatever a plugin raises is a finding, too."""
         try:
             with _one_thread():
-                figure = self.function(subject)
+                measured = self.function(subject)
         except (Inapplicable, NotApplicableError) as error:
             return Verdict(self.name, "not applicable", reason=str(error))
         except Fault as error:
-            return Verdict(self.name, "failed", error.figure, str(error))
+            return Verdict(self.name, "failed", error.measured, str(error))
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
             pass_on(error)
             return Verdict(self.name, "failed", reason=one_line(error))
-        return Verdict(self.name, "passed", figure)
+        return Verdict(self.name, "passed", measured)
 
     def __call__(self, subject: Candidate) -> None:
         """Runs the check as a test.

@@ -68,11 +68,11 @@ def tuning(subject: Subject) -> str:
         with subject.seeded(7):
             _tune(bench)
         ratios.append(_power(subject, bench) / before)
-    figure = f"variance times {', '.join(f'{ratio:.2f}' for ratio in ratios)} in {TUNING_STEPS} steps"
+    measured = f"variance times {', '.join(f'{ratio:.2f}' for ratio in ratios)} in {TUNING_STEPS} steps"
     # single ratios are noisy, and a baseline fitted to the cost is only near the one of least variance
     if math.prod(ratios) ** (1 / len(ratios)) > 1.5:
-        raise Fault(f"training its parameters raises the variance of its gradient: {figure}", figure)
-    return figure
+        raise Fault(f"training its parameters raises the variance of its gradient: {measured}", measured)
+    return measured
 
 
 def _tune(bench: Estimate) -> None:

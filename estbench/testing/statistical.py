@@ -39,7 +39,7 @@ def _study(subject: Subject, recipe: Recipe) -> MeanErrors:
         raise Inapplicable(str(error)) from error
 
 
-def _figure(study: MeanErrors) -> str:
+def _measured(study: MeanErrors) -> str:
     return f"{study.judge()} (a bias of {study.resolution:.1%} shows)"
 
 
@@ -49,8 +49,8 @@ def unbiased(subject: Subject, recipe: Recipe) -> str:
         raise Inapplicable("it declares itself biased")
     study = _study(subject, recipe)
     if study.biased:
-        raise Fault(f"declared unbiased, it is biased: {study.bias}, {study.judge()}", _figure(study))
-    return _figure(study)
+        raise Fault(f"declared unbiased, it is biased: {study.bias}, {study.judge()}", _measured(study))
+    return _measured(study)
 
 
 def biased(subject: Subject) -> str:
@@ -75,10 +75,10 @@ def value(subject: Subject, recipe: Recipe) -> str:
     drawn = _study(subject, recipe).values
     error, spread = float(drawn.mean), float(drawn.covariance.clamp_min(0) / drawn.n) ** 0.5
     z = abs(error) / (spread**2 + TOLERANCE**2) ** 0.5
-    figure = f"error {error:.2g} +- {spread:.1g}"
+    measured = f"error {error:.2g} +- {spread:.1g}"
     if 2 * norm.sf(z) < ALPHA:
-        raise Fault(f"its value does not estimate its objective, bound {subject.declared.bound}: {figure}", figure)
-    return figure
+        raise Fault(f"its value does not estimate its objective, bound {subject.declared.bound}: {measured}", measured)
+    return measured
 
 
 def _certain_value(subject: Subject, recipe: Recipe) -> str:

@@ -11,17 +11,17 @@ class Verdict:
     Args:
         name: of the check.
         verdict: the outcome.
-        figure: what was measured, in words.
+        measured: what was measured, in words.
         reason: why it failed or does not apply; empty where it passed.
     """
 
     name: str
     verdict: Literal["passed", "failed", "not applicable"]
-    figure: str = ""
+    measured: str = ""
     reason: str = ""
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.name, self.verdict, self.reason or self.figure) if part)
+        return ": ".join(part for part in (self.name, self.verdict, self.reason or self.measured) if part)
 
 
 class Fault(Exception):  # noqa: N818  (a finding, raised by a check and caught by the kit)
@@ -29,12 +29,12 @@ class Fault(Exception):  # noqa: N818  (a finding, raised by a check and caught 
 
     Args:
         reason: what, in one line.
-        figure: what was measured.
+        measured: what was measured, in words.
     """
 
-    def __init__(self, reason: str, figure: str = "") -> None:
+    def __init__(self, reason: str, measured: str = "") -> None:
         super().__init__(reason)
-        self.figure = figure
+        self.measured = measured
 
 
 class Inapplicable(Exception):  # noqa: N818  (likewise)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from estbench.errors import UserError
-from estbench.tracking.tracked_values import Figure, Figures, Key
+from estbench.tracking.tracked_values import Key, TrackedValue, TrackedValues
 
 # half widths of 95 % and of asv's 99 % intervals
 _NARROWER = 1.95996 / 2.57583
 
 
-def of_file(path: Path, place: str = "") -> Figures:
-    """The figures of one asv result file.
+def of_file(path: Path, place: str = "") -> TrackedValues:
+    """The values of one asv result file.
 
     Raises:
         UserError: it is not one.
@@ -26,7 +26,9 @@ def of_file(path: Path, place: str = "") -> Figures:
         rows = {
             name: dict(zip(content["result_columns"], row, strict=False)) for name, row in content["results"].items()
         }
-        return {key: figure for name, row in rows.items() for key, figure in _figures(name, row, place).items()}
+        return {
+            key: tracked for name, row in rows.items() for key, tracked in _tracked_values(name, row, place).items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise UserError(f"{path} is no result file of asv: {type(error).__name__}: {error}") from error
 
@@ -37,14 +39,14 @@ def machine(path: Path) -> str:
     return str((content.get("params") or {}).get("machine") or "")
 
 
-def of_commit(name: str, results: Path) -> Figures:
-    """The figures of a commit, on all machines and environments of a folder of results.
+def of_commit(name: str, results: Path) -> TrackedValues:
+    """The values of a commit, on all machines and environments of a folder of results.
 
     Raises:
         UserError: there is no such commit, or it has no results.
     """
     commit = commit_of(name)
-    found: Figures = {}
+    found: TrackedValues = {}
     for path in sorted(results.glob(f"*/{commit[:8]}-*.json")):
         found |= of_file(path, f"{path.parent.name}/{path.stem[9:]}")
     if not found:
@@ -68,16 +70,16 @@ def commit_of(name: str) -> str:
     raise UserError(f"{name} is neither a file, nor a run, nor a commit of the repository here")
 
 
-def _figures(name: str, row: dict[str, Any], place: str) -> Figures:
+def _tracked_values(name: str, row: dict[str, Any], place: str) -> TrackedValues:
     combinations = list(itertools.product(*(row.get("params") or [])))
     columns = {key: _spread(row.get(key), len(combinations)) for key in _COLUMNS}
     found = {}
     for index, parameters in enumerate(combinations):
         cell = {key: values[index] for key, values in columns.items()}
-        figure = _figure(cell, str(row.get("version")))
+        tracked = _tracked(cell, str(row.get("version")))
         # asv writes NaN both for what does not apply and for what was not asked for
-        if figure.status != "not applicable":
-            found[Key(name, tuple(_plain(parameter) for parameter in parameters), place)] = figure
+        if tracked.status != "not applicable":
+            found[Key(name, tuple(_plain(parameter) for parameter in parameters), place)] = tracked
     return found
 
 
@@ -89,18 +91,18 @@ def _spread(values: Any, count: int) -> list[Any]:
     return [None] * count if values is None else list(values)
 
 
-def _figure(cell: dict[str, Any], version: str) -> Figure:
+def _tracked(cell: dict[str, Any], version: str) -> TrackedValue:
     value = cell["result"]
     if value is None:
-        return Figure(status="failed", error="the benchmark failed", version=version)
+        return TrackedValue(status="failed", error="the benchmark failed", version=version)
     value = float(value)
     if math.isnan(value):
-        return Figure(status="not applicable", version=version)
+        return TrackedValue(status="not applicable", version=version)
     low, high = math.nan, math.nan
     if cell["stats_ci_99_a"] is not None and cell["stats_ci_99_b"] is not None:
         low, high = (value + _NARROWER * (float(cell[end]) - value) for end in ("stats_ci_99_a", "stats_ci_99_b"))
     samples = tuple(float(sample) for sample in cell["samples"] or () if sample is not None and not math.isnan(sample))
-    return Figure(value, low, high, samples, version=version)
+    return TrackedValue(value, low, high, samples, version=version)
 
 
 def _plain(parameter: str) -> str:

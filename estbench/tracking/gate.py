@@ -10,11 +10,11 @@ from typing import TypeAlias
 from estbench.errors import UserError
 from estbench.tracking import asv_files, tracked_values
 from estbench.tracking.markdown import markdown
-from estbench.tracking.tracked_values import Figures, Key
+from estbench.tracking.tracked_values import Key, TrackedValues
 from estbench.tracking.verdicts import TIMES, Finding, Threshold, confirm, judge, suspects
 
 THRESHOLDS = ("1.05", f"{TIMES}=1.2")
-Again: TypeAlias = Callable[[Sequence[Key]], tuple[Figures, Figures]]
+Again: TypeAlias = Callable[[Sequence[Key]], tuple[TrackedValues, TrackedValues]]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Outcome:
     """What the gate says.
 
     Args:
-        findings: all figures, worst verdicts first.
+        findings: all values, worst verdicts first.
         table: the same in Markdown.
         code: 0 if nothing got worse, 1 for a regression, 3 if there is none but something failed or is missing.
     """
@@ -51,10 +51,10 @@ def gate(
         thresholds: least ratios that count, ``1.1`` for all or ``*time*=1.3`` by benchmark; the last that fits holds.
         alpha: probability of any false alarm or praise in the whole table, where noise is independent.
         allow_missing: whether gaps are let through.
-        again: measures figures of both sides once more; a time got worse only if that shows it too.
+        again: measures values of both sides once more; a time got worse only if that shows it too.
 
     Raises:
-        UserError: a side cannot be read, a threshold is none, or no figure can be compared.
+        UserError: a side cannot be read, a threshold is none, or no value can be compared.
     """
     limits = [_threshold(text) for text in (*THRESHOLDS, *thresholds)]
     if not 0 < alpha < 1:
@@ -83,23 +83,23 @@ def _threshold(text: str) -> Threshold:
     return Threshold(pattern or "*", ratio)
 
 
-def _counted(base: str, head: str, before: Figures, after: Figures) -> str:
+def _counted(base: str, head: str, before: TrackedValues, after: TrackedValues) -> str:
     """Why two sides have nothing that can be compared."""
-    counts = f"{base} has {len(before)} figures, {head} {len(after)}"
+    counts = f"{base} has {len(before)} values, {head} {len(after)}"
     if common := len(set(before) & set(after)):
         return f"{counts}; all {common} in both failed, differ in version, or are not positive"
     return f"{counts}, none in both"
 
 
 def _machine(source: str) -> str:
-    """What a file or run was measured on; empty for a commit, whose figures name their machine."""
+    """What a file or run was measured on; empty for a commit, whose values name their machine."""
     path = Path(source)
     if path.is_dir() or path.suffix == ".parquet":
         return tracked_values.machine(path)
     return asv_files.machine(path) if path.is_file() else ""
 
 
-def _load(source: str, results: Path | None) -> Figures:
+def _load(source: str, results: Path | None) -> TrackedValues:
     path = Path(source)
     if path.suffix in {".json", ".parquet"} and not path.exists():
         raise UserError(f"there is no file {path}")

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from estbench.tracking.tracked_values import Figure
+from estbench.tracking.tracked_values import TrackedValue
 from estbench.tracking.verdicts import VERDICTS, Finding
 
 _LISTED = 200
@@ -39,10 +39,10 @@ def _row(finding: Finding) -> str:
     return f"| {' | '.join([*cells, _number(finding.ratio, '.3f'), _number(finding.p, '.1e')])} |"
 
 
-def _cell(figure: Figure | None) -> str:
-    if figure is None:
+def _cell(tracked: TrackedValue | None) -> str:
+    if tracked is None:
         return "–"
-    return _number(figure.value, ".4g") if figure.status == "ok" else code(figure.error or figure.status)
+    return _number(tracked.value, ".4g") if tracked.status == "ok" else code(tracked.error or tracked.status)
 
 
 def _number(value: float, style: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from estbench.errors import UserError
 from estbench.tracking import asv_files
-from estbench.tracking.tracked_values import Figure, Figures, Key
+from estbench.tracking.tracked_values import Key, TrackedValue, TrackedValues
 
 LEAST = 3  # processes a side that a test can work with
 
@@ -35,13 +35,13 @@ def check(base: str, head: str, times: int) -> None:
         raise UserError(f"a test needs at least {LEAST} measurements a side; got {times}")
 
 
-def measure(keys: Sequence[Key], base: str, head: str, times: int) -> tuple[Figures, Figures]:
+def measure(keys: Sequence[Key], base: str, head: str, times: int) -> tuple[TrackedValues, TrackedValues]:
     """Runs the benchmarks of both commits in turns by ``asv run``, in the environments that asv.conf.json names.
 
     asv's kept results stay as they are: these have a folder of their own.
 
     Args:
-        keys: the figures.
+        keys: the values.
         base: a commit.
         head: another.
         times: measurements a side.
@@ -52,7 +52,7 @@ def measure(keys: Sequence[Key], base: str, head: str, times: int) -> tuple[Figu
     with tempfile.TemporaryDirectory() as folder:
         configuration = _configuration(Path(folder))
 
-        def run(commit: str) -> Figures:
+        def run(commit: str) -> TrackedValues:
             _run(configuration, commit, keys)
             return asv_files.of_commit(commit, Path(folder))
 
@@ -63,26 +63,26 @@ def measure(keys: Sequence[Key], base: str, head: str, times: int) -> tuple[Figu
 
 
 def in_turns(
-    keys: Sequence[Key], base: str, head: str, times: int, run: Callable[[str], Figures]
-) -> tuple[Figures, Figures]:
-    """Figures of both sides whose samples are the values of several runs.
+    keys: Sequence[Key], base: str, head: str, times: int, run: Callable[[str], TrackedValues]
+) -> tuple[TrackedValues, TrackedValues]:
+    """Values of both sides whose samples are the values of several runs.
 
     Args:
-        keys: the figures.
+        keys: the values.
         base: what ``run`` takes for one side.
         head: and for the other.
         times: runs a side.
         run: measures a side in a process of its own.
     """
-    found: tuple[dict[Key, list[Figure]], ...] = ({}, {})
+    found: tuple[dict[Key, list[TrackedValue]], ...] = ({}, {})
     sides = list(zip((base, head), found, strict=True))
     for turn in range(times):
         # which comes first alternates, so that a machine that slows down favours neither
         for name, kept in sides if turn % 2 == 0 else reversed(sides):
-            figures = run(name)
-            for key in set(keys) & set(figures):
-                kept.setdefault(key, []).append(figures[key])
-    before, after = ({key: _figure(values) for key, values in kept.items()} for kept in found)
+            tracked_values = run(name)
+            for key in set(keys) & set(tracked_values):
+                kept.setdefault(key, []).append(tracked_values[key])
+    before, after = ({key: _tracked(values) for key, values in kept.items()} for kept in found)
     return before, after
 
 
@@ -120,8 +120,8 @@ def _run(configuration: Path, commit: str, keys: Sequence[Key]) -> None:
         raise UserError(f"asv could not measure {commit} again: {' '.join(last)}")
 
 
-def _figure(found: Sequence[Figure]) -> Figure:
+def _tracked(found: Sequence[TrackedValue]) -> TrackedValue:
     """One sample a process; a failure in any of them is one."""
-    bad = next((figure for figure in found if figure.status != "ok"), None)
-    samples = tuple(figure.value for figure in found)
-    return bad or Figure(median(samples), samples=samples, version=found[0].version)
+    bad = next((tracked for tracked in found if tracked.status != "ok"), None)
+    samples = tuple(tracked.value for tracked in found)
+    return bad or TrackedValue(median(samples), samples=samples, version=found[0].version)

@@ -1,4 +1,4 @@
-"""Tracked figures: what of a comparison's results is positive and the better the lower, as asv takes every figure."""
+"""Tracked values: what of a comparison's results is positive and the better the lower, as asv takes every value."""
 
 import json
 import math
@@ -23,7 +23,7 @@ _UNITS = {"s": "seconds", "B": "bytes"}
 
 
 class Key(NamedTuple):
-    """What a figure is of.
+    """What a value is of.
 
     Attributes:
         benchmark: its name, as asv writes it: ``gradient.variance_logits_after_0``.
@@ -37,17 +37,17 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One tracked figure.
+class TrackedValue:
+    """One tracked value.
 
     Args:
-        value: the figure.
+        value: the value.
         low: lower end of its 95 % interval, NaN where there is none.
         high: upper end.
         samples: independent values behind it, by seed for instance.
         status: ``ok``, ``not applicable`` or ``failed``.
         error: the reason where it is not ``ok``.
-        version: figures of different versions are not comparable.
+        version: values of different versions are not comparable.
         unit: as asv names it.
         n: replicates, blocks or examples behind it.
     """
@@ -63,11 +63,11 @@ class Figure:
     n: int = 1
 
 
-Figures: TypeAlias = dict[Key, Figure]
+TrackedValues: TypeAlias = dict[Key, TrackedValue]
 
 
-def of_run(source: Path) -> Figures:
-    """The figures of a run, by its folder or its ``results.parquet``.
+def of_run(source: Path) -> TrackedValues:
+    """The values of a run, by its folder or its ``results.parquet``.
 
     Raises:
         UserError: there are no such results.
@@ -76,7 +76,7 @@ def of_run(source: Path) -> Figures:
     rows = rows.assign(label=[_label(*pair) for pair in zip(rows["estimator"], rows["params"], strict=True)])
     good = rows[(rows["status"] == "ok") & (rows["metric"] != "")]
     metrics = declared.of_run(source)
-    found = _figures(pd.concat([_renamed(good, metrics), _errors(good)], ignore_index=True))
+    found = _tracked_values(pd.concat([_renamed(good, metrics), _errors(good)], ignore_index=True))
     bad = rows[(rows["status"] != "ok") & (rows["metric"] == "")]
     return spread(found | _missing(bad), {key.benchmark for key in found})
 
@@ -99,15 +99,17 @@ def machine(source: Path) -> str:
     return ", ".join(filter(None, (info.cpu, info.gpu)))
 
 
-def spread(figures: Figures, benchmarks: Iterable[str]) -> Figures:
+def spread(tracked_values: TrackedValues, benchmarks: Iterable[str]) -> TrackedValues:
     """What failed as a whole, ``training`` of an estimator, told for each benchmark of that measure."""
-    whole = {key: figure for key, figure in figures.items() if "." not in key.benchmark and figure.status != "ok"}
-    found = {key: figure for key, figure in figures.items() if key not in whole}
-    for key, figure in whole.items():
+    whole = {
+        key: tracked for key, tracked in tracked_values.items() if "." not in key.benchmark and tracked.status != "ok"
+    }
+    found = {key: tracked for key, tracked in tracked_values.items() if key not in whole}
+    for key, tracked in whole.items():
         names = [name for name in sorted(set(benchmarks)) if name.startswith(f"{key.benchmark}.")]
         for name in names or [key.benchmark]:
             # one seed's failure must not hide behind the others
-            found[key._replace(benchmark=name)] = figure
+            found[key._replace(benchmark=name)] = tracked
     return found
 
 
@@ -166,18 +168,18 @@ def _errors(rows: pd.DataFrame) -> pd.DataFrame:
     return both.assign(metric=metric, benchmark=benchmark, version="1 n=" + both["n"].astype(str))
 
 
-def _figures(rows: pd.DataFrame) -> Figures:
-    found: Figures = {}
+def _tracked_values(rows: pd.DataFrame) -> TrackedValues:
+    found: TrackedValues = {}
     for columns, cell in rows.groupby(["label", "task", "measure", "metric", "benchmark"]):
         label, task, measure, metric, benchmark = map(str, columns)
         if cell["seed"].duplicated().any():
             raise UserError(f"{label} on {task} has two results of {metric}: track runs with one {measure} each")
         name = re.sub(r"[^A-Za-z0-9_.]", "_", benchmark)
-        found[Key(name, (label, task))] = _figure(cell.sort_values("seed"))
+        found[Key(name, (label, task))] = _tracked(cell.sort_values("seed"))
     return found
 
 
-def _figure(cell: pd.DataFrame) -> Figure:
+def _tracked(cell: pd.DataFrame) -> TrackedValue:
     """One seed keeps its own interval; several are samples."""
     first = cell.iloc[0]
     samples = tuple(max(float(value), FLOOR) if value > -FLOOR else float(value) for value in cell["value"])
@@ -187,13 +189,15 @@ def _figure(cell: pd.DataFrame) -> Figure:
     version, n = str(first["version"]), int(first["n"])
     if not value > 0:
         reason = f"{value:.4g} is not positive, so that asv cannot track it"
-        return Figure(status="not applicable", error=reason, version=version)
-    return Figure(value, low, high, samples, version=version, unit=unit, n=n)
+        return TrackedValue(status="not applicable", error=reason, version=version)
+    return TrackedValue(value, low, high, samples, version=version, unit=unit, n=n)
 
 
-def _missing(rows: pd.DataFrame) -> Figures:
+def _missing(rows: pd.DataFrame) -> TrackedValues:
     cells = rows.sort_values("status", key=lambda status: status == "failed")
     return {
-        Key(str(row.measure), (str(row.label), str(row.task))): Figure(status=str(row.status), error=str(row.error))
+        Key(str(row.measure), (str(row.label), str(row.task))): TrackedValue(
+            status=str(row.status), error=str(row.error)
+        )
         for row in cells.itertuples()
     }

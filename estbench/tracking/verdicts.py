@@ -1,4 +1,4 @@
-"""Verdicts: each figure before against itself after, told apart from chance."""
+"""Verdicts: each value before against itself after, told apart from chance."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from estbench.errors import UserError
 from estbench.stats import Centre, holm, normal_error, trimmed_mean, welch
 from estbench.tracking import tracked_values
-from estbench.tracking.tracked_values import Figure, Figures, Key
+from estbench.tracking.tracked_values import Key, TrackedValue, TrackedValues
 
 # by weight; what is the same is only counted
 VERDICTS = ("regression", "failed", "missing", "improvement", "noise", "incomparable", "new", "same")
@@ -27,20 +27,20 @@ class Threshold(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """One figure compared.
+    """One value compared.
 
     Args:
         key: what it is of.
         verdict: one of :data:`VERDICTS`.
-        base: the figure before, None if there was none.
-        head: the figure after.
+        base: the value before, None if there was none.
+        head: the value after.
         p: of the test that nothing changed, by Holm for the whole table; NaN where nothing could be tested.
     """
 
     key: Key
     verdict: str
-    base: Figure | None
-    head: Figure | None
+    base: TrackedValue | None
+    head: TrackedValue | None
     p: float = math.nan
 
     @property
@@ -50,13 +50,13 @@ class Finding:
 
     @property
     def says_something(self) -> bool:
-        """Whether both sides hold the figure, in a way that can be compared."""
-        ok = [figure.status == "ok" for figure in (self.base, self.head) if figure]
+        """Whether both sides hold the value, in a way that can be compared."""
+        ok = [tracked.status == "ok" for tracked in (self.base, self.head) if tracked]
         return len(ok) == 2 and any(ok) and self.verdict != "incomparable"
 
 
-def judge(base: Figures, head: Figures, limits: Sequence[Threshold], alpha: float) -> tuple[Finding, ...]:
-    """Judges every figure of either side, the worst verdict first.
+def judge(base: TrackedValues, head: TrackedValues, limits: Sequence[Threshold], alpha: float) -> tuple[Finding, ...]:
+    """Judges every value of either side, the worst verdict first.
 
     Raises:
         UserError: the two sides have no machine in common.
@@ -101,13 +101,15 @@ def _worst_first(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda f: (rank[f.verdict], size[f.key], f.key)))
 
 
-def _comparable(base: Figure, head: Figure) -> bool:
+def _comparable(base: TrackedValue, head: TrackedValue) -> bool:
     return base.status == head.status == "ok" and base.version == head.version and min(base.value, head.value) > 0
 
 
-def _judge(key: Key, base: Figure | None, head: Figure | None, limit: float, p: float, alpha: float) -> Finding:
-    """The verdict on one figure."""
-    was, now = (figure.status if figure else "absent" for figure in (base, head))
+def _judge(
+    key: Key, base: TrackedValue | None, head: TrackedValue | None, limit: float, p: float, alpha: float
+) -> Finding:
+    """The verdict on one value."""
+    was, now = (tracked.status if tracked else "absent" for tracked in (base, head))
     if now == "failed":
         verdict = "same" if was == "failed" else "failed"
     elif now == "ok" and was != "ok":
@@ -122,7 +124,7 @@ def _judge(key: Key, base: Figure | None, head: Figure | None, limit: float, p: 
 
 
 def _verdict(base: float, head: float, limit: float, *, significant: bool) -> str:
-    # written so that two infinite figures are the same
+    # written so that two infinite values are the same
     if base <= limit * head and head <= limit * base:
         return "same"
     if not significant:
@@ -130,19 +132,19 @@ def _verdict(base: float, head: float, limit: float, *, significant: bool) -> st
     return "regression" if head > base else "improvement"
 
 
-def chance(base: Figure, head: Figure) -> float:
+def chance(base: TrackedValue, head: TrackedValue) -> float:
     """Probability of such a difference by chance, by Welch's test on logarithms; NaN if no spread is known."""
     before, after = _centre(base), _centre(head)
     return math.nan if before is None or after is None else welch(before, after)
 
 
-def _centre(figure: Figure) -> Centre | None:
+def _centre(tracked: TrackedValue) -> Centre | None:
     """The middle on the logarithmic scale: a trimmed mean, or from the interval."""
-    n = len(figure.samples)
-    if n >= 3 and min(figure.samples) > 0 and max(figure.samples) < math.inf:
+    n = len(tracked.samples)
+    if n >= 3 and min(tracked.samples) > 0 and max(tracked.samples) < math.inf:
         # a timing's outliers are of the machine
-        return trimmed_mean(np.log(figure.samples), 0.2 if n >= 10 else 0.0)
-    if math.isfinite(figure.low) and math.isfinite(figure.high):
-        error = float(normal_error(figure.low, figure.high)) / figure.value
-        return Centre(math.log(figure.value), error, math.inf)
+        return trimmed_mean(np.log(tracked.samples), 0.2 if n >= 10 else 0.0)
+    if math.isfinite(tracked.low) and math.isfinite(tracked.high):
+        error = float(normal_error(tracked.low, tracked.high)) / tracked.value
+        return Centre(math.log(tracked.value), error, math.inf)
     return None

@@ -15,7 +15,7 @@ from estbench.errors import UserError
 from estbench.store.files import write_atomically
 from estbench.store.run_folder import RunFolder, RunInfo
 from estbench.tracking import tracked_values
-from estbench.tracking.tracked_values import Figure, Figures, Key
+from estbench.tracking.tracked_values import Key, TrackedValue, TrackedValues
 
 MANIFEST = "asv-manifest.json"
 # half widths of asv's 99 % and of our 95 % intervals
@@ -28,7 +28,7 @@ class Tracked:
 
     Args:
         path: the result file.
-        count: figures in it.
+        count: values in it.
         notes: what the user should know, a line each.
     """
 
@@ -62,7 +62,7 @@ def track(
     about = RunFolder(run).info()
     commit, date = _commit(about, root, allow_dirty=allow_dirty)
     found = tracked_values.of_run(run)
-    if not any(figure.status == "ok" for figure in found.values()):
+    if not any(tracked.status == "ok" for tracked in found.values()):
         raise UserError(f"{run} holds nothing to track")
     folder = results or results_folder(root)
     names, notes = _manifest(root, folder, found)
@@ -74,13 +74,13 @@ def track(
     return Tracked(path, len(found), (*notes, *refused))
 
 
-def store(made: Any, folder: Path, found: Figures, names: list[list[str]]) -> Path:
-    """Adds figures to asv's results of a commit, and their benchmarks to the folder's list; returns the file.
+def store(made: Any, folder: Path, found: TrackedValues, names: list[list[str]]) -> Path:
+    """Adds values to asv's results of a commit, and their benchmarks to the folder's list; returns the file.
 
     Args:
         made: an ``asv.results.Results``.
         folder: of all results.
-        found: the figures, by estimator and task.
+        found: the values, by estimator and task.
         names: all estimators and all tasks, in the order of the manifest.
     """
     asv = _asv()
@@ -163,19 +163,19 @@ def _machine(asv: Any, about: RunInfo, name: str | None) -> Any:
     return made
 
 
-def _benchmarks(asv: Any, folder: Path, found: Figures, names: list[list[str]]) -> list[dict[str, Any]]:
+def _benchmarks(asv: Any, folder: Path, found: TrackedValues, names: list[list[str]]) -> list[dict[str, Any]]:
     """The run's benchmarks, entered into asv's list of them."""
     path = folder / "benchmarks.json"
     listed = asv.util.load_json(str(path), asv.benchmarks.Benchmarks.api_version) if path.exists() else {}
-    some = {key.benchmark: figure for key, figure in found.items() if figure.status == "ok"}
-    for name, figure in sorted(some.items()):
+    some = {key.benchmark: tracked for key, tracked in found.items() if tracked.status == "ok"}
+    for name, tracked in sorted(some.items()):
         listed[name] = {
             "name": name,
             "pretty_name": name,
-            "version": figure.version,
+            "version": tracked.version,
             "params": [[repr(value) for value in values] for values in names],
             "param_names": ["estimator", "task"],
-            "unit": figure.unit,
+            "unit": tracked.unit,
             "type": "track",
             "timeout": 0,
             "code": "",
@@ -195,7 +195,7 @@ def _results(asv: Any, computer: Any, about: RunInfo, run: Path, commit: str, da
     return asv.results.Results(params, about.versions, commit, date, python, name, {})
 
 
-def _add(asv: Any, made: Any, benchmark: dict[str, Any], names: list[list[str]], found: Figures) -> None:
+def _add(asv: Any, made: Any, benchmark: dict[str, Any], names: list[list[str]], found: TrackedValues) -> None:
     """One benchmark of all estimators and tasks; what this run did not measure stays as it was."""
     grid = [found.get(Key(benchmark["name"], pair)) for pair in itertools.product(*names)]
     # asv writes what failed as null, and what does not apply as NaN
@@ -208,19 +208,19 @@ def _add(asv: Any, made: Any, benchmark: dict[str, Any], names: list[list[str]],
     pairs = enumerate(itertools.product(*benchmark["params"]))
     measured = {index for index, pair in pairs if grid[index] or pair not in old}
     made.add_result(benchmark, result, record_samples=True, selected_idx=measured)
-    for figure, stats in zip(grid, made.get_result_stats(benchmark["name"], benchmark["params"]), strict=True):
-        if figure and stats:
-            _interval(figure, stats)
+    for tracked, stats in zip(grid, made.get_result_stats(benchmark["name"], benchmark["params"]), strict=True):
+        if tracked and stats:
+            _interval(tracked, stats)
 
 
 def _known(made: Any, benchmark: dict[str, Any]) -> bool:
     return benchmark["name"] in made.get_all_result_keys()
 
 
-def _interval(figure: Figure, stats: dict[str, Any]) -> None:
+def _interval(tracked: TrackedValue, stats: dict[str, Any]) -> None:
     """A single value's own interval in place of the infinite one that asv gives it."""
-    if len(figure.samples) == 1 and math.isfinite(figure.low) and math.isfinite(figure.high):
+    if len(tracked.samples) == 1 and math.isfinite(tracked.low) and math.isfinite(tracked.high):
         stats["ci_99_a"], stats["ci_99_b"] = (
-            figure.value + _WIDER * (end - figure.value) for end in (figure.low, figure.high)
+            tracked.value + _WIDER * (end - tracked.value) for end in (tracked.low, tracked.high)
         )
-        stats["repeat"] = max(figure.n, 2)
+        stats["repeat"] = max(tracked.n, 2)

@@ -242,7 +242,7 @@ def _new_folder(name: str) -> Path:
 
 
 def _digest(plan: Plan, results: Mapping[Cell, Result]) -> str:
-    """What tells these results from others, without comparing figures."""
+    """What tells these results from others, without comparing values."""
     parts = [f"{plan.entries[cell].name} {result.about['finished']!r}" for cell, result in results.items()]
     return digest("\n".join(parts).encode())
 
@@ -301,7 +301,7 @@ def check_device(device: str, dtype: str, executor: str) -> None:
         if dtype == "tf32":
             raise UserError(f"--dtype tf32 is of GPUs, a CPU would compute in float32; got --device {device}")
         return
-    if executor in ("ray", "slurm"):
+    if executors.elsewhere(executor):
         return
     if not torch.cuda.is_available():
         raise UserError(f"no CUDA device is available here; got --device {device}")

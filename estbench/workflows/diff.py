@@ -1,4 +1,4 @@
-"""Two runs or two commits: which figures differ for real."""
+"""Two runs or two commits: which values differ for real."""
 
 import math
 from collections import Counter
@@ -26,17 +26,17 @@ _FIGURE = ["task", "estimator", "params", "device", "dtype", "measure", "metric"
 
 @dataclass(frozen=True)
 class Change:
-    """One figure, before and after.
+    """One value, before and after.
 
     Args:
-        figure: what it is of, by the columns of the results.
+        key: the columns of the results that identify it: task, estimator, and so on, with measure and metric last.
         verdict: one of :data:`VERDICTS`.
         before: mean over seeds; NaN if there was none.
         after: likewise.
-        p: of "no difference", corrected over all figures; NaN where nothing was tested.
+        p: of "no difference", corrected over all values; NaN where nothing was tested.
     """
 
-    figure: tuple[str, ...]
+    key: tuple[str, ...]
     verdict: str
     before: float = math.nan
     after: float = math.nan
@@ -48,7 +48,7 @@ class Difference:
     """What differs.
 
     Args:
-        changes: all figures, the weightiest first.
+        changes: all values, the weightiest first.
         alpha: level of the tests.
     """
 
@@ -66,15 +66,15 @@ class Difference:
         """All in one line."""
         counts = Counter(change.verdict for change in self.changes)
         parts = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
-        level = f"tests at {self.alpha:g} over all figures (Holm)"
-        return f"{len(self.changes)} figures: {', '.join(parts) or 'none in common'}; {level}."
+        level = f"tests at {self.alpha:g} over all values (Holm)"
+        return f"{len(self.changes)} values: {', '.join(parts) or 'none in common'}; {level}."
 
 
 def diff(before: str, after: str, store: Path, alpha: float = 0.05) -> Difference:
-    """Compares two runs, two stores or two commits, figure by figure.
+    """Compares two runs, two stores or two commits, value by value.
 
-    Figures whose interval is over seeds, such as those of training, are compared seed by seed (Student's paired test),
-    others by their intervals; p-values are corrected over all figures by Holm's method.
+    Values whose interval is over seeds, such as those of training, are compared seed by seed (Student's paired test),
+    others by their intervals; p-values are corrected over all values by Holm's method.
 
     Args:
         before: a run's folder, a store, or a commit whose cells are in ``store``.
@@ -89,10 +89,9 @@ def diff(before: str, after: str, store: Path, alpha: float = 0.05) -> Differenc
         raise UserError(f"alpha is a probability between 0 and 1; got {alpha}")
     loaded = [_load(name, store) for name in (before, after)]
     metrics = loaded[1].metrics + loaded[0].metrics
-    sides = [_figures(side.rows, metrics) for side in loaded]
+    sides = [_by_key(side.rows, metrics) for side in loaded]
     changes = [
-        _change(figure, metrics, *(side.get(figure) for side in sides))
-        for figure in dict.fromkeys([*sides[0], *sides[1]])
+        _change(key, metrics, *(side.get(key) for side in sides)) for key in dict.fromkeys([*sides[0], *sides[1]])
     ]
     corrected = holm([change.p for change in changes])
     judged = [_judge(change, p, alpha, metrics) for change, p in zip(changes, corrected, strict=True)]
@@ -113,8 +112,8 @@ def _load(name: str, store: Path) -> Loaded:
     return Loaded(joined(found.values()), declared.of_results(found.values()))
 
 
-def _figures(results: pd.DataFrame, metrics: Metrics) -> dict[tuple[str, ...], pd.DataFrame]:
-    """The rows of each figure, a seed each: of what is compared by seeds the last ones.
+def _by_key(results: pd.DataFrame, metrics: Metrics) -> dict[tuple[str, ...], pd.DataFrame]:
+    """The rows of each value, a seed each: of what is compared by seeds the last ones.
 
     Roots of what is tested as a square are left out, and what has no interval, such as a p-value.
     """
@@ -143,27 +142,25 @@ def _at_step(rows: pd.DataFrame) -> pd.Series:
     return rows["metric"].where(rows["step"] == 0, rows["metric"] + _AFTER + rows["step"].astype(str))
 
 
-def _quantity(figure: tuple[str, ...], metrics: Metrics) -> Quantity:
-    """What is declared of a figure."""
-    measure, metric = figure[-2:]
+def _quantity(key: tuple[str, ...], metrics: Metrics) -> Quantity:
+    """What is declared of a value."""
+    measure, metric = key[-2:]
     return metrics.find(measure, metric.partition(_AFTER)[0])
 
 
-def _change(
-    figure: tuple[str, ...], metrics: Metrics, before: pd.DataFrame | None, after: pd.DataFrame | None
-) -> Change:
+def _change(key: tuple[str, ...], metrics: Metrics, before: pd.DataFrame | None, after: pd.DataFrame | None) -> Change:
     if before is None:
-        return Change(figure, "failed" if after is not None and _bad(after) else "new")
+        return Change(key, "failed" if after is not None and _bad(after) else "new")
     if after is None:
-        return Change(figure, "missing")
+        return Change(key, "missing")
     if _bad(before) or _bad(after):
-        return Change(figure, "failed" if _bad(after) else "changed")
+        return Change(key, "failed" if _bad(after) else "changed")
     pairs = before.merge(after, on="seed", suffixes=("", "_after"))
     values = before["value"].mean(), after["value"].mean()
-    # without intervals of their own figures are compared by their seeds
-    by_seeds = _quantity(figure, metrics).by_seeds or bool(pairs["low"].isna().any())
+    # without intervals of their own values are compared by their seeds
+    by_seeds = _quantity(key, metrics).by_seeds or bool(pairs["low"].isna().any())
     p = _paired(pairs) if by_seeds and len(pairs) > 1 else _by_intervals(before, after)
-    return Change(figure, "same", *values, p)
+    return Change(key, "same", *values, p)
 
 
 def _bad(rows: pd.DataFrame) -> bool:
@@ -184,9 +181,9 @@ def _judge(change: Change, p: float, alpha: float, metrics: Metrics) -> Change:
     if change.verdict == "same" and math.isnan(p) and change.before != change.after:
         # one seed of a training without an interval, say; what is NaN on both sides was not measured
         verdict = "same" if math.isnan(change.before) and math.isnan(change.after) else "untested"
-        return Change(change.figure, verdict, change.before, change.after, p)
+        return Change(change.key, verdict, change.before, change.after, p)
     if change.verdict != "same" or not p < alpha:
-        return Change(change.figure, change.verdict, change.before, change.after, p)
-    better = _quantity(change.figure, metrics).better
+        return Change(change.key, change.verdict, change.before, change.after, p)
+    better = _quantity(change.key, metrics).better
     verdict = "better" if (change.after < change.before) == (better == "lower") else "worse"
-    return Change(change.figure, verdict if better else "changed", change.before, change.after, p)
+    return Change(change.key, verdict if better else "changed", change.before, change.after, p)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from estbench.execution import executors
-from estbench.execution.executors.inline import Inline
 from estbench.planning.cell import Cell
 from estbench.plugins.registry import Plugins
 from estbench.store.records import Result
@@ -56,8 +55,7 @@ def _state(result: Result | None, store: Store, key: str, request: Request) -> s
 
 
 def _workers(request: Request, device: str) -> int:
-    executor: Any = executors.make(request.executor, request.workers, device)
-    return 1 if isinstance(executor, Inline) else executor.workers or 1
+    return executors.make(request.executor, request.workers, device).workers or 1
 
 
 def _estimate(missing: Iterable[Cell], store: Store, workers: int) -> str:

@@ -10,7 +10,7 @@ from estbench.core.metrics import Metrics
 from estbench.errors import UserError, nearest
 from estbench.store import declared
 from estbench.store.files import check_folder, make_folder, write_atomically
-from estbench.store.records import csv, joined
+from estbench.store.records import csv, joined, parquet
 from estbench.store.run_folder import RunFolder, read_results
 from estbench.store.store import Store
 
@@ -76,7 +76,7 @@ def _csv(results: Loaded) -> bytes:
 
 
 def _parquet(results: Loaded) -> bytes:
-    return results.rows.to_parquet(index=False)
+    return parquet(results.rows)
 
 
 def _json(results: Loaded) -> bytes:

@@ -45,6 +45,7 @@ $title, $article $kind for estbench. `$module.py` is the place to work.
 _USES = {
     "estimator": "estbench compare --estimators $name,rloo --tasks toy",
     "task": "estbench compare --tasks $name --estimators rloo,reinforce",
+    "measure": "estbench compare --measures $name --tasks toy --estimators rloo,reinforce",
 }
 
 _ESTIMATOR = Template('''\
@@ -153,9 +154,67 @@ def test_task():
     check_task($cls())
 ''')
 
+_MEASURE = Template('''\
+"""$title: the length of one gradient estimate. Say here what yours is."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from estbench import Bench, MakeEstimator, Measure, Metric, Row
+
+
+class $cls(Measure):
+    """The measure; its constructor's parameters are its options.
+
+    Args:
+        repeats: gradient estimates, at least 2.
+    """
+
+    metrics = (
+        Metric(
+            "norm", "Gradient norm", better="lower", log=True, about="Mean length of one estimate of the gradient."
+        ),
+    )
+    repeated = True
+
+    def __init__(self, repeats: int = 64) -> None:
+        if repeats < 2:
+            raise ValueError(f"an interval needs at least 2 gradient estimates; got {repeats}")
+        self.repeats = repeats
+
+    def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
+        """The mean length with its 95 % interval, for each estimator at the initial parameters."""
+        for key, make in makers.items():
+            model, batch = bench.model(), next(bench.minibatches())
+            estimator = make().to(bench.device).prepare(model(*batch))
+            # a stream of random numbers of its own: the same from run to run
+            bench.sow("$name", key)
+            norms = []
+            for _ in range(self.repeats):
+                parameters = [each for each in model.parameters() if each.requires_grad]
+                gradients = torch.autograd.grad(estimator(model(*batch)), parameters, allow_unused=True)
+                norms.append(torch.stack([each.norm() for each in gradients if each is not None]).norm())
+            lengths = torch.stack(norms)
+            mean, margin = lengths.mean().item(), 1.96 * lengths.std().item() / self.repeats**0.5
+            yield key, Row("norm", mean, mean - margin, mean + margin, n=self.repeats)
+''')
+
+_MEASURE_TEST = Template('''\
+from estbench import load_estimator, load_task
+from estbench.testing import check_measure
+
+from $module import $cls
+
+
+def test_measure():
+    """It yields rows of the metrics that it declares."""
+    check_measure($cls(), load_task("toy"), lambda: load_estimator("rloo"))
+''')
+
 _FILES = {
     "estimator": {"$module.py": _ESTIMATOR, "tests/test_$name.py": _ESTIMATOR_TEST},
     "task": {"$module.py": _TASK, "tests/test_$name.py": _TASK_TEST},
+    "measure": {"$module.py": _MEASURE, "tests/test_$name.py": _MEASURE_TEST},
 }
 
 
@@ -163,7 +222,7 @@ def new(kind: str, name: str, folder: Path | str = ".") -> Path:
     """Writes a small package that can be installed and passes its tests as it stands.
 
     Args:
-        kind: ``estimator`` or ``task``.
+        kind: ``estimator``, ``task`` or ``measure``.
         name: of the plugin, ``my_estimator``; a dash is taken for an underscore.
         folder: where to put the package's folder, ``estbench-my-estimator``.
 
@@ -206,7 +265,7 @@ def _checked(kind: str, name: str) -> str:
         UserError: it is not valid or taken, or the kind is unknown.
     """
     if kind not in _FILES:
-        raise UserError(f"a new plugin is an estimator or a task; got {kind!r}")
+        raise UserError(f"a new plugin is an estimator, a task or a measure; got {kind!r}")
     plain = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", plain) or keyword.iskeyword(plain):
         raise UserError(f"a plugin's name is lower-case words joined by underscores, my_{kind}; got {name!r}")

@@ -39,7 +39,7 @@ def choose(trials: Trials, results: Mapping[Cell, pd.DataFrame]) -> tuple[dict[P
 
 
 def _judged(objective: str, rows: pd.DataFrame, metric: str) -> dict[str, Any]:
-    """A candidate with its last figure on validation: the metric, or the objective's largest multi-sample bound."""
+    """A candidate with its last value on validation: the metric, or the objective's largest multi-sample bound."""
     named = metric or rf"{objective}|{bound_name(objective)}\d+"
     found = rows[rows["metric"].str.fullmatch(f"({named})_valid") & (rows["status"] == "ok")]
     if found.empty:

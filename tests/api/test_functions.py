@@ -87,7 +87,7 @@ def test_nothing_is_printed_and_a_kept_run_is_taken_from_the_store(run, store, c
 
 
 def test_a_frame_has_options_as_columns_and_knows_the_last_step(run):
-    """Grouped by the final rows, pandas gives the figure of the report's table."""
+    """Grouped by the final rows, pandas gives the value of the report's table."""
     frame = run.frame()
     assert set(frame.loc[frame["estimator"] == "rloo", "estimator_samples"]) == {2, 4}
     assert str(frame["estimator_samples"].dtype) == "Int64"
@@ -149,7 +149,7 @@ def test_own_classes_reach_worker_processes(store, run):
 
 
 def test_the_source_of_an_own_class_is_in_its_key(store):
-    """Another class of the same name is measured anew, and has other figures."""
+    """Another class of the same name is measured anew, and has other values."""
 
     def made(scale):
         class Scaled(ScoreFunction):

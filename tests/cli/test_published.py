@@ -38,7 +38,7 @@ def invoke(*arguments):
 
 
 def test_every_result_is_stated_once():
-    """No figure appears twice under the same paper, table, model, estimator, metric and step."""
+    """No value appears twice under the same paper, table, model, estimator, metric and step."""
     keys = [(r.protocol, r.table, r.setting, r.estimator_published, r.metric_published, r.steps) for r in results()]
     assert len(set(keys)) == len(keys) > 150
 
@@ -123,7 +123,7 @@ def test_what_is_not_there_is_said_in_one_line(wanted, message):
 
 
 def test_the_command_writes_tables_csv_and_json():
-    """The three forms hold the same figures; the table says what the protocol is, unstated parts included."""
+    """The three forms hold the same values; the table says what the protocol is, unstated parts included."""
     table, text, data = (invoke("--paper", "jang2017_vae", "--format", form) for form in ("table", "csv", "json"))
     assert "101.5" in table.output
     assert "batch_size not stated" in " ".join(table.output.split())
@@ -254,7 +254,7 @@ def test_negative_bounds_are_shown_as_printed():
 
 
 def test_figures_of_other_data_sets_are_only_mentioned():
-    """A run on digits is not set beside figures on MNIST."""
+    """A run on digits is not set beside values on MNIST."""
     table, known = run_of()
     known["task"][TASK]["dataset"] = "digits"
     found = published.published(Study.of(table, options=known), TASK)
@@ -271,7 +271,7 @@ def test_one_seed_has_no_interval():
 
 
 def test_published_figures_are_in_page_markdown_and_plot(tmp_path):
-    """All three show the paper's figure beside the measured one."""
+    """All three show the paper's value beside the measured one."""
     table, known = run_of()
     index = report.write(table, {"options": known}, tmp_path)
     for path in (index, tmp_path / "report.md"):

@@ -19,7 +19,7 @@ from tests.support.plans import plan_of
 SUITE = {
     "tasks": ["toy[units=5]"],
     "estimators": ["rloo", "arm"],
-    "measures": ["training[steps=4]", "gradient[replicates=64,after=0]", "speed[blocks=6,seconds=0.0001]"],
+    "measures": ["training[steps=4]", "gradient[replicates=256,after=0]", "speed[blocks=6,seconds=0.0001]"],
     "seeds": 3,
     "device": "cpu",
 }
@@ -47,9 +47,7 @@ def call(*arguments):
 
 
 def verdicts(found):
-    return {
-        (change.figure[1], change.figure[-1]): change.verdict for change in found.changes if change.verdict != "same"
-    }
+    return {(change.key[1], change.key[-1]): change.verdict for change in found.changes if change.verdict != "same"}
 
 
 def test_what_did_not_change_is_the_same(measured, tmp_path):
@@ -80,7 +78,7 @@ def test_a_real_change_is_found_and_nothing_else(measured, tmp_path):
 
 
 def test_noise_is_no_change(measured, tmp_path):
-    """Figures that move within their intervals are the same."""
+    """Values that move within their intervals are the same."""
     store, rows = measured
     moved = rows.copy()
     moved["value"] += 0.3 * (moved["high"] - moved["value"]).fillna(0) * (-1.0) ** moved["seed"]

@@ -71,7 +71,7 @@ def test_draws_follow_the_probabilities(kind, draw):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_noise_given_a_value_hardens_to_it(kind):
+def test_noise_given_a_value_discretises_to_it(kind):
     """Conditional noise gives back the value it was conditioned on."""
     torch.manual_seed(0)
     made = node(kind)

@@ -1,4 +1,4 @@
-"""Slopes of costs with respect to log-probabilities: which count, and that estimators weigh the score by them."""
+"""Slopes of costs with respect to log-probabilities: which count, and that estimators weight the score by them."""
 
 import pytest
 import torch
@@ -139,7 +139,7 @@ def test_the_expected_gradient_is_that_by_enumeration(name):
 
 
 def test_a_straight_through_estimator_gains_the_score():
-    """Where the slope varies, the gradient has the score weighed by the slope beside what passes through the sample."""
+    """A slope that varies adds the score, weighted by the slope, to the derivative through the sample."""
     logits, drawn = LOGITS["bits"][None].clone().requires_grad_(), []
 
     def program(sample):

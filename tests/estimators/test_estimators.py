@@ -1,6 +1,6 @@
 """What holds of single estimators; what holds of all of them is tested in the conformance kit.
 
-Published and closed-form figures, expectations by enumeration, and one estimator as a case of another. With some 60
+Published and closed-form values, expectations by enumeration, and one estimator as a case of another. With some 60
 statistical tests at 5 standard errors or a level of 1e-6, one run in 20,000 of correct estimators fails.
 """
 
@@ -34,7 +34,7 @@ def seeded():
     torch.manual_seed(0)
 
 
-# ---- published and closed-form figures
+# ---- published and closed-form values
 
 
 def reinforce_variance(d):
@@ -66,7 +66,7 @@ def test_variance_on_the_scalar_toy(name, variance, t):
 
 @pytest.mark.parametrize(("t", "log_variance"), [(0.45, -4.138982421653336), (0.499, -4.158875083375672)])
 def test_reinforce_variance_is_the_published_one(t, log_variance):
-    """Figures of REBAR's and RELAX's toys, as logarithms."""
+    """Values of REBAR's and RELAX's toys, as logarithms."""
     assert math.log(reinforce_variance(1 - 2 * t)) == pytest.approx(log_variance)
 
 

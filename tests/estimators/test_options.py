@@ -344,7 +344,7 @@ def test_the_catalogue_is_complete():
 @pytest.mark.parametrize("logit", [-3.0, 0.4, 12.0])
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
 def test_exact_gumbel_rao_has_the_expectation_of_straight_through_gumbel_softmax(logit, temperature):
-    """Its two values, weighed by the probabilities of a bit, sum to an integral over the noise by adaptive rules."""
+    """Its two values, weighted by the probabilities of a bit, sum to an integral over the noise by adaptive rules."""
     from scipy import integrate, special, stats
 
     def slope(z):

@@ -3,19 +3,24 @@ import os
 import signal
 import threading
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from estbench.errors import UserError
-from estbench.execution.executors import make
+from estbench.execution.executors import elsewhere, make
+from estbench.execution.executors.base import Executor
 from estbench.execution.runner import CellWork, run
 from estbench.planning.plan import Plan
+from estbench.plugins.registry import parts
 from estbench.plugins.spec import Spec
 from estbench.store.store import Store
+from tests.support import ROOT, example
 from tests.support.plans import plan_of
 from tests.support.plugins_at_fault import write
 
+FOLDER = ROOT / "estbench" / "execution" / "executors"
 SMALL = {"tasks": ["toy"], "measures": ["training[steps=4]"], "device": "cpu"}
 
 
@@ -174,6 +179,36 @@ def test_a_mistaken_executor_is_refused(text, message):
 def test_an_executor_that_is_not_installed_says_how_to_get_it(monkeypatch):
     """Without its package the message names the extra."""
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    monkeypatch.delitem(__import__("sys").modules, "estbench.execution.executors.on_ray", raising=False)
+    monkeypatch.delitem(__import__("sys").modules, "estbench.execution.executors.ray", raising=False)
     with pytest.raises(UserError, match=r"pip install 'estbench\[ray\]'"):
         make(Spec("ray"), None, "cpu")
+
+
+def test_every_file_of_the_folder_is_an_executor():
+    """Each holds one concrete executor, named as the file."""
+    found = parts("executor")
+    assert not found.problems
+    assert set(found.plugins) == {path.stem for path in FOLDER.glob("[a-z]*.py")} - {"base"}
+    assert issubclass(found["local"].load(), Executor)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("ray", True), ("slurm", True), ("local", False), ("auto", False)])
+def test_an_executor_declares_whether_cells_run_elsewhere(name, expected):
+    """It is read from the source: packages that the executor needs may be missing."""
+    assert elsewhere(name) is expected
+
+
+def test_the_documented_executor_measures(install, inline, tmp_path):
+    """The example of the how-to page, installed: its numbers are those of inline, and cells that die fail alone."""
+    points = tomllib.loads(example("docs/executors.md", "executor entry point"))["project"]["entry-points"]
+    text = example("docs/executors.md", "executor")
+    install("my_package", "estbench.executors", points["estbench.executors"], "my_executors", text)
+    with pytest.raises(UserError, match="takes long to start a GPU; got cuda"):
+        make(Spec("fresh"), None, "cuda")
+    asked = plan(write(tmp_path, "dies"), estimators=["dies", "rloo"], measures=MEASURES[:1])
+    results = done(asked, tmp_path / "store", "fresh[method=spawn]")
+    found = reasons(results)
+    assert found == {"dies": "its process died, or was out of time", "rloo": ""}
+    good = figures([(cell, result) for cell, result in results if "dies" not in str(cell)])
+    assert good
+    assert good.items() <= figures(inline).items()

@@ -83,7 +83,7 @@ def test_memory_that_torch_keeps_is_free(monkeypatch):
 
 @pytest.mark.parametrize("gigabytes", [16, 40, 139])
 def test_chunks_have_a_ceiling(gigabytes, monkeypatch):
-    """On cards with 16 GiB and more the chunk is the same, whatever else they hold: the figures are too."""
+    """On cards with 16 GiB and more the chunk is the same, whatever else they hold: the values are too."""
     free(monkeypatch, gigabytes)
     assert chunk_size(2**20, 0, GPU) == 2**12
     assert chunk_size(100, 0, GPU) == 2**15
@@ -104,7 +104,7 @@ def test_the_entries_of_a_chunk_can_be_counted_in_32_bits():
 
 
 def test_a_chunk_that_was_recorded_can_be_asked_for(monkeypatch):
-    """With it the figures are those of the first time, on a device that would choose another."""
+    """With it the values are those of the first time, on a device that would choose another."""
     makers = {"rloo": lambda: load_estimator("rloo")}
 
     def rows(**options):

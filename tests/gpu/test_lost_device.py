@@ -13,7 +13,7 @@ from estbench.execution.cell_runner import CellRunner
 from estbench.execution.executors.base import Failure, Job
 from estbench.execution.executors.inline import Inline
 from estbench.execution.executors.local import Local
-from estbench.execution.executors.on_slurm import _measure as in_slurm_job
+from estbench.execution.executors.slurm import _measure as in_slurm_job
 from estbench.execution.runner import CellWork
 from estbench.measures import training
 from estbench.measures.training import Training

@@ -96,7 +96,7 @@ def test_no_estimator_mixes_devices_or_waits(name, nodes, gpu, monkeypatch):
 
 @pytest.mark.parametrize("task", [*(name for name in TASKS if name != "semi_supervised"), SCHEDULED, CONVOLUTIONS])
 def test_every_task_trains_and_is_evaluated(task, monkeypatch):
-    """The whole measure runs there, replayed steps and falling learning rates included, with the figures of the CPU.
+    """The whole measure runs there, replayed steps and falling learning rates included, with the values of the CPU.
 
     For once the GPU's generators give the CPU's numbers, so that what samples make of it is compared too.
     """
@@ -113,7 +113,7 @@ def test_every_task_trains_and_is_evaluated(task, monkeypatch):
 
 
 def moments_on(task, device):
-    """The figures of the gradient, without those that the size of a chunk decides.
+    """The values of the gradient, without those that the size of a chunk decides.
 
     In double precision no rounding turns a sample over.
     """
@@ -124,7 +124,7 @@ def moments_on(task, device):
 
 
 def test_bias_and_variance_are_measured(monkeypatch):
-    """Moments, reference and their journal lie on the device, with the figures of the CPU."""
+    """Moments, reference and their journal lie on the device, with the values of the CPU."""
     expected = moments_on("sigmoid_belief_net", "cpu")
     monkeypatch.setattr(pretended_gpu, "OTHER_NUMBERS", 0)
     with pretended(monkeypatch):

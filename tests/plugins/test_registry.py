@@ -43,24 +43,6 @@ def write(tmp_path):
     return written
 
 
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Puts a package with entry points where Python finds it, as if it had been installed."""
-
-    def installed(package, group, points, module="", text=""):
-        place = tmp_path / package
-        info = place / f"{package}-1.0.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        lines = [f"{name} = {target}" for name, target in points.items()]
-        (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
-        if module:
-            (place / f"{module}.py").write_text(text)
-        monkeypatch.syspath_prepend(place)
-
-    return installed
-
-
 def test_built_in_plugins_are_found():
     """Every file of the built-in folders is a plugin that loads and says in one line what it is."""
     for kind in ("estimator", "task", "measure"):

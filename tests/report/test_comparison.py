@@ -35,7 +35,7 @@ def cells(study, task, key):
 
 
 def test_a_bias_that_was_not_found_is_below_the_resolution_of_its_samples_everywhere(rows, tmp_path):
-    """Page, Markdown, LaTeX and terminal say so with the number of samples, and nowhere stands the noise's figure."""
+    """Page, Markdown, LaTeX and terminal say so with the number of samples, and nowhere stands the noise's value."""
     report.write(rows, ENVIRONMENT, tmp_path)
     console = Console(file=io.StringIO(), width=200)
     for table in report.terminal_table(rows):
@@ -77,7 +77,7 @@ def test_a_target_is_reached_between_two_evaluations():
 
 
 def test_all_trainings_reach_the_target_unless_another_is_asked_for(study):
-    """It is the worst figure that any ended with, of losses the highest."""
+    """It is the worst value that any ended with, of losses the highest."""
     ends = study.runs[(study.runs["task"] == "toy") & (study.runs["quantity"] == "loss_valid")]
     assert study.targets["toy"].metric == "loss_valid"
     assert study.targets["toy"].value == ends["value"].max()
@@ -134,7 +134,7 @@ def test_differences_to_the_best_are_paired(study):
     found, paired = comparison.of_task(study, "toy"), study.paired("toy", "loss_test")
     best, second = found.rows[0][0], found.rows[1]
     gap = stats.mean_interval(paired.differences(second[0], best))
-    assert second[2] == comparison._figure(gap)
+    assert second[2] == comparison._estimate(gap)
     chance = stats.improvement(-paired.found(second[0])[None], -paired.found(best)[None]).value
     assert second[4] == f"{100 * chance:.0f} %"
     assert "fewer than 5 seeds" in found.lines[-1]
@@ -149,7 +149,7 @@ def test_over_all_tasks_the_worst_scores_0_and_the_best_1():
     assert all("to" in row[1] for row in table.rows)
     assert table.lines[-1] == "Left out, as some task or seed is missing: arm and nvil."
     middle = stats.interquartile_mean(comparison.scores(found)[table.rows[0][0]])
-    assert table.rows[0][1] == comparison._figure(middle)
+    assert table.rows[0][1] == comparison._estimate(middle)
 
 
 def test_one_task_or_one_seed_has_nothing_to_compare():

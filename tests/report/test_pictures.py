@@ -12,7 +12,7 @@ from estbench.engine.base import Bench, MeasurementError
 from estbench.engine.profiling.png import png
 from estbench.measures import training
 from estbench.plugins.registry import load_estimator
-from estbench.report.charts.illustrations import ILLUSTRATIONS
+from estbench.report.illustrations import ILLUSTRATIONS
 from estbench.store.records import COLUMNS
 from tests.support.report_results import results
 

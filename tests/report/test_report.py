@@ -23,8 +23,8 @@ from scipy import stats
 from estbench import report
 from estbench.engine.profiling.png import png
 from estbench.errors import plain, shorten
-from estbench.report.charts import gallery
-from estbench.report.charts.bias import pareto
+from estbench.report import gallery
+from estbench.report.charts.shared.plane import pareto
 from estbench.report.drawing import curve_labels, style
 from estbench.report.drawing.legend import legend, legend_height
 from estbench.report.drawing.point_labels import place_numbers
@@ -163,10 +163,10 @@ def test_one_seed_marks_nobody_best():
 
 
 def test_of_one_estimator_alone_there_is_nothing_to_compare():
-    """The sentence names it, where only it has figures; without any figure there is no sentence."""
+    """The sentence names it, where only it has values; without any value there is no sentence."""
     rows = results(3, seeds=1)
     one = rows[(rows["estimator"] == "rloo") & (rows["measure"] == "training") & (rows["task"] == "toy")]
-    assert answers(Study.of(one), "toy") == ["Only rloo has figures here: there is nothing to compare it with."]
+    assert answers(Study.of(one), "toy") == ["Only rloo has values here: there is nothing to compare it with."]
     failed = one.assign(status="failed", error="no", value=np.nan)
     assert answers(Study.of(failed), "toy") == []
 
@@ -471,12 +471,12 @@ def test_points_of_own_runs_are_never_mixed_with_common_ones(five):
     """Tables and the common curve are the same with own runs as without; own curves have their own points alone."""
     both = pd.concat([five, along_own_runs(five)], ignore_index=True)
     pd.testing.assert_frame_equal(report.summary(both), report.summary(five))
-    (with_own, without) = (gallery.CHARTS["trajectory"].rows(Study.of(rows), "toy") for rows in (both, five))
+    (with_own, without) = (gallery.charts()["trajectory"].rows(Study.of(rows), "toy") for rows in (both, five))
     pd.testing.assert_frame_equal(with_own, without)
-    drawn = gallery.CHARTS["own-trajectory"].rows(Study.of(both), "toy")
+    drawn = gallery.charts()["own-trajectory"].rows(Study.of(both), "toy")
     assert sorted(set(drawn["step"])) == [15.0 * k for k in range(21)]
     assert drawn["value"].min() >= 100 * with_own["value"].min()
-    assert gallery.CHARTS["own-trajectory"].rows(Study.of(five), "toy").empty
+    assert gallery.charts()["own-trajectory"].rows(Study.of(five), "toy").empty
 
 
 def test_names_at_the_ends_of_curves_keep_order_and_distance():
@@ -492,7 +492,7 @@ def test_of_many_curves_along_training_all_are_named(five, tmp_path):
     """Of more than eight estimators each name stands once in each task's panel."""
     several = [five.assign(estimator=five["estimator"] + mark) for mark in ("", "_b", "_c")]
     rows = pd.concat(several)
-    names = set(gallery.CHARTS["trajectory"].rows(Study.of(rows), "toy")["label"])
+    names = set(gallery.charts()["trajectory"].rows(Study.of(rows), "toy")["label"])
     (file,) = gallery.plot("trajectory", rows, tmp_path, formats=("svg",))
     drawn = [element.text for element in ET.parse(file).iter() if element.tag.endswith("text")]
     assert len(names) > 8
@@ -506,7 +506,7 @@ def test_every_kind_is_drawn_for_talks_too(tmp_path):
     picture = {"metric": "picture/samples", "value": np.nan, "picture": png(torch.rand(2, 3, 8, 8))}
     accuracy = [drawn | {"metric": "accuracy_test", "estimator": name, "value": 0.9} for name in ("rloo", "arm")]
     rows = pd.concat([rows, pd.DataFrame([drawn | picture, *accuracy]), along_own_runs(rows)], ignore_index=True)
-    for kind in gallery.CHARTS:
+    for kind in gallery.charts():
         assert report.plot(kind, rows, tmp_path, style="talk", formats=("svg",), families=FAMILIES)[0].is_file()
 
 

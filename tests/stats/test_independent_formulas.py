@@ -1,4 +1,4 @@
-"""Every figure of a gradient, its interval and its p-value, computed anew from raw replicates.
+"""Every value of a gradient, its interval and its p-value, computed anew from raw replicates.
 
 What is here follows docs/statistics.md and the papers it names, and uses nothing of ``estbench.stats``: a batch is left
 out by leaving it out, quantiles are scipy's.
@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 
 from estbench import load_estimator
-from estbench.engine.moments.figures_of_merit import compared
+from estbench.engine.moments.gradient_metrics import compared
 from estbench.engine.moments.moments import Moments
 
 BATCHES, PER_BATCH = 32, 16
@@ -118,7 +118,7 @@ def pooled(drawn):
 
 
 def figures(drawn, truth):
-    """All figures with their intervals."""
+    """All values with their intervals."""
     means = drawn.mean(1)
     errors, variance = means - truth, pooled(drawn)
     found = {"variance": log_jackknife(variance)}
@@ -155,7 +155,7 @@ def tail(vectors):
 @pytest.mark.parametrize("place", LOGITS)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_interval_is_that_of_its_formula(name, place):
-    """Twelve estimators at two points, nine figures each with both ends: the same from raw replicates to 6 digits."""
+    """Twelve estimators at two points, nine values each with both ends: the same from raw replicates to 6 digits."""
     drawn, truth = replicates(name, place)
     values = torch.tensor(drawn)
     own = Moments(BATCHES * PER_BATCH, values.mean(1), values.var(1).sum(-1), 1e-16)

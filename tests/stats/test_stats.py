@@ -174,7 +174,7 @@ def test_a_seed_that_one_estimator_lacks_is_left_out_of_its_pairs_only():
 
 
 def test_a_real_difference_is_found():
-    """Intervals far apart give a small p, exact figures that differ give 0, and no interval gives no test."""
+    """Intervals far apart give a small p, exact values that differ give 0, and no interval gives no test."""
     assert compare_pair((1, 0.9, 1.1), (2, 1.9, 2.1)) < 1e-6
     assert compare_pair((1, 1, 1), (2, 2, 2)) == 0
     assert compare_pair((1, 1, 1), (1, 1, 1)) == 1

@@ -21,7 +21,11 @@ from estbench.store.records import COLUMNS, Result
 from estbench.store.store import Store
 from tests.support.plans import plan_of
 
-ROW = dict.fromkeys(("seed", "step", "n", "replicas"), 0) | dict.fromkeys(("seconds", "value", "low", "high"), 0.0)
+ROW = {
+    **dict.fromkeys(("seed", "step", "n", "replicas"), 0),
+    **dict.fromkeys(("seconds", "value", "low", "high"), 0.0),
+    "reference": False,
+}
 ENTRY = Entry("k" * 32, {"steps": 4})
 MACHINE = {"cpu": "one", "gpu": None}
 
@@ -268,7 +272,7 @@ def test_a_merge_takes_each_cell_once_and_prefers_what_did_not_fail(tmp_path):
 
 
 def test_a_merge_refuses_to_mix_times_of_different_machines(tmp_path):
-    """The difference is named; other figures may come from anywhere."""
+    """The difference is named; other values may come from anywhere."""
     put(tmp_path / "a", alone=True)
     put(tmp_path / "b", alone=True, key="j" * 32, machine={"cpu": "two", "gpu": None})
     with pytest.raises(UserError, match=r"2 different environments \(cpu: one and two"):

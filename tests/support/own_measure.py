@@ -26,7 +26,7 @@ class Norm(Measure):
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         """Two declared metrics, and one that is not."""
         for key, make in makers.items():
-            model, batch = bench.model(), next(bench.minibatches(bench.splits().train))
+            model, batch = bench.model(), next(bench.minibatches())
             estimator = make().prepare(model(*batch))
             bench.sow("norm", key)
             lengths = torch.tensor([self._length(estimator, model, batch) for _ in range(16)]) * self.scale

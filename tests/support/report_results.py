@@ -67,7 +67,7 @@ def results(count=5, tasks=TASKS, seeds=3, evaluations=12, random=0):
 
 
 def trouble(name, task):
-    """Why an estimator has no figures on a task."""
+    """Why an estimator has no values on a task."""
     if name == "arm" and task.startswith("vae"):
         return {"status": "not applicable", "error": "ARM takes Bernoulli nodes; 'z' is Categorical", "n": 0}
     if name == "nvil" and task == "toy":

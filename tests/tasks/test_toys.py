@@ -1,4 +1,4 @@
-"""The toys against figures derived by hand, which are those of the papers."""
+"""The toys against values derived by hand, which are those of the papers."""
 
 import functools
 import math

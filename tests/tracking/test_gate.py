@@ -9,7 +9,7 @@ from estbench.errors import UserError
 from estbench.tracking import remeasure
 from estbench.tracking.gate import gate
 from estbench.tracking.markdown import code
-from estbench.tracking.tracked_values import Figure, Key
+from estbench.tracking.tracked_values import Key, TrackedValue
 from estbench.tracking.verdicts import Threshold, chance, judge
 
 COLUMNS = ["result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b"]
@@ -31,13 +31,13 @@ def spread(value, relative=0.02, n=16, seed=0):
 
 def verdicts(base, head):
     key = Key("x.y", ("rloo", "toy"))
-    sides = [{key: figure} if figure else {} for figure in (base, head)]
+    sides = [{key: tracked} if tracked else {} for tracked in (base, head)]
     return [finding.verdict for finding in judge(*sides, [Threshold("*", 1.05)], 0.01)]
 
 
 def sampled(value, **options):
     samples = spread(value, **options)
-    return Figure(float(np.median(samples)), samples=tuple(samples))
+    return TrackedValue(float(np.median(samples)), samples=tuple(samples))
 
 
 @pytest.mark.parametrize(
@@ -49,16 +49,16 @@ def sampled(value, **options):
         (sampled(1.0, relative=1.0), sampled(1.3, relative=1.0, seed=2), "noise"),
         (sampled(1.0), None, "missing"),
         (None, sampled(1.0), "new"),
-        (sampled(1.0), Figure(status="failed"), "failed"),
-        (sampled(1.0), Figure(status="not applicable"), "missing"),
-        (Figure(status="failed"), Figure(status="failed"), "same"),
-        (Figure(status="failed"), sampled(1.0), "new"),
-        (None, Figure(status="failed"), "failed"),
-        (sampled(1.0), Figure(1.3, version="2"), "incomparable"),
-        (Figure(1.0), Figure(1.3), "regression"),
-        (Figure(1.0, 0.9, 1.1), Figure(1.1, 0.99, 1.21), "noise"),
-        (Figure(1.0, 0.99, 1.01), Figure(1.1, 1.09, 1.11), "regression"),
-        (Figure(0.0), Figure(1.0), "incomparable"),
+        (sampled(1.0), TrackedValue(status="failed"), "failed"),
+        (sampled(1.0), TrackedValue(status="not applicable"), "missing"),
+        (TrackedValue(status="failed"), TrackedValue(status="failed"), "same"),
+        (TrackedValue(status="failed"), sampled(1.0), "new"),
+        (None, TrackedValue(status="failed"), "failed"),
+        (sampled(1.0), TrackedValue(1.3, version="2"), "incomparable"),
+        (TrackedValue(1.0), TrackedValue(1.3), "regression"),
+        (TrackedValue(1.0, 0.9, 1.1), TrackedValue(1.1, 0.99, 1.21), "noise"),
+        (TrackedValue(1.0, 0.99, 1.01), TrackedValue(1.1, 1.09, 1.11), "regression"),
+        (TrackedValue(0.0), TrackedValue(1.0), "incomparable"),
     ],
 )
 def test_every_kind_of_change_has_its_verdict(base, head, expected):
@@ -67,7 +67,7 @@ def test_every_kind_of_change_has_its_verdict(base, head, expected):
 
 
 def test_the_level_of_the_test_is_kept():
-    """Of 300 tables of 20 unchanged figures each, at most 2 in 100 raise an alarm at a level of 1 in 100."""
+    """Of 300 tables of 20 unchanged values each, at most 2 in 100 raise an alarm at a level of 1 in 100."""
     random = np.random.default_rng(0)
     alarms = 0
     for _ in range(300):
@@ -75,7 +75,7 @@ def test_the_level_of_the_test_is_kept():
         for _side in range(2):
             values = np.exp(0.3 * random.standard_normal((20, 8)))
             sides.append(
-                {Key("x", (str(i),)): Figure(float(np.median(v)), samples=tuple(v)) for i, v in enumerate(values)}
+                {Key("x", (str(i),)): TrackedValue(float(np.median(v)), samples=tuple(v)) for i, v in enumerate(values)}
             )
         alarms += any(f.verdict in {"regression", "improvement"} for f in judge(*sides, [Threshold("*", 1.0)], 0.01))
     assert alarms <= 10
@@ -85,15 +85,15 @@ def test_an_outlier_does_not_hide_a_slowdown():
     """One sample a hundred times too long, of a busy machine, leaves 30 % more time visible."""
     base, head = spread(1.0), spread(1.3, seed=1)
     base[3] *= 100
-    assert chance(Figure(1.0, samples=tuple(base)), Figure(1.3, samples=tuple(head))) < 1e-4
+    assert chance(TrackedValue(1.0, samples=tuple(base)), TrackedValue(1.3, samples=tuple(head))) < 1e-4
 
 
 def test_equal_samples_differ_by_no_chance():
     """What repeats exactly is equal; without spread, any difference is one."""
-    constant = Figure(1.0, samples=(1.0,) * 8)
+    constant = TrackedValue(1.0, samples=(1.0,) * 8)
     assert chance(constant, constant) == 1.0
-    assert chance(constant, Figure(2.0, samples=(2.0,) * 8)) == 0.0
-    assert math.isnan(chance(Figure(1.0), Figure(2.0)))
+    assert chance(constant, TrackedValue(2.0, samples=(2.0,) * 8)) == 0.0
+    assert math.isnan(chance(TrackedValue(1.0), TrackedValue(2.0)))
 
 
 @pytest.mark.parametrize(
@@ -187,9 +187,9 @@ def test_a_code_span_is_never_empty():
 
 
 def times(value, seed=0, status="ok"):
-    """A time, in a table with a figure that is none."""
+    """A time, in a table with a value that is none."""
     samples = tuple(spread(value, seed=seed))
-    return {Key("Step.time_step", ("rloo",)): Figure(value, samples=samples, status=status)}
+    return {Key("Step.time_step", ("rloo",)): TrackedValue(value, samples=samples, status=status)}
 
 
 def files_with_a_slowdown(folder, quality=1.0):
@@ -246,8 +246,8 @@ def test_commits_are_measured_in_turns_and_kept_results_stay(tmp_path, monkeypat
         assert keys == [key]
         order.append(commit[0])
         found = remeasure.json.loads(configuration.read_text())
-        figure = Figure(len(order), samples=(1.0, 1e9))
-        monkeypatch.setattr(remeasure.asv_files, "of_commit", lambda *_: {key: figure, Key("other"): figure})
+        tracked = TrackedValue(len(order), samples=(1.0, 1e9))
+        monkeypatch.setattr(remeasure.asv_files, "of_commit", lambda *_: {key: tracked, Key("other"): tracked})
         assert found["results_dir"] != "kept" and configuration.parent.resolve() == tmp_path
 
     monkeypatch.setattr(remeasure, "_run", run)
@@ -300,18 +300,18 @@ SPREAD = spread(1.0)
 @pytest.mark.parametrize(
     ("base", "head", "message"),
     [
-        ({}, {}, "base.json has 0 figures, head.json 0, none in both"),
-        ({}, {"results": [1.0]}, "base.json has 0 figures, head.json 1, none in both"),
-        ({"results": [1.0]}, {}, "base.json has 1 figures, head.json 0, none in both"),
+        ({}, {}, "base.json has 0 values, head.json 0, none in both"),
+        ({}, {"results": [1.0]}, "base.json has 0 values, head.json 1, none in both"),
+        ({"results": [1.0]}, {}, "base.json has 1 values, head.json 0, none in both"),
         ({"results": [1.0]}, {"results": [math.nan]}, "none in both"),
-        ({"results": [1.0]}, {"results": [1.0], "name": "x.y"}, "base.json has 1 figures, head.json 1, none in both"),
+        ({"results": [1.0]}, {"results": [1.0], "name": "x.y"}, "base.json has 1 values, head.json 1, none in both"),
         ({"results": [1.0]}, {"results": [2.0], "version": "2"}, "all 1 in both failed, differ in version"),
         ({"results": [1.0]}, {"results": [0.0]}, "or are not positive"),
         ({"results": [None]}, {"results": [None]}, "all 1 in both failed"),
     ],
 )
 def test_a_gate_that_compared_nothing_does_not_pass(tmp_path, monkeypatch, base, head, message):
-    """Where no figure of either side can be compared, it could not run: a wrong file must not look like a pass."""
+    """Where no value of either side can be compared, it could not run: a wrong file must not look like a pass."""
     monkeypatch.chdir(tmp_path)
     for path, side in (("base.json", base), ("head.json", head)):
         asv_file(tmp_path / path, ["rloo"] if side else [], **({"results": []} | side))
@@ -329,7 +329,7 @@ def test_what_failed_altogether_is_told(tmp_path):
 
 
 def test_samples_that_are_missing_or_infinite_do_no_harm(tmp_path):
-    """NaN and null samples are left out; an infinite figure is a regression against a finite one, and like itself."""
+    """NaN and null samples are left out; an infinite value is a regression against a finite one, and like itself."""
     base = asv_file(tmp_path / "base.json", ["rloo", "arm"], [1.0, 1.0], [SPREAD, SPREAD])
     gaps = asv_file(tmp_path / "gaps.json", ["rloo", "arm"], [1.0, 1.0], [[math.nan, *SPREAD], [None, *SPREAD]])
     endless = asv_file(tmp_path / "endless.json", ["rloo", "arm"], [math.inf, 1.0], [[math.inf] * 8, None])

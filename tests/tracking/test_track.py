@@ -105,7 +105,7 @@ def test_figures_of_a_run_are_positive_and_the_better_the_lower(tmp_path):
 
 
 def test_the_error_is_squared_bias_plus_the_noise_that_is_left(tmp_path):
-    """A negative estimate of the squared bias becomes a positive figure with its interval."""
+    """A negative estimate of the squared bias becomes a positive value with its interval."""
     found = tracked_values.of_run(write_run(tmp_path / "run", usual_rows(), "0" * 40))[Key(ERROR, ("rloo", "toy"))]
     assert found.value == pytest.approx(2 / 64 - 0.001)
     assert (found.low, found.high) == (pytest.approx(2 / 64 - 0.002), pytest.approx(2 / 64 + 0.001))

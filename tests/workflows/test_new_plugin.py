@@ -5,12 +5,14 @@ import sys
 import tomllib
 
 import pytest
+from typer.testing import CliRunner
 
+from estbench.cli.main import app
 from estbench.errors import UserError
 from estbench.workflows.new_plugin import new
 
 
-@pytest.mark.parametrize("kind", ["estimator", "task"])
+@pytest.mark.parametrize("kind", ["estimator", "task", "measure"])
 def test_a_new_package_passes_its_own_tests(kind, tmp_path):
     """A package as it is written passes the tests it comes with."""
     place = new(kind, "my-own", tmp_path)
@@ -19,7 +21,7 @@ def test_a_new_package_passes_its_own_tests(kind, tmp_path):
     assert tested.returncode == 0
 
 
-@pytest.mark.parametrize("kind", ["estimator", "task"])
+@pytest.mark.parametrize("kind", ["estimator", "task", "measure"])
 def test_a_new_package_names_its_class(kind, tmp_path):
     """The entry point is in the group of its kind and names the class that the module defines."""
     place = new(kind, "my_own", tmp_path)
@@ -51,7 +53,7 @@ def test_an_existing_folder_is_refused(tmp_path):
         ("estimator", "", "lower-case words"),
         ("task", "class", "lower-case words"),
         ("estimator", "rloo", "built-in estimator 'rloo' already"),
-        ("measure", "mine", "an estimator or a task; got 'measure'"),
+        ("chart", "mine", "an estimator, a task or a measure; got 'chart'"),
     ],
 )
 def test_invalid_names_are_refused(kind, name, reason, tmp_path):
@@ -60,3 +62,19 @@ def test_invalid_names_are_refused(kind, name, reason, tmp_path):
         new(kind, name, tmp_path)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_new_measure_is_installed_and_run(tmp_path, monkeypatch):
+    """Installed, it is found by its entry point, measures in this process, and has its column in the report."""
+    place = new("measure", "my_own", tmp_path)
+    target = tmp_path / "installed"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--target", str(target), str(place)], check=True, timeout=250)
+    monkeypatch.syspath_prepend(str(target))
+    arguments = [
+        "compare", "--measures", "my_own", "--tasks", "toy", "--estimators", "rloo,exact", "--seeds", "2",
+        "--executor", "inline", "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "Gradient norm" in (tmp_path / "out" / "report.md").read_text()

@@ -98,7 +98,7 @@ def test_its_metrics_are_told_and_drawn(runs, tmp_path):
 def test_diff_reads_its_directions(runs):
     """Longer gradients are worse, less agreement is worse, and a metric without a direction has only changed."""
     (before, after), _ = runs
-    verdicts = {change.figure[-1]: change.verdict for change in diff(str(before), str(after), before / "none").changes}
+    verdicts = {change.key[-1]: change.verdict for change in diff(str(before), str(after), before / "none").changes}
     assert verdicts == {"norm/all": "worse", "agreement": "worse", "surprise": "changed"}
     store = str(before.parent / "store"), str(after.parent / "store")
     assert diff(*store, before / "none").code == diff(str(before), str(after), before / "none").code == 1

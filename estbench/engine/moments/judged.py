@@ -1,4 +1,4 @@
-"""The rows of an estimator's gradient at a point: its figures, or why there are none."""
+"""The rows of an estimator's gradient at a point: its values, or why there are none."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -8,13 +8,13 @@ import torch
 
 from estbench.core.estimator import Estimator
 from estbench.engine.base import Bench, Row
-from estbench.engine.moments.figures_of_merit import compared, exactly_true, may_be_rounding
+from estbench.engine.moments.gradient_metrics import compared, exactly_true, may_be_rounding
 from estbench.engine.moments.moments import Moments
 from estbench.engine.moments.reference import Reference
 from estbench.engine.moments.resolution import Chances, Resolution
 from estbench.engine.moments.rounding import rounding
 from estbench.engine.moments.variables import Variables
-from estbench.stats import GradientFigures, Interval
+from estbench.stats import GradientMetrics, Interval
 
 _OF_VARIANCE = ("variance", "variance_per_coordinate", "snr")
 _OF_BIAS = ("bias", "squared_bias", "relative_bias", "mse", "cosine")
@@ -53,7 +53,7 @@ class Judged:
         return {group: distance + true.get(group, 0.0) for group, distance in own.items()}
 
     def rows(self, group: str, own: Moments, truth: Moments | None) -> Iterator[Row]:
-        """The figures of a group.
+        """The values of a group.
 
         Args:
             group: which.
@@ -66,14 +66,14 @@ class Judged:
             known = compared(own, truth, self._rounding[group])
         found = self.chances.resolution(group, own, true=exact and exactly_true(known))
         about = found if found.reason or truth is None else self.chances.reference(group, truth)
-        yield from _figures(known, _OF_VARIANCE, group, own.n, found)
+        yield from _rows(known, _OF_VARIANCE, group, own.n, found)
         if not found.reason and known.variance().value > 0:
             yield Row(f"log_variance_per_coordinate/{group}", *known.log_variance_per_coordinate(), n=own.n)
         if truth is None:
             error = "no reference: the multi-sample bound is too large to enumerate"
             yield Row(f"bias/{group}", status="not applicable", error=error)
         else:
-            yield from _figures(known, _OF_BIAS, group, own.n, about)
+            yield from _rows(known, _OF_BIAS, group, own.n, about)
             if not about.reason:
                 yield Row(f"unbiased_p/{group}", known.unbiased_p(), n=own.n)
         if found.needed:
@@ -81,15 +81,15 @@ class Judged:
 
 
 def exactly(value: float) -> Interval:
-    """A figure without error."""
+    """A value without error."""
     return Interval(*[float(value)] * 3)
 
 
-def _figures(known: GradientFigures, names: tuple[str, ...], group: str, n: int, found: Resolution) -> Iterator[Row]:
-    """Figures by name; where they are not resolved, that they are not."""
+def _rows(known: GradientMetrics, names: tuple[str, ...], group: str, n: int, found: Resolution) -> Iterator[Row]:
+    """Values by name; where they are not resolved, that they are not."""
     for name in names:
         if found.reason:
             yield Row(f"{name}/{group}", n=n, status="unresolved", error=f"{group}: {found.reason}")
         else:
-            figure: Interval = getattr(known, name)()
-            yield Row(f"{name}/{group}", *figure, n=n)
+            interval: Interval = getattr(known, name)()
+            yield Row(f"{name}/{group}", *interval, n=n)

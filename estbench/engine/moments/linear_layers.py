@@ -131,7 +131,7 @@ def by_layers(bench: Bench, variables: Sequence[Variables], estimator: Estimator
     for parameters in [each for each in variables if isinstance(each, Parameters)]:
         rest = dict(parameters.groups)
         for child in [name for name, parts in rest.items() if parts == [name]]:
-            layered = _Trial(bench, parameters.point, estimator, child).layered(logits=logits)
+            layered = _LayeredTrial(bench, parameters.point, estimator, child).layered(logits=logits)
             if layered is not None:
                 found.append(layered)
                 logits = False
@@ -141,7 +141,7 @@ def by_layers(bench: Bench, variables: Sequence[Variables], estimator: Estimator
 
 
 @dataclass(frozen=True)
-class _Trial:
+class _LayeredTrial:
     """Whether the gradient of a child of the model can be had by layers, for an estimator at a point."""
 
     bench: Bench

@@ -19,7 +19,7 @@ from torch.func import vmap
 from estbench.core.estimator import Estimator
 from estbench.core.task import Batch
 from estbench.engine.base import Bench, Row
-from estbench.engine.moments.figures_of_merit import per_coordinate
+from estbench.engine.moments.gradient_metrics import per_coordinate
 from estbench.engine.moments.moments import (
     BATCHES,
     Gradients,

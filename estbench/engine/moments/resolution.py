@@ -2,7 +2,7 @@
 
 A bit that is 1 with probability 0.0025 is 1 in two or three of 1,024 replicates. Whatever is computed from these, the
 variance above all, hangs on how many they happened to be, and where there was none an unbiased estimator looks as if it
-had no variance and a bias. So no figure is given until enough replicates carry it.
+had no variance and a bias. So no value is given until enough replicates carry it.
 """
 
 import math

@@ -53,11 +53,11 @@ def route(bench: Bench, variables: Variables, estimator: Estimator) -> Route:
         MeasurementError: its replicates are equal where they should not be.
     """
     with bench.aside("route"), shared_generators.kept():
-        trial = _Trial(bench, variables, estimator)
+        trial = _VmapTrial(bench, variables, estimator)
         return Route(trial.elsewhere() or trial.changed())
 
 
-class _Trial:
+class _VmapTrial:
     """A few single estimates, by autograd and by vmap."""
 
     def __init__(self, bench: Bench, variables: Variables, estimator: Estimator) -> None:

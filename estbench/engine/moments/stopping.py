@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from estbench.engine.moments.figures_of_merit import relative_half_width
+from estbench.engine.moments.gradient_metrics import relative_half_width
 from estbench.engine.moments.moments import BATCHES, Moments
 
 Parts = Mapping[str, Moments]

@@ -1,4 +1,4 @@
-"""Worth: whether replicas of a training are faster together on a processor, and how many a GPU has memory for."""
+"""Cost model: whether replicas train faster as one batch on a CPU, and how many replicas fit into a GPU."""
 
 import copy
 import sys
@@ -13,13 +13,13 @@ from estbench.engine.training.ensemble import ROWS_AT_ONCE
 from estbench.engine.training.training_run import TrainingRun
 from estbench.runtime.memory import free
 
-# docs/gpu.md, measured with benchmarks/ensemble.py: a step that fills more than the caches hold, by operations that are
-# larger than their start is dear, takes longer for many at once than one after another
+# docs/gpu.md, measured with benchmarks/ensemble.py: many replicas at once are slower than one after another if a step
+# writes more than the caches hold and its operations take long compared with their launch overhead
 LARGE_STEP, LARGE_OPERATION = 5 * 2**20, 2**15
 
 
 def together_pays(trainee: TrainingRun) -> bool:
-    """Whether training it together with others like it is no slower than one after another."""
+    """Whether a run trained in one batch with others like it takes no longer than all of them one after another."""
     if trainee.bench.device.type != "cpu":
         return True
     made = _step(trainee)
@@ -27,10 +27,11 @@ def together_pays(trainee: TrainingRun) -> bool:
 
 
 def replicas_that_fit(trainee: TrainingRun) -> int:
-    """How many replicas like it have room in the memory of its GPU, evaluation included; on a CPU as many as there are.
+    """How many such replicas fit into the memory of their GPU, evaluation included; there is no limit on a CPU.
 
-    Of a MNIST VAE (1.8 MB of parameters, a step of 9 MB) a replica in an ensemble keeps 7.5 MB, takes 12.6 MB while it
-    is stacked and 5.3 MB in a step, and 1,000 rows take 17 MB in evaluation: all below what is set aside here.
+    The estimate errs on the safe side. For a MNIST VAE (1.8 MB of parameters, 9 MB per step), one replica of an
+    ensemble keeps 7.5 MB, uses 12.6 MB while it is stacked and 5.3 MB during a step, and the evaluation of 1,000 rows
+    uses 17 MB.
     """
     device = trainee.bench.device
     if device.type == "cpu":

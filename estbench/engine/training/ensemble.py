@@ -113,7 +113,7 @@ class Ensemble(RunGroup):
             ours = torch.cat([found[name][number].flatten() for name in alone])
             theirs = torch.cat([x.flatten() for x in alone.values()])
             if not torch.allclose(ours, theirs, rtol=0, atol=1e-3 * float(theirs.norm()), equal_nan=True):
-                raise CannotTogetherError("its gradients are others when it is mapped over replicas")
+                raise CannotTogetherError("its gradients change under vmap")
 
     def _laid_out(self, step: int) -> list[Tensor]:
         """All that a step takes: which examples, or the examples of a task with an order of its own; random numbers."""

@@ -1,4 +1,4 @@
-"""Training minibatches whose place is the step, for one replica or many."""
+"""Training minibatches as a function of seed and step only, for one replica or many."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,54 +1,49 @@
-"""Executors: where cells are measured."""
-
-import importlib
-from typing import Any
+"""Executors: where cells are measured; one a file, found by looking into this folder and at installed packages."""
 
 import joblib
 
-from estbench.errors import UserError, nearest
+from estbench.errors import UserError, nearest, warn
 from estbench.execution.executors.base import Executor
-from estbench.plugins.options import make as make_checked
+from estbench.plugins import options
+from estbench.plugins.registry import parts
 from estbench.plugins.spec import Spec
 
-# imported only when asked for: some need packages that not everybody has
-_HOMES = {"inline": "inline:Inline", "local": "local:Local", "ray": "on_ray:Ray", "slurm": "on_slurm:Slurm"}
-NAMES = ("auto", *_HOMES)
+AUTO = "auto"
 
 
 def make(spec: Spec, workers: int | None, device: str) -> Executor:
     """An executor by its name and options, ``ray[address=auto,gpus=0.25]``.
 
     Args:
-        spec: ``inline``, ``local``, ``ray``, ``slurm``, or ``auto``: local where there are several cores to share out
+        spec: as ``estbench list executors`` names them, or ``auto``: local where there are several cores to share out
             or a GPU, which a failed kernel takes from the process that started it; else inline.
         workers: how many cells at once; None for what the executor makes of the machine.
         device: where the cells run.
 
     Raises:
-        UserError: there is no such executor, or it is not installed, or an option is not what it must be.
+        UserError: there is no such executor, or it is not installed, or an option is not what it must be, or it cannot
+            measure cells on the device.
     """
-    if spec.name not in NAMES:
-        raise UserError(f"unknown executor {spec.name!r}; {nearest(spec.name, NAMES)}")
-    if spec.name == "auto":
+    found = parts("executor")
+    for problem in found.problems:
+        warn(problem)
+    if spec.name == AUTO:
         spec = _automatic(workers, device)
-    if spec.name == "ray" and device.startswith("cuda") and not spec.options.get("gpus"):
-        raise UserError(f"ray shows cells no GPU that they do not ask for: --executor 'ray[gpus=1]'; got '{spec}'")
-    if spec.name == "local" and spec.options.get("gpus") and ":" in device:
-        raise UserError(
-            f"every worker of {spec} sees one GPU, as its only one, so its cells run on --device cuda; "
-            f"got --device {device}"
-        )
-    if workers and spec.name != "inline":
+    if spec.name not in found.plugins:
+        raise UserError(f"unknown executor {spec.name!r}; {nearest(spec.name, [AUTO, *found.plugins])}")
+    cls = found[spec.name].load()
+    if workers and "workers" in options.options_of(cls):
         spec = spec.having({"workers": workers})
-    return make_checked(_load(spec.name), spec)
+    executor: Executor = options.make(cls, spec)
+    if refusal := executor.refusal(device):
+        raise UserError(f"{spec}: {refusal}")
+    return executor
 
 
-def _load(name: str) -> type[Any]:
-    module, _, cls = _HOMES[name].partition(":")
-    try:
-        return getattr(importlib.import_module(f"estbench.execution.executors.{module}"), cls)
-    except ModuleNotFoundError as error:
-        raise UserError(f"the {name} executor needs {error.name}: pip install 'estbench[{name}]'") from error
+def elsewhere(name: str) -> bool:
+    """Whether an executor measures cells on other machines; False for one that there is not."""
+    found = parts("executor").plugins
+    return name in found and bool(found[name].declared.get("elsewhere", False))
 
 
 def _automatic(workers: int | None, device: str) -> Spec:

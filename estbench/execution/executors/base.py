@@ -1,8 +1,9 @@
 """What an executor implements."""
 
+import abc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 from estbench.planning.cell import Cell
 from estbench.store.cell_file import Entry
@@ -80,15 +81,25 @@ def altered(outcome: Outcome) -> bool:
     return any(isinstance(result, Result) and bool(result.about.get("altered")) for result in results)
 
 
-class Executor(Protocol):
+class Executor(abc.ABC):
     """Measures cells somewhere, in any order, timing cells alone and after the others.
+
+    An option ``workers``, if its constructor has one, is what ``--workers`` sets.
 
     Attributes:
         workers: jobs at once; 0 if that is not known beforehand.
+        elsewhere: whether it measures cells on other machines, which may have devices that this one has not; a literal,
+            as it is read before the file is imported.
     """
 
     workers: int
+    elsewhere: ClassVar[bool] = False
 
+    def refusal(self, device: str) -> str:  # noqa: ARG002
+        """Why it cannot measure cells on a device such as ``cpu``, ``cuda`` or ``cuda:1``; empty if it can."""
+        return ""
+
+    @abc.abstractmethod
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
         """Yields each job with what came of it as it is done."""
 

@@ -4,11 +4,11 @@ import time
 from collections.abc import Iterator, Sequence
 
 from estbench.errors import UserError
-from estbench.execution.executors.base import Failure, Job, Outcome, Work, alone_last
+from estbench.execution.executors.base import Executor, Failure, Job, Outcome, Work, alone_last
 from estbench.runtime.guard import DeviceLostError, OutOfTimeError, time_limit
 
 
-class Inline:
+class Inline(Executor):
     """Measures cells in this process: what ends the process ends the run, and so does the loss of its GPU."""
 
     workers = 1

@@ -14,11 +14,11 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from estbench.errors import reason
-from estbench.execution.executors.base import Failure, Job, Outcome, Work, alone_last, altered
+from estbench.execution.executors.base import Executor, Failure, Job, Outcome, Work, alone_last, altered
 from estbench.runtime.guard import DeviceLostError, out_of_time
 
 
-class Local:
+class Local(Executor):
     """Measures cells in processes.
 
     Every worker is a pool of its own, so that it is known which cell killed it, and only that one fails.
@@ -33,6 +33,12 @@ class Local:
             raise ValueError(f"workers and GPUs cannot be negative; got {workers=}, {gpus=}")
         self.workers = workers or gpus or joblib.cpu_count()
         self.gpus = gpus
+
+    def refusal(self, device: str) -> str:
+        """A worker with a GPU of its own sees no other one."""
+        if not self.gpus or ":" not in device:
+            return ""
+        return f"every worker sees one GPU, as its only one, so its cells run on --device cuda; got --device {device}"
 
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
         """Yields each job with what came of it as it is done."""

@@ -56,7 +56,7 @@ _COMMON = (
     _rows("note", "How replicates were drawn", interval="none"),
 )  # fmt: skip
 
-# what the keys of figures along a training of each estimator's own begin with
+# what the keys of values along a training of each estimator's own begin with
 OWN = "own/"
 # the same along a training of each estimator's own: at different parameters, so that no table compares them
 _OWN = tuple(

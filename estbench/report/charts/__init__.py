@@ -1,1 +1,1 @@
-"""The kinds of figures, one a file."""
+"""The kinds of figures, one a file, found by looking into this folder."""

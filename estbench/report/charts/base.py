@@ -28,11 +28,13 @@ class Chart(abc.ABC):
         title: its heading.
         caption: how to read it, in a sentence or two.
         across_tasks: whether one figure shows all tasks.
+        position: where it stands in a report: kinds with lower numbers first, those with equal ones by name.
     """
 
     title: ClassVar[str]
     caption: ClassVar[str]
     across_tasks: ClassVar[bool] = False
+    position: ClassVar[int] = 1000
 
     @abc.abstractmethod
     def rows(self, study: Study, task: str) -> pd.DataFrame:

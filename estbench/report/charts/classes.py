@@ -22,6 +22,7 @@ class Classes(Chart):
 
     title = "Time against classes"
     caption = "Median time of a training step against the task's number of classes, with 95 % intervals."
+    position = 100
     across_tasks = True
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:  # noqa: ARG002

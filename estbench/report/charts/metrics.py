@@ -18,6 +18,7 @@ class MetricsChart(Chart):
         "One panel for each metric that a measure declares and that has no figure of its own: means over seeds with "
         "95 % intervals, the best estimator first."
     )
+    position = 110
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """The estimates of these metrics, in the order of the tables."""

@@ -30,6 +30,7 @@ class Pictures(Chart):
         "What the models draw at the end of training, each estimator's for the same test examples, in ink what is 1. "
         "Pictures are those of the first seed."
     )
+    position = 130
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """The pictures of a task that can be read, with their pixels."""

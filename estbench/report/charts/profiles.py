@@ -2,18 +2,13 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import PercentFormatter
 
-from estbench.report.charts.base import Chart
-from estbench.report.drawing.curves import curves, leaders
-from estbench.report.drawing.legend import legend, legend_height
-from estbench.report.drawing.style import logarithmic
+from estbench.report.charts.shared.share import ShareChart
 from estbench.report.model.quantities import RELATIVE_BIAS, WORK
 from estbench.report.model.study import Study
 
 
-class Profiles(Chart):
+class Profiles(ShareChart):
     """How often an estimator is within a factor of the best."""
 
     title = "Performance profiles"
@@ -22,7 +17,10 @@ class Profiles(Chart):
         "(Dolan & Moré 2002). Left out: estimators without variance, and those with a bias that was found, as less "
         "variance at any price is not what is asked for. The best eight are in colour."
     )
-    across_tasks = True
+    position = 140
+    across = "factor"
+    labels = ("factor of the best", "share of tasks")
+    log = True
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:  # noqa: ARG002
         """Shares by estimator and factor, over two tasks or more."""
@@ -40,27 +38,7 @@ class Profiles(Chart):
         found = pd.DataFrame(shares, columns=["label", "factor", "value"])
         return found.assign(text=found["label"], low=np.nan, high=np.nan)
 
-    def height(self, rows: pd.DataFrame, width: float) -> float:
-        """A panel and a legend."""
-        return 2.8 + legend_height(_best(rows), width, lines=True)
-
-    def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
-        """One panel."""
-        axes = figure.subplots()
-        curves(axes, _stairs(rows), "factor", _best(rows), study.looks)
-        logarithmic(axes, "x")
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set(xlabel="factor of the best", ylabel="share of tasks", ylim=(-0.03, 1.03))
-        legend(figure, _best(rows), study.looks, lines=True)
-
-
-def _best(rows: pd.DataFrame) -> list[str]:
-    """The estimators with the largest mean share, the area under the profile."""
-    means = rows.groupby(["label"], as_index=False).agg(value=("value", "mean"), factor=("factor", "max"))
-    return leaders(means, "factor", ascending=False)
-
-
-def _stairs(rows: pd.DataFrame) -> pd.DataFrame:
-    """The same curves as stairs: a share holds until the next factor."""
-    before = rows.assign(value=rows.groupby("label")["value"].shift()).dropna(subset="value")
-    return pd.concat([before, rows]).sort_values(["label", "factor", "value"], kind="stable")
+    def curves(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The same as stairs: a share holds until the next factor."""
+        before = rows.assign(value=rows.groupby("label")["value"].shift()).dropna(subset="value")
+        return pd.concat([before, rows]).sort_values(["label", "factor", "value"], kind="stable")

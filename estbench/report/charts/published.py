@@ -13,7 +13,7 @@ from estbench.errors import shorten
 from estbench.report.charts.base import LINE, Chart, point, titled
 from estbench.report.drawing.style import PAPER, name
 from estbench.report.model.looks import INK, Look
-from estbench.report.model.published_match import Group, Match, matches
+from estbench.report.model.published_match import Match, PublishedModel, matches
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import number
 
@@ -30,6 +30,7 @@ class PublishedChart(Chart):
         "over seeds, both as the paper prints them. Hollow points: something in the protocols differs (or is not "
         "recorded), so that the distance is no error of either; the table says what."
     )
+    position = 120
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """A row for each pair of figures of the same estimator."""
@@ -72,7 +73,7 @@ def _short(paper: str) -> str:
     return re.sub(r",.* \(", " et al. (", paper)
 
 
-def _line(group: Group, pair: Match) -> str:
+def _line(group: PublishedModel, pair: Match) -> str:
     """An estimator, with the paper's name where it has several figures in the table."""
     several = sum(other.label == pair.label for other in group.pairs) > 1
     return f"{pair.label}: {pair.result.estimator_published}" if several else pair.label

@@ -20,6 +20,7 @@ class SpeedChart(Chart):
 
     title = "Time per step and memory"
     caption = "Median time of one training step, and peak memory where it was measured, with 95 % intervals."
+    position = 90
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """Times, and memory beside them."""

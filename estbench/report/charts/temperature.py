@@ -25,6 +25,7 @@ class Temperature(Chart):
         "Relative bias and variance of estimators that were run at several temperatures, with 95 % "
         "intervals. A hollow point is the upper end of an interval that begins at 0: no bias was found."
     )
+    position = 50
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """Bias and variance by temperature of each estimator that has several."""

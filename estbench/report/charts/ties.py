@@ -23,6 +23,7 @@ class Ties(Chart):
         "The final objective, best first, with Student's 95 % interval over seeds. A bar on the right joins "
         "estimators of which no two were told apart (paired tests over seeds, 5 %, corrected by Holm)."
     )
+    position = 80
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """The last objective on test data with the group of ties that begins at each row; where tested."""

@@ -22,6 +22,7 @@ class TrainingChart(Chart):
         "over seeds, with Student's 95 % band where there are several. Of many estimators the best eight are "
         "in colour. The axis shows the range after the first tenth of training; curves outside it are cut off."
     )
+    position = 70
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """Means and bands by estimator and step of one objective: on validation data if there is one."""

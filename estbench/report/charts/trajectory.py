@@ -1,77 +1,12 @@
-"""Variance against training steps."""
+"""Variance at the points of one training run, common to all estimators."""
 
-import abc
-from typing import ClassVar
-
-import pandas as pd
-from matplotlib.figure import Figure, SubFigure
-
-from estbench.report.charts.base import Chart, titled
-from estbench.report.drawing.curve_labels import ends_height, name_ends
-from estbench.report.drawing.curves import LEADERS, curves, leaders
-from estbench.report.drawing.legend import legend, legend_height
-from estbench.report.drawing.style import logarithmic
-from estbench.report.model.intervals import averaged
-from estbench.report.model.quantities import points
-from estbench.report.model.study import Study
-from estbench.report.text.formatting import number
-
-_CAPTION = "Variance of one gradient estimate about the logits, at the parameters after so many steps of training"
-_SHOWN = "Of many estimators the eight that end lowest are in colour; those without variance are left out."
-
-
-class Along(Chart, abc.ABC):
-    """Variance at the points of a training run.
-
-    Attributes:
-        own: whether the run is each estimator's own, or the common one.
-    """
-
-    own: ClassVar[bool]
-
-    def rows(self, study: Study, task: str) -> pd.DataFrame:
-        """Variances by estimator and step, where at least two steps were measured."""
-        rows = points(study.rows, own=self.own)
-        rows = rows[(rows["task"] == task) & (rows["value"] > 0)]
-        if rows["step"].nunique() < 2:
-            return rows.iloc[:0]
-        found = averaged(rows, ["task", "label", "step"])
-        ends = found.sort_values("step").groupby("label")["value"].last()
-        texts = {label: f"{label}: variance {number(value)} at the last step" for label, value in ends.items()}
-        return found.assign(text=found["label"].map(texts))
-
-    def height(self, rows: pd.DataFrame, width: float) -> float:
-        """A panel and a legend; beside many curves their names."""
-        labels = list(rows["label"].unique())
-        if len(labels) > LEADERS:
-            return max(2.8, ends_height(labels))
-        return 2.8 + legend_height(leaders(rows, "step", ascending=True), width, lines=True)
-
-    def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
-        """One panel."""
-        axes = figure.subplots()
-        front = leaders(rows, "step", ascending=True)
-        curves(axes, rows, "step", front, study.looks, dots=True)
-        logarithmic(axes, "y")
-        axes.set(xlabel="training steps", ylabel="variance")
-        titled(figure, rows["task"].iloc[0])
-        if rows["label"].nunique() > LEADERS:
-            name_ends(axes, rows, "step", front, study.looks)
-        else:
-            legend(figure, front, study.looks, lines=True)
+from estbench.report.charts.shared.along import IN_COLOUR, VARIANCE_AT, Along
 
 
 class Trajectory(Along):
     """Variance at the points of the common run."""
 
     title = "Variance along training"
-    caption = f"{_CAPTION} with the task's baseline estimator, the same parameters for all. {_SHOWN}"
+    caption = f"{VARIANCE_AT} with the task's baseline estimator, the same parameters for all. {IN_COLOUR}"
+    position = 30
     own = False
-
-
-class OwnTrajectory(Along):
-    """Variance at the points of each estimator's own run."""
-
-    title = "Variance along each estimator's own training"
-    caption = f"{_CAPTION} with the estimator itself: each curve is at parameters of its own. {_SHOWN}"
-    own = True

@@ -13,9 +13,10 @@ class Variance(Chart):
 
     title = "Variance by estimator"
     caption = (
-        "Variance of one gradient estimate about the logits, at the last step measured, with 95 % intervals. "
+        "Variance of one gradient estimate with respect to the logits, at the last step measured, with 95 % intervals. "
         "Further left is better."
     )
+    position = 10
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
         """The variances."""

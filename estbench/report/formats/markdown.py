@@ -1,10 +1,10 @@
 """The report as Markdown, for a repository or a paper's supplement."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from estbench.report.charts.gallery import CHARTS
 from estbench.report.formats import latex
+from estbench.report.gallery import Drawn
 from estbench.report.model.study import Study
 from estbench.report.text import comparison, provenance, published
 from estbench.report.text.comparison import ComparisonTable
@@ -15,15 +15,15 @@ from estbench.report.text.tables import Table, TableCell, table
 _MARKS = {"best": " **best**", "tied": " *tied*"}
 
 
-def render(study: Study, environment: Mapping[str, Any], stems: Mapping[str, Mapping[str, str]]) -> str:
+def render(study: Study, environment: Mapping[str, Any], drawn: Sequence[Drawn]) -> str:
     """The whole report: tables, reasons, figures and provenance."""
     parts = ["# estbench report", ""]
     for task in study.tasks:
         parts += [f"## {markdown(task)}", ""]
         parts += [*[f"- {markdown(sentence)}" for sentence in answers(study, task)], ""]
         parts += [*_table(table(study, task)), "", *_comparison(comparison.of_task(study, task))]
-        parts += [*_published(study, task), *_figures(task, stems)]
-    parts += [*_comparison(comparison.of_all(study)), *_figures("", stems)]
+        parts += [*_published(study, task), *_figures(task, drawn)]
+    parts += [*_comparison(comparison.of_all(study)), *_figures("", drawn)]
     parts += ["## Provenance", "", *_provenance(environment)]
     bibtex = latex.citations(study, environment)
     # four spaces make a block of code that nothing inside can end
@@ -52,19 +52,12 @@ def _comparison(found: ComparisonTable | None) -> list[str]:
     return [f"### {markdown(found.title)}", "", *rows, "", *[f"{markdown(line)}\n" for line in found.lines]]
 
 
-def _figures(task: str, stems: Mapping[str, Mapping[str, str]]) -> list[str]:
+def _figures(task: str, drawn: Sequence[Drawn]) -> list[str]:
     parts = []
-    for kind, files in stems.items():
-        if task in files:
-            title = CHARTS[kind].title
-            parts += [
-                f"### {title}",
-                "",
-                f"![{title}](figures/{files[task]}.png)",
-                "",
-                CHARTS[kind].caption,
-                "",
-            ]
+    for each in drawn:
+        if task in each.stems:
+            title = each.chart.title
+            parts += [f"### {title}", "", f"![{title}](figures/{each.stems[task]}.png)", "", each.chart.caption, ""]
     return parts
 
 

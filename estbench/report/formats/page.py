@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,19 @@ import jinja2
 from markupsafe import Markup, escape
 
 from estbench.report.charts.base import Chart
-from estbench.report.charts.gallery import CHARTS
-from estbench.report.charts.illustrations import ILLUSTRATIONS
 from estbench.report.drawing import svg
 from estbench.report.formats import latex
+from estbench.report.gallery import Drawn
+from estbench.report.illustrations import ILLUSTRATIONS
 from estbench.report.model.study import Study
 from estbench.report.text import comparison, provenance, published
 from estbench.report.text.findings import answers
 from estbench.report.text.tables import table
 
 _SCRIPTS = ("page.js", "explorer.js", "explorer_page.js")
-Stems = Mapping[str, Mapping[str, str]]
 
 
-def render(study: Study, environment: Mapping[str, Any], stems: Stems, figures: Path) -> str:
+def render(study: Study, environment: Mapping[str, Any], drawn: Sequence[Drawn], figures: Path) -> str:
     """The whole page.
 
     Its security policy lets only our own scripts run, known by their hashes, and nothing be loaded: what a
@@ -36,8 +35,8 @@ def render(study: Study, environment: Mapping[str, Any], stems: Stems, figures: 
         headline=_headline(study),
         started=provenance.entry(environment, "started"),
         command=provenance.entry(environment, "command"),
-        parts=[_part(study, task, stems, figures) for task in study.tasks],
-        common=_figures("", stems, figures),
+        parts=[_part(study, task, drawn, figures) for task in study.tasks],
+        common=_figures("", drawn, figures),
         across=comparison.of_all(study),
         columns=study.quantities,
         gumbel=_illustration("gumbel_softmax", figures),
@@ -79,13 +78,13 @@ def _headline(study: Study) -> str:
     return " on ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
 
 
-def _part(study: Study, task: str, stems: Stems, folder: Path) -> dict[str, Any]:
+def _part(study: Study, task: str, drawn: Sequence[Drawn], folder: Path) -> dict[str, Any]:
     found = table(study, task)
     return {
         "table": found,
         "answers": answers(study, task),
         "notes": [(row.label, note) for row in found.rows for note in row.notes],
-        "figures": _figures(task, stems, folder),
+        "figures": _figures(task, drawn, folder),
         "comparison": comparison.of_task(study, task),
         "published": published.published(study, task),
     }
@@ -97,11 +96,11 @@ def _illustration(kind: str, folder: Path) -> dict[str, Any]:
     return {"chart": about, "drawing": Markup(svg.inline(drawing, about.title))}  # noqa: S704
 
 
-def _figures(task: str, stems: Stems, folder: Path) -> list[dict[str, Chart | Markup]]:
+def _figures(task: str, drawn: Sequence[Drawn], folder: Path) -> list[dict[str, Chart | Markup]]:
     found: list[dict[str, Chart | Markup]] = []
-    for kind, files in stems.items():
-        if task in files:
-            drawing = (folder / f"{files[task]}.svg").read_text(encoding="utf-8")
-            about = f"{CHARTS[kind].title} {task}"
-            found.append({"chart": CHARTS[kind], "drawing": Markup(svg.inline(drawing, about))})  # noqa: S704
+    for each in drawn:
+        if task in each.stems:
+            drawing = (folder / f"{each.stems[task]}.svg").read_text(encoding="utf-8")
+            about = f"{each.chart.title} {task}"
+            found.append({"chart": each.chart, "drawing": Markup(svg.inline(drawing, about))})  # noqa: S704
     return found

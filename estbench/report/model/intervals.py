@@ -1,4 +1,4 @@
-"""Averages over seeds and products of measured figures, with their intervals."""
+"""Averages over seeds and products of measured values, with their intervals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ KEYS = ("task", "label", "quantity")
 
 
 def averaged(rows: pd.DataFrame, keys: Sequence[str] = KEYS) -> pd.DataFrame:
-    """Means over seeds, with intervals from those of the figures.
+    """Means over seeds, with intervals from those of the values.
 
     Seeds measure at different parameters, so what is averaged differs; the interval is that of the mean over
     these very points. Distances to the bounds add in squares on either side (Zou & Donner 2008).

@@ -1,4 +1,4 @@
-"""Whether a run was made as a published figure was: its protocol against the published one, part by part."""
+"""Whether a run was made as a published result was: its protocol against the published one, part by part."""
 
 import json
 import math
@@ -96,7 +96,7 @@ def given_in(spec: str) -> dict[str, Any]:
 
 
 def parts(run: MeasuredProtocol, result: PublishedResult, protocol: Protocol, metric: str) -> Iterator[ProtocolPart]:
-    """All parts of a published figure's protocol, against a run and the metric it has."""
+    """All parts of a published result's protocol, against a run and the metric it has."""
     for key, value in {**protocol.task, **result.task.options}.items():
         yield _part(key, run.task_options, value, recorded=run.recorded)
     own = result.estimator.options if result.estimator else {}

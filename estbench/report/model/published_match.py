@@ -1,4 +1,4 @@
-"""Published figures beside measured ones."""
+"""Published results beside measured ones."""
 
 import math
 import operator
@@ -23,11 +23,11 @@ _KIN = {"bound": ("bound", "elbo"), "elbo": ("elbo", "bound")}
 
 @dataclass(frozen=True)
 class Match:
-    """A published figure and the measured one of the same estimator, both as the paper prints it.
+    """A published result and the measured one of the same estimator, both as the paper prints it.
 
     Args:
         label: the estimator as it was run.
-        result: the published figure.
+        result: the published result.
         value: the measured mean over seeds; low and high its 95 % interval, NaN for a single seed.
         seeds: how many.
         parts: the protocol's parts.
@@ -59,15 +59,15 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Group:
-    """A published table's figures of one model, beside those of a task."""
+class PublishedModel:
+    """A published table's values of one model, beside those of a task."""
 
     protocol: Protocol
     pairs: tuple[Match, ...]
 
     @property
     def first(self) -> PublishedResult:
-        """One of its published figures."""
+        """One of its published results."""
         return self.pairs[0].result
 
     @property
@@ -86,11 +86,11 @@ class Matches:
 
     Args:
         groups: the closest tables on the same data set, those of the same protocol first.
-        elsewhere: other data sets on which there are figures of the same task and estimators.
+        elsewhere: other data sets on which there are values of the same task and estimators.
         more: tables left out, as more of their protocol differs.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[PublishedModel, ...]
     elsewhere: tuple[str, ...]
     more: int
 
@@ -156,14 +156,14 @@ def _pair(result: PublishedResult, run: MeasuredProtocol, label: str, row: pd.Se
 
 def _closest(tables: dict[tuple[str, ...], list[Match]], elsewhere: tuple[str, ...]) -> Matches:
     """Of each published table the model that is most like the task's; of the tables those most like the run."""
-    models: dict[tuple[str, ...], list[Group]] = {}
+    models: dict[tuple[str, ...], list[PublishedModel]] = {}
     for (protocol, *place, _), pairs in tables.items():
-        models.setdefault((protocol, *place), []).append(Group(protocols()[protocol], tuple(pairs)))
+        models.setdefault((protocol, *place), []).append(PublishedModel(protocols()[protocol], tuple(pairs)))
     groups = sorted((min(groups, key=_distance) for groups in models.values()), key=_distance)
     kept = [group for i, group in enumerate(groups) if i < MOST or _distance(group) == 0]
     return Matches(tuple(kept), elsewhere, len(groups) - len(kept))
 
 
-def _distance(group: Group) -> float:
+def _distance(group: PublishedModel) -> float:
     """How many parts differ or are unknown, for the estimator that is closest."""
     return min(sum(part.verdict in {"differs", "not recorded"} for part in pair.parts) for pair in group.pairs)

@@ -1,4 +1,4 @@
-"""The columns of the tables: which rows of the results each one takes, and its figures over all seeds."""
+"""The columns of the tables: which rows of the results each one takes, and its values over all seeds."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from estbench.stats import SIGNIFICANCE, combined, holm
 
 
 def _built_in(measure: str, column: str) -> Quantity:
-    """A column of a built-in measure, for the figures that are made for it."""
+    """A column of a built-in measure, for the values that are made for it."""
     metric = next(metric for metric in BUILT_IN.declared[measure] if metric.column == column)
     return Quantity(column, measure, metric.title, metric.about, metric.test, metric)
 
@@ -45,7 +45,7 @@ class Columns:
 
     Args:
         quantities: in the order of the tables.
-        rows: the rows that have a figure of a column, with its key as ``quantity``.
+        rows: the rows that have a value of a column, with its key as ``quantity``.
         tests: the rows with p-values, with the key of the column that they test as ``quantity``.
     """
 
@@ -204,7 +204,7 @@ def _unconfirmed(biases: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def final(columns: Columns) -> pd.DataFrame:
-    """Each seed's last figure of the columns whose interval is over seeds."""
+    """Each seed's last value of the columns whose interval is over seeds."""
     rows = columns.rows[columns.rows["quantity"].isin(_keys(columns, lambda quantity: quantity.by_seeds))]
     rows = rows.sort_values("step", kind="stable")
     return rows.groupby([*KEYS, "seed"], sort=False).tail(1)

@@ -20,7 +20,7 @@ _NUMBERS = ("step", "seconds", "value", "low", "high", "n")
 def prepare(results: pd.DataFrame) -> pd.DataFrame:
     """Checks the columns and adds ``label``, the estimator with its options, and ``spec``, the task as it was run.
 
-    Where results come from several devices or precisions, the task says from which: figures from different
+    Where results come from several devices or precisions, the task says from which: values from different
     machines are no comparison.
 
     Raises:
@@ -33,7 +33,7 @@ def prepare(results: pd.DataFrame) -> pd.DataFrame:
     rows = _typed(results.loc[:, list(COLUMNS)].reset_index(drop=True))
     rows["spec"] = rows["task"]
     infinite = np.isinf(rows["value"])
-    rows.loc[infinite, ["status", "error"]] = "failed", "a figure is infinite"
+    rows.loc[infinite, ["status", "error"]] = "failed", "a value is infinite"
     known = rows["device"] != ""
     if len(rows.loc[known, ["device", "dtype"]].drop_duplicates()) > 1:
         rows.loc[known, "task"] += " on " + rows["device"] + ", " + rows["dtype"]
@@ -79,9 +79,9 @@ def tuned(chosen: str) -> str:
 
 
 def measured(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """The rows of a measure that hold a figure.
+    """The rows of a measure that hold a value.
 
-    Where a figure is unresolved with one seed it is with all: those in which it is resolved by chance are not as the
+    Where a value is unresolved with one seed it is with all: those in which it is resolved by chance are not as the
     others, and neither is their mean.
     """
     own = rows[rows["measure"] == measure]

@@ -53,7 +53,7 @@ def mark(estimates: pd.DataFrame, runs: pd.DataFrame, quantities: Iterable[Quant
     """Adds ``p`` (against the best, Holm over all pairs), ``best`` and ``tied`` (the best among them).
 
     All pairs are corrected for, as which estimator is best shows only in the data. Where nothing could be tested,
-    nothing is marked: one seed, or figures without intervals.
+    nothing is marked: one seed, or values without intervals.
 
     Args:
         estimates: a row a task, estimator and quantity; an oracle's is a ``reference``, and never marked.
@@ -75,9 +75,9 @@ def mark(estimates: pd.DataFrame, runs: pd.DataFrame, quantities: Iterable[Quant
 
 
 def against(column: pd.DataFrame, place: int) -> Floats:
-    """p-values of independent figures against the one at a place, from their intervals, Holm over all pairs."""
-    figures = tuple(column[key].to_numpy(dtype=float) for key in ("value", "low", "high"))
-    return np.asarray(compare_all(figures)[place])  # type: ignore[arg-type]
+    """p-values of independent values against the one at a place, from their intervals, Holm over all pairs."""
+    values = tuple(column[key].to_numpy(dtype=float) for key in ("value", "low", "high"))
+    return np.asarray(compare_all(values)[place])  # type: ignore[arg-type]
 
 
 def _judge(column: pd.DataFrame, quantity: Quantity, runs: pd.DataFrame) -> pd.DataFrame:

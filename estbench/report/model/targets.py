@@ -30,7 +30,7 @@ class Target:
 def targets(rows: pd.DataFrame, wanted: Mapping[str, float], metrics: Metrics) -> dict[str, Target]:
     """The target of each task that was evaluated along training, on validation data if there are any.
 
-    Where none is asked for it is the worst figure that any of the task's trainings ended with: all reach it.
+    Where none is asked for it is the worst value that any of the task's trainings ended with: all reach it.
 
     Args:
         rows: the results.
@@ -94,8 +94,8 @@ def crossing(x: Floats, y: Floats, target: float) -> float:
 def times(runs: pd.DataFrame) -> pd.DataFrame:
     """Means over seeds with Student's intervals, where all seeds reached the target.
 
-    Else there is no figure: a training that ended before has no time, only a least one. The interval then goes from
-    the shortest training that did not reach it to infinity; ``reached`` counts those that did.
+    Otherwise there is no mean: a run that ended before it reached the target gives only a lower bound (it is censored).
+    The interval then goes from the shortest run that missed the target to infinity; ``reached`` counts the others.
     """
     if runs.empty:
         return pd.DataFrame(columns=[*KEYS, "value", "low", "high", "n", "seeds", "step", "reached"])

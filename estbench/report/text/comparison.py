@@ -57,14 +57,14 @@ def of_task(study: Study, task: str) -> ComparisonTable | None:
 def _against(paired: Paired, sign: int, label: str, best: str) -> list[str]:
     """A row: an estimator's mean, and how it differs from the best."""
     own, rival = (sign * paired.found(name) for name in (label, best))
-    mean = _figure(mean_interval(sign * own))
+    mean = _estimate(mean_interval(sign * own))
     if label == best:
         return [label, mean, *[MISSING] * 3]
     gap, p = mean_interval(paired.differences(label, best)), paired.p(label, best)
     return [
         label,
         mean,
-        _figure(gap),
+        _estimate(gap),
         MISSING if math.isnan(p) else f"{p:.2g}",
         _share(improvement(own[None], rival[None])),
     ]
@@ -77,8 +77,8 @@ def of_all(study: Study) -> ComparisonTable | None:
         return None
     middles = {label: interquartile_mean(own) for label, own in found.items()}
     best, *others = sorted(middles, key=lambda label: -middles[label].value)
-    rows = [[best, _figure(middles[best]), MISSING]]
-    rows += [[label, _figure(middles[label]), _share(improvement(found[label], found[best]))] for label in others]
+    rows = [[best, _estimate(middles[best]), MISSING]]
+    rows += [[label, _estimate(middles[label]), _share(improvement(found[label], found[best]))] for label in others]
     tasks, runs = found[best].shape
     about = (
         f"Final objectives on test data of {tasks} tasks, {runs} seeds each, scaled so that on each task the worst of "
@@ -124,7 +124,7 @@ def _few(runs: Floats) -> list[str]:
     return [_FEW] if len(runs) < 5 else []
 
 
-def _figure(found: Interval) -> str:
+def _estimate(found: Interval) -> str:
     if math.isnan(found.low):
         return number(found.value, 3)
     decimals = decimals_for(found.low, found.high)

@@ -28,10 +28,10 @@ def answers(study: Study, task: str) -> list[str]:
 
 
 def _alone(study: Study, task: str) -> list[str]:
-    """What to say where a single estimator has figures."""
+    """What to say where a single estimator has values."""
     own = study.estimates[(study.estimates["task"] == task) & ~study.estimates["reference"]]
     labels = own.loc[own["value"].notna(), "label"].unique()
-    return [f"Only {labels[0]} has figures here: there is nothing to compare it with."] if len(labels) == 1 else []
+    return [f"Only {labels[0]} has values here: there is nothing to compare it with."] if len(labels) == 1 else []
 
 
 def _objective(study: Study, task: str, quantity: Quantity) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from estbench.report.model.protocol_match import NO_OPTION, ProtocolPart
-from estbench.report.model.published_match import Group, Match, Matches, matches
+from estbench.report.model.published_match import Match, Matches, PublishedModel, matches
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing
 
@@ -14,11 +14,11 @@ COLUMNS = ("estimator", "in the paper", "measured", "published", "difference", "
 
 @dataclass(frozen=True)
 class Block:
-    """One published table beside a task's figures.
+    """One published table beside a task's values.
 
     Args:
         title: paper, place and model.
-        metric: what the figures are, in the paper's words.
+        metric: what the values are, in the paper's words.
         link: the paper's address.
         lines: what is to be said of the protocols.
         rows: a row an estimator, under ``COLUMNS``.
@@ -35,7 +35,7 @@ class Block:
 
 @dataclass(frozen=True)
 class PublishedText:
-    """All that is said of a task's published figures; empty where there are none."""
+    """All that is said of a task's published results; empty where there are none."""
 
     blocks: tuple[Block, ...]
     lines: tuple[str, ...]
@@ -56,14 +56,14 @@ def _left_out(found: Matches) -> list[str]:
     lines = []
     if found.elsewhere:
         others = listing(list(found.elsewhere))
-        lines.append(f"Published figures of this task on other data sets ({others}) are left out.")
+        lines.append(f"Published results of this task on other data sets ({others}) are left out.")
     if found.more:
         count = f"{found.more} more published table{'s' if found.more > 1 else ''}"
         lines.append(f"{count}, of protocols less like this one, can be seen with “estbench published”.")
     return lines
 
 
-def _block(group: Group) -> Block:
+def _block(group: PublishedModel) -> Block:
     first = group.first
     comparable = any(pair.comparable for pair in group.pairs)
     lines = [*_said(group.common, "Not the same protocol, so no difference is given"), *_unstated(group.common)]
@@ -95,7 +95,7 @@ def _unstated(parts: Sequence[ProtocolPart]) -> list[str]:
     return [f"The paper does not state: {', '.join(open_)}."] if open_ else []
 
 
-def _row(group: Group, pair: Match) -> tuple[str, ...]:
+def _row(group: PublishedModel, pair: Match) -> tuple[str, ...]:
     own = group.own(pair)
     apart = [_apart(replace(part, name=part.name.rpartition(": ")[2])) for part in own if part.verdict != "same"]
     gap = _interval(*pair.difference, sign=True) if pair.comparable else MISSING

@@ -24,13 +24,13 @@ _SCALES = {
 
 @dataclass(frozen=True)
 class TableCell:
-    """One figure of a table.
+    """One value of a table.
 
     Args:
-        text: the figure, readable.
+        text: the value, readable.
         interval: its interval, readable, or empty.
-        hover: figure, interval and n exactly, or the reason where there is no figure.
-        order: what to sort by; NaN where there is no figure.
+        hover: value, interval and n exactly, or the reason where there is no value.
+        order: what to sort by; NaN where there is no value.
         mark: ``best``, ``tied`` with the best, or empty.
         status: ``ok``, ``missing``, ``failed``, ``not applicable`` or ``unresolved``.
     """
@@ -55,7 +55,7 @@ class TableRow:
 
     @property
     def title(self) -> str:
-        """What stands before its figures."""
+        """What stands before its values."""
         return f"{self.label} (reference)" if self.reference else self.label
 
 
@@ -70,7 +70,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """A task's estimators, best first and references last, with what to know of its figures."""
+    """A task's estimators, best first and references last, with what to know of its values."""
 
     task: str
     headings: list[Heading]
@@ -79,7 +79,7 @@ class Table:
 
 
 def table(study: Study, task: str) -> Table:
-    """The main table of a task: by the column of the highest rank, what has no figure there last."""
+    """The main table of a task: by the column of the highest rank, what has no value there last."""
     headings = [_heading(study, task, quantity) for quantity in study.quantities_of(task)]
     labels = study.labels_of(task)
     columns = [_by_label(study.column(task, heading.quantity.key)) for heading in headings]
@@ -146,7 +146,7 @@ def _heading(study: Study, task: str, quantity: Quantity) -> Heading:
 
 
 def scale_for(values: pd.Series, quantity: Quantity) -> tuple[float, str]:
-    """The unit in which these figures are short, and how much of the quantity's own unit it is."""
+    """The unit in which these values are short, and how much of the quantity's own unit it is."""
     scales = _SCALES.get(quantity.unit, ((1.0, quantity.unit),))
     middle = float(values[values > 0].median())
     return next((pair for pair in scales if middle >= pair[0]), scales[-1])
@@ -174,7 +174,7 @@ def _tuned(study: Study, task: str, label: str) -> list[str]:
 
 
 def _blank(reasons: pd.DataFrame) -> TableCell:
-    """A cell without a figure, and why it has none."""
+    """A cell without a value, and why it has none."""
     if reasons.empty:
         return TableCell()
     status = str(reasons["status"].iloc[0])
@@ -206,7 +206,7 @@ def _cell(heading: Heading, row: pd.Series) -> TableCell:
 
 
 def unresolved(quantity: Quantity, row: pd.Series) -> bool:
-    """Whether a figure is a bias that was not found."""
+    """Whether a value is a bias that was not found."""
     return quantity.is_bound and bool(row["low"] <= 0 < row["high"])
 
 
@@ -223,7 +223,7 @@ def _readable(quantity: Quantity, value: float, low: float, high: float) -> tupl
 
 
 def exact(quantity: Quantity, row: pd.Series) -> str:
-    """A figure with its interval and what is behind it, unrounded enough to copy."""
+    """A value with its interval and what is behind it, unrounded enough to copy."""
     if unresolved(quantity, row):
         bound = f"below the resolution of {row['n']:,.0f} samples (< {row['high']:.6g}, 95 % interval from 0)"
         return f"{quantity.title}: none found, {bound}"

@@ -8,7 +8,7 @@ from estbench import load_estimator, load_task
 from estbench.core.estimator import NotApplicableError
 from estbench.core.program import plate, run
 from estbench.engine.base import Bench, MeasurementError
-from estbench.engine.moments.figures_of_merit import compared
+from estbench.engine.moments.gradient_metrics import compared
 from estbench.engine.moments.moments import BATCHES, Moments, chunk_size, moments, working_set
 from estbench.families.pathwise import Pathwise
 from estbench.measures.gradient import Gradient

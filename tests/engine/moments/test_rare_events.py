@@ -8,11 +8,11 @@ import torch
 
 from estbench import load_estimator
 from estbench.engine.base import Bench
-from estbench.engine.moments.figures_of_merit import compared
+from estbench.engine.moments.gradient_metrics import compared
 from estbench.engine.moments.moments import BATCHES, Moments
 from estbench.engine.moments.resolution import DEPARTURES, Chances
 from estbench.measures.gradient import Gradient
-from estbench.stats import GradientFigures, jackknifed
+from estbench.stats import GradientMetrics, jackknifed
 from tests.support import ROOT
 from tests.support.rare_event import RareEvent
 
@@ -98,7 +98,7 @@ def test_an_interval_of_a_variance_is_never_below_zero():
     traces = np.zeros(BATCHES)
     traces[3] = 1.0
     for found in (
-        GradientFigures(traces, 1, 32, np.zeros((BATCHES, BATCHES))).variance(),
+        GradientMetrics(traces, 1, 32, np.zeros((BATCHES, BATCHES))).variance(),
         jackknifed(np.append(1.0, 1.0 - np.eye(1, 32)[0]), log=True),
     ):
         assert 0 <= found.low <= found.value <= found.high
@@ -107,7 +107,7 @@ def test_an_interval_of_a_variance_is_never_below_zero():
 @pytest.mark.parametrize("name", ["reinforce", "arm", "gumbel_softmax[temperature=5.0]", "rebar", "local_expectation"])
 @pytest.mark.parametrize("logit", [0.8, 6.0])
 def test_the_script_that_measures_coverage_makes_the_rows_of_the_measure(name, logit):
-    """With the measure's seed its draws and its judgement give the very figures that a comparison stores."""
+    """With the measure's seed its draws and its judgement give the very values that a comparison stores."""
     one = SCRIPT["judged"](SCRIPT["bench"](logit), name)
     seed = one.bench.stream("estimate", "0", name, "", "logits", 0, 0)
     own = SCRIPT["moments"](SCRIPT["draws"](one, 1024, seed))

@@ -152,7 +152,7 @@ def test_shared_generators_are_left_as_they_were():
 
 
 def test_a_loop_can_be_repeated():
-    """Two measurements of what draws from NumPy have the same figures."""
+    """Two measurements of what draws from NumPy have the same values."""
     assert measured(NumpyGlobal)["variance/logits"] == measured(NumpyGlobal)["variance/logits"]
 
 

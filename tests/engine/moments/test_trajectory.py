@@ -9,7 +9,7 @@ import torch
 from estbench import load_estimator, load_task
 from estbench.engine.base import Bench
 from estbench.engine.moments import reference, trajectory
-from estbench.engine.moments.figures_of_merit import compared, relative_half_width
+from estbench.engine.moments.gradient_metrics import compared, relative_half_width
 from estbench.engine.moments.moments import BATCHES, Moments
 from estbench.engine.moments.stopping import Replication
 from estbench.families.score_function import ScoreFunction
@@ -92,7 +92,7 @@ def test_models_along_an_own_run_are_those_of_training_with_the_estimator():
 
 
 def test_own_points_have_names_of_their_own():
-    """Both runs are measured at the same steps, and no figure of one can be taken for one of the other."""
+    """Both runs are measured at the same steps, and no value of one can be taken for one of the other."""
     found = rows(Gradient(64, 64, after=6, points=3, along="both", groups="logits"), bench(), "nvil")
     assert steps(found, "variance/logits") == steps(found, "own/variance/logits") == [0, 3, 6]
     common = rows(Gradient(64, 64, after=6, points=3, groups="logits"), bench(), "nvil")
@@ -114,7 +114,7 @@ class Explodes(ScoreFunction):
 
 
 def test_a_run_that_diverges_has_the_points_before_it():
-    """Parameters that are no longer finite are a failure with the step, and no figure."""
+    """Parameters that are no longer finite are a failure with the step, and no value."""
     measure, made = Gradient(64, 64, after=4, points=3, along="both", groups="logits"), {"explodes": Explodes}
     found = {(row.metric, row.step): row for _, row in measure.rows(bench(), made)}
     failed = [row for row in found.values() if row.status == "failed"]
@@ -205,7 +205,7 @@ def test_a_killed_measurement_goes_on_with_the_points_that_are_left(tmp_path):
         patch.setattr(reference, "moments", lambda *a, **k: drawn_anew.append(1) or engine(*a, **k))
         resumed = interrupted(tmp_path / "killed", 4)
     assert len(drawn_anew) == 2
-    # figures that are not known are not equal to themselves
+    # values that are not known are not equal to themselves
     assert repr(resumed) == repr(interrupted(tmp_path / "whole", 4))
 
 

@@ -37,7 +37,7 @@ from tests.support.replicas import (
     ("name", "latents"), [*((n, "bernoulli") for n in BERNOULLI), *((n, "categorical") for n in CATEGORICAL)]
 )
 def test_a_replica_is_what_it_is_alone(name, latents):
-    """Of two seeds and two learning rates each ends with its own figures, in double precision to twelve digits."""
+    """Of two seeds and two learning rates each ends with its own values, in double precision to twelve digits."""
     pairs = [(0, 0.01), (1, 0.1), (1, 0.01)]
     members = [member(small(latents=latents, rate=rate), name, seed) for seed, rate in pairs]
     values = [figures(own.rows)["elbo_test", 4] for own in check(members, Training(4, 2, 3, 40))]
@@ -128,7 +128,7 @@ def test_a_replica_that_diverges_fails_alone():
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_a_killed_ensemble_goes_on(optimizer, tmp_path):
-    """Each replica leaves a state of its own: together or alone it goes on from there, to the same figures."""
+    """Each replica leaves a state of its own: together or alone it goes on from there, to the same values."""
     tasks = [small(optimizer=optimizer, view="dynamic", rate=rate) for rate in (0.01, 0.001)]
     members = [kept(tmp_path, member(task, "nvil"), number) for number, task in enumerate(tasks)]
     training, whole = (
@@ -194,7 +194,7 @@ def test_what_no_tape_holds_is_the_same_in_distribution():
 
 @pytest.mark.parametrize(("kind", "reason"), [(Looks, "data-dependent"), (Whispers, "gradients are others")])
 def test_what_cannot_be_mapped_is_trained_alone_with_a_reason(kind, reason):
-    """A plugin that looks at values, or behaves otherwise under vmap, has the figures that it has alone."""
+    """A plugin that looks at values, or behaves otherwise under vmap, has the values that it has alone."""
     members, training = [member(small(), "x", seed, make=kind) for seed in (0, 1)], Training(3, 1, 2, 20)
     for own, one in zip(training.together(members), members, strict=True):
         assert reason in own.note
@@ -203,7 +203,12 @@ def test_what_cannot_be_mapped_is_trained_alone_with_a_reason(kind, reason):
 
 
 def test_a_step_of_many_launches_what_a_step_of_one_does():
-    """Sixty-four replicas ask as much of torch as one does, and never for a value on the host."""
+    """Sixty-four replicas ask as much of torch as one does, and look at values as seldom.
+
+    On a CPU an estimator looks at the extremes of the logits. That on a GPU nothing waits for a value is tested in
+    tests/gpu/test_pretended.py.
+    """
     one, many = calls(1), calls(64)
     assert len(many) == pytest.approx(len(one), rel=0.02)
-    assert not {"aten::item", "aten::_local_scalar_dense", "aten::nonzero"} & set(many)
+    for look in ("aten::item", "aten::_local_scalar_dense", "aten::nonzero"):
+        assert many.count(look) == one.count(look)

@@ -104,7 +104,7 @@ def figures(found):
 
 @pytest.mark.parametrize("name", [*TOGETHER, *APART])
 def test_a_replica_is_what_it_is_alone(name):
-    """In an ensemble, or alone since it does not fit in one, a run has the figures of the lone run with its seed."""
+    """In an ensemble, or alone since it does not fit in one, a run has the values of the lone run with its seed."""
     layer, training = {**TOGETHER, **APART}[name], Training(4, 2, 5, 20)
     for seed, own in enumerate(training.together([member(layer, seed) for seed in range(2)])):
         (alone,) = training.together([member(layer, seed)])

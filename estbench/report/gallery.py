@@ -1,6 +1,7 @@
-"""All kinds of figures, and how they become files."""
+"""The kinds of figures: how they are found, and how they become files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
@@ -9,42 +10,46 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from estbench.core.metrics import Metrics
+from estbench.errors import UserError, warn
+from estbench.plugins.registry import Catalogue, parts
 from estbench.report.charts.base import WIDTH, Chart
-from estbench.report.charts.bias import BiasVariance, Efficiency
-from estbench.report.charts.classes import Classes
-from estbench.report.charts.metrics import MetricsChart
-from estbench.report.charts.pictures import Pictures
-from estbench.report.charts.profiles import Profiles
-from estbench.report.charts.published import PublishedChart
-from estbench.report.charts.scores import ScoreProfiles
-from estbench.report.charts.speed import SpeedChart
-from estbench.report.charts.temperature import Temperature
-from estbench.report.charts.ties import Ties
-from estbench.report.charts.training import TrainingChart
-from estbench.report.charts.trajectory import OwnTrajectory, Trajectory
-from estbench.report.charts.variance import Variance
 from estbench.report.drawing.files import FORMATS, check_formats, save
 from estbench.report.drawing.style import SIZE, settings
 from estbench.report.model.study import Options, Study
 from estbench.report.text.formatting import slug
 
-CHARTS: Mapping[str, Chart] = {
-    "variance": Variance(),
-    "bias-variance": BiasVariance(),
-    "trajectory": Trajectory(),
-    "own-trajectory": OwnTrajectory(),
-    "temperature": Temperature(),
-    "efficiency": Efficiency(),
-    "training": TrainingChart(),
-    "ties": Ties(),
-    "speed": SpeedChart(),
-    "classes": Classes(),
-    "metrics": MetricsChart(),
-    "published": PublishedChart(),
-    "pictures": Pictures(),
-    "profiles": Profiles(),
-    "scores": ScoreProfiles(),
-}
+
+@dataclass(frozen=True)
+class Drawn:
+    """A kind of figure, drawn for every task that has it.
+
+    Args:
+        chart: the kind.
+        stems: the names of its files, without their endings, by task; the task is empty for a figure of all.
+    """
+
+    chart: Chart
+    stems: Mapping[str, str]
+
+
+def charts() -> dict[str, Chart]:
+    """All kinds of figures by name, in the order of a report; one that cannot be imported is left out, with a warning.
+
+    They are the files of ``estbench/report/charts/`` and the entry points ``estbench.charts`` of installed packages.
+    """
+    found = parts("chart")
+    for problem in found.problems:
+        warn(problem)
+    made = dict(_made(found))
+    return dict(sorted(made.items(), key=lambda item: (item[1].position, item[0])))
+
+
+def _made(found: Catalogue) -> Iterator[tuple[str, Chart]]:
+    for kind, plugin in found.plugins.items():
+        try:
+            yield kind, plugin.load()()
+        except UserError as error:
+            warn(str(error))
 
 
 def plot(
@@ -62,7 +67,7 @@ def plot(
     """Draws one kind of figure, a panel for each task, and returns the files.
 
     Args:
-        kind: one of ``CHARTS``.
+        kind: as ``estbench list charts`` names it.
         results: rows as in docs/results.md.
         folder: where ``KIND.FORMAT`` is written.
         style: ``paper`` or ``talk``.
@@ -85,7 +90,7 @@ def draw(kind: str, found: Study, *, style: str = "paper", width: float | None =
     """Draws one kind of figure, a panel for each task.
 
     Args:
-        kind: one of ``CHARTS``.
+        kind: as ``estbench list charts`` names it.
         found: what is shown.
         style: ``paper`` or ``talk``.
         width: inches; by default one column a task.
@@ -93,9 +98,8 @@ def draw(kind: str, found: Study, *, style: str = "paper", width: float | None =
     Raises:
         ValueError: there is no such kind or style, or nothing to draw.
     """
-    if kind not in CHARTS:
-        raise ValueError(f"the kinds of figures are {', '.join(CHARTS)}; got {kind!r}")
-    chart, look = CHARTS[kind], settings(style)
+    chart: Chart = parts("chart")[kind].load()()
+    look = settings(style)
     panels = _panels(chart, found)
     if not panels:
         raise ValueError(f"these results hold nothing that a figure of kind {kind!r} shows")
@@ -105,18 +109,20 @@ def draw(kind: str, found: Study, *, style: str = "paper", width: float | None =
     return figure
 
 
-def draw_all(found: Study, folder: Path) -> dict[str, dict[str, str]]:
-    """Draws every kind for every task that has it, and returns the files' stems by kind and task."""
-    stems: dict[str, dict[str, str]] = {}
+def draw_all(found: Study, folder: Path) -> list[Drawn]:
+    """Draws every kind for every task that has it, and returns the kinds that any has."""
+    drawn: list[Drawn] = []
     # fonts as outlines: half the time of embedding them, which ``plot`` does
     with mpl.rc_context({**settings("paper"), "pdf.fonttype": 3}):
-        for kind, chart in CHARTS.items():
+        for kind, chart in charts().items():
+            stems: dict[str, str] = {}
             for i, (task, rows) in enumerate(_panels(chart, found).items(), 1):
                 # numbered, as two tasks may make one slug
                 stem = f"{kind}-{i}-{slug(task)}" if task else kind
                 save(_compose(chart, {task: rows}, found, None, 1.0), folder, stem, FORMATS)
-                stems.setdefault(kind, {})[task] = stem
-    return stems
+                stems[task] = stem
+            drawn += [Drawn(chart, stems)] if stems else []
+    return drawn
 
 
 def _panels(chart: Chart, found: Study) -> dict[str, pd.DataFrame]:

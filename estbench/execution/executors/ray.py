@@ -10,14 +10,14 @@ import ray
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError, WorkerCrashedError
 
 from estbench.errors import UserError
-from estbench.execution.executors.base import Failure, Job, Outcome, Work, alone_last
+from estbench.execution.executors.base import Executor, Failure, Job, Outcome, Work, alone_last
 from estbench.runtime.guard import DeviceLostError, last_resort, out_of_time
 
 # a worker may have to be started first, which imports torch
 _START = 30.0
 
 
-class Ray:
+class Ray(Executor):
     """Measures cells as Ray tasks.
 
     Every machine of a cluster needs the same installation, and plugin files and the store at the same paths.
@@ -29,10 +29,18 @@ class Ray:
         gpus: GPUs that a cell takes, in parts of one if need be: with 0.25 four cells share one.
     """
 
+    elsewhere = True
+
     def __init__(self, address: str = "", workers: int = 0, cpus: float = 1.0, gpus: float = 0.0) -> None:
         if workers < 0 or cpus < 0 or gpus < 0 or cpus + gpus == 0:
             raise ValueError(f"a cell on ray takes some processor or GPU; got {workers=}, {cpus=}, {gpus=}")
         self.address, self.workers, self.cpus, self.gpus = address, workers, cpus, gpus
+
+    def refusal(self, device: str) -> str:
+        """A cell that asks for no GPU is shown none."""
+        if self.gpus or not device.startswith("cuda"):
+            return ""
+        return f"ray shows cells no GPU that they do not ask for: --executor 'ray[gpus=1]'; got --device {device}"
 
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
         """Yields each job with what came of it as it is done.

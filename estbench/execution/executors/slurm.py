@@ -10,11 +10,11 @@ from typing import Any
 import submitit
 
 from estbench.errors import UserError
-from estbench.execution.executors.base import Failure, Job, Outcome, Work, alone_last
+from estbench.execution.executors.base import Executor, Failure, Job, Outcome, Work, alone_last
 from estbench.runtime.guard import DeviceLostError, last_resort, out_of_time
 
 
-class Slurm:
+class Slurm(Executor):
     """Measures cells as Slurm jobs, by submitit.
 
     Every machine needs the same installation, and plugin files and the store at the same paths.
@@ -30,6 +30,8 @@ class Slurm:
         logs: folder for the logs of jobs, on a file system that all machines share.
         cluster: ``slurm``, or ``local`` for processes of this machine instead.
     """
+
+    elsewhere = True
 
     def __init__(
         self,

@@ -15,13 +15,13 @@ from estbench.report.drawing.legend import legend, legend_height, magnification
 from estbench.report.drawing.point_labels import place_numbers
 from estbench.report.drawing.style import logarithmic
 from estbench.report.model.looks import INK, Look
-from estbench.report.model.quantities import RELATIVE_BIAS, VARIANCE, WORK
+from estbench.report.model.quantities import RELATIVE_BIAS
 from estbench.report.model.study import Study
 from estbench.report.text.tables import exact
 
 MANY = 10
 _ARROW = Path([(0, 0), (0, -1), (-0.2, -0.75), (0, -1), (0.2, -0.75)], [1, 2, 1, 2, 2])
-_ARROWS = (
+ARROWS = (
     "An arrow pointing down marks an estimator in which no bias was found: it lies somewhere below the upper "
     "end of its interval, which is where the arrow starts."
 )
@@ -87,27 +87,6 @@ class Plane(Chart, abc.ABC):
         other = second(row.to_frame().T, "_x").iloc[0]
         found = " (no bias found)" if row["low"] <= 0 else ""
         return f"{row['label']}: {exact(RELATIVE_BIAS, row)}{found}; {exact(self.across, other)}"
-
-
-class BiasVariance(Plane):
-    """The plane of relative bias and variance."""
-
-    title = "Bias and variance"
-    caption = f"Relative bias against variance, with 95 % intervals; lower left is best. {_ARROWS}"
-    across = VARIANCE
-    front = False
-
-
-class Efficiency(Plane):
-    """The plane of relative bias and variance per second of work."""
-
-    title = "Bias and variance × time"
-    caption = (
-        "Relative bias against variance times the seconds of one gradient, with 95 % intervals. On the line: "
-        f"estimators that no other one beats in both (the Pareto front). {_ARROWS}"
-    )
-    across = WORK
-    front = True
 
 
 def _places(rows: pd.DataFrame, zero: float) -> list[tuple[float, float]]:

@@ -1,0 +1,1 @@
+"""Abstract charts: what several kinds share."""
