@@ -1,4 +1,4 @@
-"""What authors of plugins need: the commands that check a plugin and write a new one."""
+"""The commands for authors of plugins: ``check`` and ``new``."""
 
 import functools
 from typing import Annotated
@@ -13,11 +13,13 @@ from estbench.plugins.spec import select
 
 
 def check(
-    names: Annotated[list[str] | None, typer.Argument(help="Estimators; by default those of the plugin files.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of estimators; by default those in the plugin files.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the statistical checks.")] = 0,
     plugin: Files = None,
 ) -> None:
-    """Checks that estimators are what they declare; exits with 1 if one is not."""
+    """Checks whether estimators are what they declare; exits with 1 if one is not."""
     from estbench.testing import run_checks  # noqa: PLC0415  (imports torch)
 
     catalogue = registry.discover("estimator", plugin or ())
@@ -41,9 +43,9 @@ def check(
 
 def new(
     kind: Annotated[str, typer.Argument(help="estimator, task or measure.")],
-    name: Annotated[str, typer.Argument(help="Its name, as a Python module would be called.")],
+    name: Annotated[str, typer.Argument(help="Name of the plugin: lower-case words joined by underscores.")],
 ) -> None:
-    """Writes a small installable package for a plugin of yours."""
+    """Writes a small installable package for a plugin of your own."""
     from estbench.workflows import new_plugin  # noqa: PLC0415  (only here)
 
     console().print(f"Wrote {escape(str(new_plugin.new(kind, name)))}; its README says what to do next.")

@@ -1,4 +1,4 @@
-"""What is run: the commands that measure, and that say what would be measured."""
+"""The commands ``compare``, which measures, and ``plan``, which says what would be measured."""
 
 import shlex
 import sys
@@ -19,29 +19,31 @@ if TYPE_CHECKING:
     from estbench.workflows.comparison import Request
 
 Tasks = Annotated[list[str] | None, typer.Option(help="Tasks, comma-separated; globs and vae\\[dataset=mnist] work.")]
-Estimators = Annotated[list[str] | None, typer.Option(help="Estimators, likewise; rloo\\[samples=2,4] is a grid.")]
-Measures = Annotated[
-    list[str] | None, typer.Option(help="Measures, likewise: gradient, speed, training\\[steps=1000].")
+Estimators = Annotated[
+    list[str] | None, typer.Option(help="Estimators, comma-separated; globs work, and rloo\\[samples=2,4] is a grid.")
 ]
-Seeds = Annotated[str | None, typer.Option(help="How many seeds, counted from 0; or which, comma-separated: 3,5,8.")]
+Measures = Annotated[
+    list[str] | None, typer.Option(help="Measures, comma-separated: gradient, speed, training\\[steps=1000].")
+]
+Seeds = Annotated[str | None, typer.Option(help="Number of seeds, counted from 0; or a list of seeds: 3,5,8.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 DType = Annotated[
     str | None,
     typer.Option(help="float32, float64, tf32 or bf16; the last two are float32 with tf32 (GPU) or bf16 products."),
 ]
-Scale = Annotated[
-    float | None, typer.Option(help="Fraction of the training steps that the suite asks for, 0.1 for a tenth.")
-]
+Scale = Annotated[float | None, typer.Option(help="Fraction of the suite's training steps to run: 0.1 for a tenth.")]
 Precision = Annotated[
     float | None,
     typer.Option(
         help="Draw gradients until the interval of their variance has this relative half-width: 0.05 is ±5 %."
     ),
 ]
-Parts = Annotated[str | None, typer.Option(help="Which parts of a suite that has several: 1,3; by default all.")]
+Parts = Annotated[str | None, typer.Option(help="Parts of the suite to run, if it has several: 1,3; by default all.")]
 StoreFolder = Annotated[Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")]
-Workers = Annotated[int | None, typer.Option(min=1, max=4096, help="Cells at once; by default one a core.")]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure cells again that failed.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=4096, help="Number of cells measured at once; by default one per core.")
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure failed cells again.")]
 ExecutorName = Annotated[
     str, typer.Option(help="As estbench list executors names them; auto: local on several cores or GPUs, else inline.")
 ]
@@ -54,7 +56,7 @@ Ensemble = Annotated[
 ]
 
 STORE = Path(".estbench")
-# three years in seconds; clocks of the system take no more than some multiple of it
+# three years in seconds; timers of the system overflow at some multiple of it
 LONGEST = 1e8
 
 
@@ -72,15 +74,15 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")] = None,
     store: StoreFolder = STORE,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Threads of torch; by default 1, and all for what is timed.")
+        int | None, typer.Option(min=1, max=1024, help="Threads of torch; by default 1, and all cores for timed cells.")
     ] = None,
     executor: ExecutorName = "auto",
     workers: Workers = None,
     timeout: Annotated[
-        float | None, typer.Option(min=0.001, max=LONGEST, help="Seconds after which a cell has failed.")
+        float | None, typer.Option(min=0.001, max=LONGEST, help="Seconds after which a cell counts as failed.")
     ] = None,
     checkpoint: Annotated[
-        float, typer.Option(min=0, max=LONGEST, help="Seconds from one checkpoint of a training to the next.")
+        float, typer.Option(min=0, max=LONGEST, help="Seconds between two checkpoints of a training run.")
     ] = 60,
     retry_failed: RetryFailed = False,
     ensemble: Ensemble = "auto",
@@ -89,8 +91,8 @@ def compare(
 ) -> None:
     """Measures estimators on tasks and writes a report.
 
-    Options replace the values of the suite. Finished cells are kept: the same command again goes on where it
-    stopped, and with more steps or replicates it goes on from what is there.
+    Options replace the values of the suite. Finished cells are kept: the same command, given again, continues where it
+    stopped, and with more steps or replicates it continues from the kept ones.
     """
     from estbench.cli.progress import Progress  # noqa: PLC0415  (imports torch)
     from estbench.workflows import comparison  # noqa: PLC0415  (imports torch)
@@ -138,7 +140,7 @@ def plan(
     retry_failed: RetryFailed = False,
     plugin: Files = None,
 ) -> None:
-    """Prints the cells of a suite, which of them are kept already, and how long the others may take."""
+    """Prints the cells of a suite, which of them are already kept, and an estimate of the time for the others."""
     from estbench.workflows.comparison import Request  # noqa: PLC0415  (imports torch)
 
     overrides = _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision)
@@ -148,7 +150,7 @@ def plan(
 
 
 def _plugins(files: list[Path] | None) -> Plugins:
-    """What there is, found once; problems with plugins that are left out are said on stderr."""
+    """All plugins, discovered once; plugins that cannot be used are reported on stderr."""
     plugins = Plugins.found(files or ())
     for problem in plugins.problems:
         warn(problem)
@@ -175,7 +177,7 @@ def _overrides(
     scale: float | None,
     precision: float | None,
 ) -> dict[str, Any]:
-    """The values of a suite that are replaced."""
+    """The values of the suite that the command line replaces."""
     overrides: dict[str, Any] = {
         key: [part for text in texts for part in split(text)]
         for key, texts in (("tasks", tasks), ("estimators", estimators), ("measures", measures))

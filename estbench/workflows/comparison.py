@@ -85,7 +85,7 @@ Done: TypeAlias = Callable[[Cell, Result, bool], None]
 
 
 class Watcher(Protocol):
-    """Whoever follows a comparison while it goes on."""
+    """An observer that is informed about the progress of a comparison."""
 
     def planned(self, plan: Plan, candidates: int) -> None:
         """What will be measured, and how many candidates of tuning before it."""
