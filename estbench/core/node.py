@@ -16,7 +16,7 @@ from estbench.core import logits as limits
 from estbench.core.noise import rand
 from estbench.core.transforms import transformed
 
-# torch's default threshold of 20 costs nine digits in float64
+# torch's default threshold of 20 loses nine digits in float64
 softplus = partial(F.softplus, threshold=40.0)
 
 # names of version 0.1, so that plugins written for it still run; to be removed in 0.3
@@ -57,24 +57,24 @@ class Node(abc.ABC):
 
     Args:
         logits: parameters, ``(*batch, *event)``; minus infinity masks a class (docs/estimators.md, "Masks").
-        given: what the logits were computed from, ``(*batch, features)``: an input-dependent baseline
-            looks at it. By default the logits themselves.
+        given: the input from which the logits were computed, ``(*batch, features)``; an input-dependent baseline
+            uses it. By default it is the logits.
 
     Shapes below: values, noise and gradients are ``(*samples, *batch, *event)``, log-probabilities and
     costs ``(*samples, *batch)``.
 
     Attributes:
-        logits: those that were given, in float32 where they had less, masked ones finite. All methods compute with
-            them; gradients flow back in the dtype that was given.
-        dtype: that of the logits as they were given, in which a program gets its samples.
-        masks: False where no class is masked and no bit fixed; True where some are, or may be: on a GPU a look at the
-            numbers would wait for the device.
+        logits: the given logits, in at least float32, with masked ones finite. All methods compute with them; gradients
+            flow back in the original dtype.
+        dtype: the dtype of the given logits, in which a program receives its samples.
+        masks: False if no class is masked and no bit fixed. True if some are or may be: on a GPU, reading the values
+            would have to wait for the device.
 
     Raises:
-        TypeError: the logits are no floating-point tensor.
-        ValueError: they have too few dimensions, or mask all classes of a variable. On a GPU and under transforms of
-            ``torch.func`` nodes do not look at the numbers; ``Estimator.prepare`` does everywhere, and for NaN too.
-            What follows from such logits is NaN.
+        TypeError: the logits are not a floating-point tensor.
+        ValueError: they have too few dimensions, or mask all classes of a variable. The latter is not checked on a GPU
+            or under transforms of ``torch.func``, where such logits lead to NaN; ``Estimator.prepare`` checks this, and
+            for NaN, everywhere.
     """
 
     logits: Tensor
@@ -109,7 +109,7 @@ class Node(abc.ABC):
 
     @property
     def batch_ndim(self) -> int:
-        """How many dimensions stand before the event's."""
+        """The number of batch dimensions."""
         return self.logits.ndim - self.event_ndim
 
     @property
@@ -119,7 +119,7 @@ class Node(abc.ABC):
 
     @property
     def context(self) -> Tensor:
-        """What a baseline may look at, ``(*batch, features)``, detached."""
+        """The input of a baseline, ``(*batch, features)``, detached."""
         if self.given is not None:
             return limits.at_least_float32(self.given.detach())
         logits = self.logits.detach()
@@ -127,16 +127,16 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def _bounded(self, logits: Tensor) -> tuple[Tensor, bool]:
-        """The logits made finite, and whether any was masked or may have been."""
+        """The logits made finite, and whether any is or may be masked."""
 
     @abc.abstractmethod
     def _shown(self, logits: Tensor) -> Tensor:
-        """The logits with masked ones at a moderate distance, for baselines."""
+        """The logits with masked ones at a moderate distance from the others, as input of baselines."""
 
     @property
     @abc.abstractmethod
     def free(self) -> Tensor:
-        """Which logits neither mask a class nor fix a bit, as booleans in the shape of the logits."""
+        """True for logits that neither mask a class nor fix a bit, in the shape of the logits."""
 
     def at(self, logits: Tensor) -> Self:
         """The same kind of node with other logits."""
@@ -145,13 +145,13 @@ class Node(abc.ABC):
         return made
 
     def arranged(self, logits: Tensor) -> Self:
-        """The same node with its own logits detached, repeated, reshaped or a part of them: nothing is checked anew."""
+        """The same node with its logits detached, repeated, reshaped or sliced by the caller; nothing is checked."""
         made = copy.copy(self)
         vars(made)["logits"] = logits
         return made
 
     def detach(self) -> Self:
-        """The same node, its logits constants."""
+        """The same node with constant logits."""
         return self.arranged(self.logits.detach())
 
     def lift(self, cost: Tensor) -> Tensor:
@@ -178,11 +178,14 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability of a value, summed over the event; linear in the value, so defined between."""
+        """Log-probability of a value, summed over the event dimensions, unlike that of ``torch.distributions``.
+
+        It is linear in the value and therefore also defined for relaxed values.
+        """
 
     @abc.abstractmethod
     def sample(self) -> Tensor:
-        """A value drawn from the node, in the shape of the logits."""
+        """An exact sample, in the shape of the logits."""
 
     @abc.abstractmethod
     def noise(self) -> Tensor:
@@ -190,22 +193,22 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def noise_given(self, value: Tensor) -> Tensor:
-        """Noise given that it discretises to ``value``, as a differentiable function of the logits."""
+        """Noise conditioned on ``discretise(noise) == value``, as a differentiable function of the logits."""
 
     @abc.abstractmethod
     def noise_score(self, noise: Tensor) -> Tensor:
-        """Minus the derivative of the noise's log-density: the score of logits plus noise at the logits."""
+        """Minus the derivative of the noise's log-density: the score of logits plus noise for the logits."""
 
     @abc.abstractmethod
     def covariance(self, probs: Tensor, direction: Tensor) -> Tensor:
-        r"""The covariance matrix :math:`J(q) = \mathrm{diag}\,q - q q^\top` of a draw, times a direction.
+        r"""The covariance matrix :math:`J(q) = \mathrm{diag}\,q - q q^\top` of a sample, times a direction.
 
         At ``probs = mean`` it is the Jacobian of the mean with respect to the logits.
         """
 
     @abc.abstractmethod
     def gap(self, noise: Tensor, direction: Tensor) -> Tensor:
-        r"""How reparametrisation given the value differs from the unconditional one, along a direction.
+        r"""The difference of the unconditional and the conditional reparametrisation gradient, along a direction.
 
         With :math:`z = \ell + \varepsilon` and :math:`\tilde z = \ell + \tilde\varepsilon(\ell, b, v)`, where
         :math:`v` is the randomness that makes :math:`\tilde z = z` and :math:`b` the value they discretise to:
@@ -215,11 +218,11 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def discretise(self, noise: Tensor) -> Tensor:
-        """The value that this noise gives."""
+        """The discrete value that the logits and this noise determine."""
 
     @abc.abstractmethod
     def relax(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
-        """The relaxed value that this noise gives; tends to ``discretise(noise)`` as the temperature goes to 0."""
+        """The relaxed value for this noise; it tends to ``discretise(noise)`` as the temperature goes to 0."""
 
     @abc.abstractmethod
     def enumerate_support(self) -> Tensor:
@@ -231,15 +234,18 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def to_hot(self, value: Tensor) -> Tensor:
-        """A value as one of ``classes()``."""
+        """A value of this node as a value of ``classes()``."""
 
     @abc.abstractmethod
     def from_hot(self, hot: Tensor) -> Tensor:
-        """A value of ``classes()`` as one of this node."""
+        """A value of ``classes()`` as a value of this node."""
 
 
 class Bernoulli(Node):
-    """Independent bits: logits ``(*batch, units)``, values 0 and 1; its noise is logistic."""
+    """Independent bits: logits ``(*batch, units)``, values 0 and 1, logistic noise.
+
+    ``log_prob`` sums over the units, unlike ``torch.distributions.Bernoulli``: one vector of bits is one event.
+    """
 
     event_ndim = 1
     layout = "(*batch, units)"
@@ -266,16 +272,16 @@ class Bernoulli(Node):
         return self.logits.sigmoid()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability of bits, summed over the units."""
+        """Log-probability of a vector of bits, summed over the units, unlike ``torch.distributions``."""
         value = value.to(self.logits.dtype)
         if value.shape != self.logits.shape[-value.ndim :]:
-            # a softplus for each logit, not for each value; sums of fixed bits' logits would drown those of others
+            # one softplus per logit, not per value; with fixed bits, separate sums would lose precision by cancellation
             if self.masks:
                 return (value * self.logits - softplus(self.logits)).sum(-1)
             return (value * self.logits).sum(-1) - softplus(self.logits).sum(-1)
         if transformed():
             return -torch.addcmul(softplus(self.logits), value, self.logits, value=-1).sum(-1)
-        # fused, and with a backward pass of a third of the time; but slow under transforms
+        # fused, with a backward pass in a third of the time, but slow under transforms
         value = value.expand_as(self.logits)
         return -F.binary_cross_entropy_with_logits(self.logits, value, reduction="none").sum(-1)
 
@@ -302,12 +308,12 @@ class Bernoulli(Node):
         return probs * (1 - probs) * direction
 
     def gap(self, noise: Tensor, direction: Tensor) -> Tensor:
-        """How conditional and unconditional reparametrisation differ, along a direction."""
+        """The difference of the unconditional and the conditional reparametrisation gradient, along a direction."""
         z = self.logits + noise
         return (1 + torch.expm1(-z.abs()) * torch.where(z > 0, self.logits, -self.logits).sigmoid()) * direction
 
     def discretise(self, noise: Tensor) -> Tensor:
-        """Bits: whether logits plus noise are positive."""
+        """Bits that are 1 where logits plus noise are positive."""
         return _positive(self.logits + noise)
 
     def relax(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
@@ -322,7 +328,7 @@ class Bernoulli(Node):
         return bits.to(self.logits.dtype).reshape(-1, *(1,) * self.batch_ndim, units)
 
     def classes(self) -> "Categorical":
-        """Two classes, 0 and 1."""
+        """The same distribution as categorical variables with the classes 0 and 1."""
         made = Categorical(torch.stack([torch.zeros_like(self.logits), self.logits], -1), self.given)
         vars(made)["dtype"] = self.dtype
         return made
@@ -342,21 +348,24 @@ def one_hot(index: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
 
 
 def draw_in_proportion(masses: Tensor) -> Tensor:
-    """One-hot vectors with probabilities in proportion to these masses, ``(*batch, classes)``; never one without mass.
+    """One-hot vectors with probabilities in proportion to these masses, ``(*batch, classes)``; never a class of mass 0.
 
-    Where sums are made in parallel they may grow at a class without mass, by rounding: only the sums at others count.
+    By rounding, a cumulative sum that is computed in parallel may grow at a class of mass 0; such classes are ignored.
     """
     reached = torch.where(masses > 0, masses.cumsum(-1), 0)
     u = rand(masses.shape[:-1], masses)
-    # u is below 1, so this is below the largest sum after rounding, too
+    # u is below 1, so this is below the largest sum even after rounding
     threshold = u[..., None] * reached.amax(-1, keepdim=True)
-    # the first of them
+    # argmax returns the first
     index = (reached > threshold).to(masses.dtype).argmax(-1)
     return one_hot(index, masses.shape[-1], masses.dtype)
 
 
 class Categorical(Node):
-    """Independent categorical variables: logits ``(*batch, units, classes)``, one-hot values; Gumbel noise."""
+    """Independent categorical variables: logits ``(*batch, units, classes)``, one-hot values, Gumbel noise.
+
+    ``log_prob`` sums over the units: one vector of variables is one event.
+    """
 
     event_ndim = 2
     layout = "(*batch, units, classes)"
@@ -419,13 +428,13 @@ class Categorical(Node):
         return 1 - (-noise).exp()
 
     def covariance(self, probs: Tensor, direction: Tensor) -> Tensor:
-        """The covariance matrix of a one-hot draw, times a direction."""
+        """The covariance matrix of a one-hot sample, times a direction."""
         return probs * (direction - (probs * direction).sum(-1, keepdim=True))
 
     def gap(self, noise: Tensor, direction: Tensor) -> Tensor:
-        """How conditional and unconditional reparametrisation differ, along a direction."""
+        """The difference of the unconditional and the conditional reparametrisation gradient, along a direction."""
         z = self.logits + noise
-        # z_j follows the log-normaliser by this share, and its own logit by the rest
+        # z_j depends on the log-normaliser with this weight, and on its own logit with the rest
         shared = (z - z.amax(-1, keepdim=True)).exp() * direction
         return shared - self.mean * shared.sum(-1, keepdim=True)
 
