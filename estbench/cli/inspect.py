@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from estbench.cli import completion
 from estbench.cli.screen import Files, console
 from estbench.errors import UserError, nearest, warn
 from estbench.plugins import loading, registry, values
@@ -19,7 +20,13 @@ data_app = typer.Typer(help="Lists and downloads data sets.")
 
 
 def list_(
-    kind: Annotated[str, typer.Argument(help="estimators, tasks, measures, charts, executors or all.")] = "all",
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="estimators, tasks, measures, charts, executors or all.",
+            autocompletion=completion.choices("estimators", "tasks", "measures", "charts", "executors", "all"),
+        ),
+    ] = "all",
     plugin: Files = None,
 ) -> None:
     """Lists estimators, tasks, measures, charts (kinds of figures) and executors."""
@@ -51,7 +58,14 @@ def list_(
 
 
 def info(
-    name: Annotated[str, typer.Argument(help="Name of an estimator, task or measure.")], plugin: Files = None
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of an estimator, task or measure.",
+            autocompletion=completion.plugins("estimator", "task", "measure"),
+        ),
+    ],
+    plugin: Files = None,
 ) -> None:
     """Describes a plugin: its documentation, its declarations and its options."""
     catalogues = list(registry.Plugins.found(plugin or ()))

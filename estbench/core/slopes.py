@@ -133,11 +133,6 @@ def _linear(node: GraphNode, index: int, factor_ndim: int) -> bool:
     name = node.name()
     if name.rstrip("0123456789") in _LINEAR:
         return True
-    factors = {
-        ("MulBackward0", 0): "_saved_other",
-        ("MulBackward0", 1): "_saved_self",
-        ("DivBackward0", 0): "_saved_other",
-    }
-    if (name, index) not in factors:
+    if (name, index) not in _FACTORS:
         return False
-    return bool(getattr(node, factors[name, index]).ndim <= factor_ndim)
+    return bool(getattr(node, _FACTORS[name, index]).ndim <= factor_ndim)

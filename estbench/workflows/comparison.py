@@ -1,4 +1,4 @@
-"""The main job: from a suite to a report. It prints nothing: what a user should see is told to a watcher."""
+"""The comparison: from a suite to a report. It prints nothing; progress goes to a watcher."""
 
 import contextlib
 import datetime as dt
@@ -37,7 +37,7 @@ from estbench.store.run_folder import RunFolder, RunInfo
 from estbench.store.store import Store
 from estbench.workflows import tuning
 
-# of tables beside a report, in characters
+# width in characters of the tables that are kept beside a report
 WIDTH = 160
 # requests to end; not every system has all of them
 _REQUESTS = [each for each in signal.Signals if each.name in ("SIGTERM", "SIGHUP")]
@@ -45,7 +45,7 @@ _REQUESTS = [each for each in signal.Signals if each.name in ("SIGTERM", "SIGHUP
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for.
+    """The request of a user.
 
     Args:
         suite: its file or name.
@@ -56,12 +56,12 @@ class Request:
         threads: of torch; None for its own choice.
         executor: where cells are measured.
         workers: cells at once; None for what the executor makes of the machine.
-        timeout: seconds after which a cell is given up; None for no limit.
+        timeout: seconds after which a cell counts as failed; None for no limit.
         checkpoint: seconds from one checkpoint to the next.
         retry_failed: whether to measure cells again that failed.
         ensemble: how many cells are measured together at most; or ``auto``, ``off``.
         width: of the tables that are kept beside the report, in characters.
-        command: what it was asked for with, as the report says.
+        command: the command line, for the report.
     """
 
     suite: str
@@ -80,7 +80,7 @@ class Request:
     command: str = ""
 
 
-# told of each cell as it is done, with its result, and whether that was in the store
+# called for each finished cell, with its result, and whether that was in the store
 Done: TypeAlias = Callable[[Cell, Result, bool], None]
 
 
@@ -96,10 +96,10 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Finished:
-    """What came of a comparison.
+    """The outcome of a comparison.
 
     Args:
-        results: by cell, as far as it got.
+        results: the results by cell; incomplete if it was interrupted.
         interrupted: whether the user stopped it.
         page: the report; None if it was stopped before there was anything to report.
         tables: for the screen.
@@ -113,11 +113,11 @@ class Finished:
 
 @dataclass(frozen=True)
 class Compared:
-    """What a comparison measured, before it is reported.
+    """The measured results of a comparison, before the report.
 
     Args:
-        results: by cell, as far as it got.
-        info: what is known of the run.
+        results: the results by cell; incomplete if it was interrupted.
+        info: information about the run.
         interrupted: whether the user stopped it.
         new: how many cells were not in the store.
         tuned: what tuning found and chose, where the suite tunes.
@@ -132,7 +132,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request that was found to be possible.
+    """A checked and resolved request.
 
     Args:
         suite: what is asked for, as it was written.
@@ -148,7 +148,7 @@ class Prepared:
 
 
 def prepare(request: Request, plugins: Plugins) -> Prepared:
-    """What a request means.
+    """Checks and resolves a request.
 
     Args:
         request: what is asked for.
@@ -173,7 +173,7 @@ def run_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Fini
     Args:
         request: what is asked for.
         plugins: what there is.
-        watcher: is told how it goes.
+        watcher: is informed about the progress.
 
     Raises:
         UserError: the request cannot be met.
@@ -192,12 +192,12 @@ def run_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Fini
 
 
 def measure_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Compared:
-    """Measures, and reports nothing; what is measured is kept in the store.
+    """Measures without a report; the results are kept in the store.
 
     Args:
         request: what is asked for.
         plugins: what there is.
-        watcher: is told how it goes.
+        watcher: is informed about the progress.
 
     Raises:
         UserError: the request cannot be met.
@@ -227,7 +227,7 @@ def _started(info: RunInfo) -> dt.datetime:
 
 
 def _new_folder(name: str) -> Path:
-    """A folder under ``runs/`` that nobody else has: of comparisons of one second the later ones have a number."""
+    """A new folder under ``runs/``; if several comparisons start in the same second, the later ones get a number."""
     make_folder(Path("runs"))
     for number in itertools.count(1):
         place = Path("runs") / (name if number == 1 else f"{name}-{number}")
@@ -242,7 +242,7 @@ def _new_folder(name: str) -> Path:
 
 
 def _digest(plan: Plan, results: Mapping[Cell, Result]) -> str:
-    """What tells these results from others, without comparing values."""
+    """A digest that identifies these results."""
     parts = [f"{plan.entries[cell].name} {result.about['finished']!r}" for cell, result in results.items()]
     return digest("\n".join(parts).encode())
 
@@ -256,7 +256,7 @@ def _same(out: Path | None, cells: str) -> RunFolder | None:
 def _info(
     request: Request, wanted: suite.Suite, plan: Plan, started: dt.datetime, cells: str, metrics: Metrics
 ) -> RunInfo:
-    """What is known of the run."""
+    """The information about the run."""
     return RunInfo(
         command=request.command,
         suite=wanted.model_dump(),
@@ -312,7 +312,7 @@ def check_device(device: str, dtype: str, executor: str) -> None:
 
 @dataclass
 class _Measured:
-    """How far a plan got.
+    """The progress of a plan.
 
     Args:
         results: by cell.
@@ -344,12 +344,12 @@ def _measure(plan: Plan, store: Store, executor: Executor, request: Request, wat
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Takes a polite request to end, of clusters before they kill or of a terminal that is closed, for Ctrl-C."""
+    """Treats SIGTERM and SIGHUP (from clusters or a closed terminal) like Ctrl-C inside the context."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in _REQUESTS}
-    # under nohup the end of the terminal is no request
+    # under nohup, closing the terminal is not a request to end
     heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     for number in heard:
         signal.signal(number, signal.default_int_handler)
