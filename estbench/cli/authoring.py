@@ -12,26 +12,17 @@ from estbench.errors import UserError
 
 def check(
     names: Annotated[
-<<<<<<< HEAD
-        list[str] | None, typer.Argument(help="Names of estimators; by default those in the plugin files.")
-=======
         list[str] | None,
         typer.Argument(
-            help="Estimators and tasks, rloo\\[samples=4]; by default those of the plugin files.",
+            help="Estimators and tasks, rloo\\[samples=4]; by default those in the plugin files.",
             autocompletion=completion.plugins("estimator", "task"),
         ),
->>>>>>> main
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the statistical checks.")] = 0,
     plugin: Files = None,
 ) -> None:
-<<<<<<< HEAD
-    """Checks whether estimators are what they declare; exits with 1 if one is not."""
-    from estbench.testing import run_checks  # noqa: PLC0415  (imports torch)
-=======
-    """Checks that estimators are what they declare, and that tasks keep what a task promises; exits with 1 if not."""
+    """Checks whether estimators are what they declare and tasks fulfil their contract; exits with 1 if not."""
     from estbench.workflows import conformance  # noqa: PLC0415  (imports torch)
->>>>>>> main
 
     plugins = found(plugin)
     wanted = names or [path.stem for path in plugin or ()]
@@ -49,15 +40,13 @@ def check(
 
 
 def new(
-<<<<<<< HEAD
-    kind: Annotated[str, typer.Argument(help="estimator, task or measure.")],
-    name: Annotated[str, typer.Argument(help="Name of the plugin: lower-case words joined by underscores.")],
-=======
     kind: Annotated[
-        str, typer.Argument(help="estimator or task.", autocompletion=completion.choices("estimator", "task"))
+        str,
+        typer.Argument(
+            help="estimator, task or measure.", autocompletion=completion.choices("estimator", "task", "measure")
+        ),
     ],
-    name: Annotated[str, typer.Argument(help="Its name, as a Python module would be called.")],
->>>>>>> main
+    name: Annotated[str, typer.Argument(help="Name of the plugin: lower-case words joined by underscores.")],
 ) -> None:
     """Writes a small installable package for a plugin of your own."""
     from estbench.workflows import new_plugin  # noqa: PLC0415  (only here)

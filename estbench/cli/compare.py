@@ -22,17 +22,6 @@ from estbench.store.files import check_folder
 if TYPE_CHECKING:
     from estbench.workflows.comparison import Request
 
-<<<<<<< HEAD
-Tasks = Annotated[list[str] | None, typer.Option(help="Tasks, comma-separated; globs and vae\\[dataset=mnist] work.")]
-Estimators = Annotated[
-    list[str] | None, typer.Option(help="Estimators, comma-separated; globs work, and rloo\\[samples=2,4] is a grid.")
-]
-Measures = Annotated[
-    list[str] | None, typer.Option(help="Measures, comma-separated: gradient, speed, training\\[steps=1000].")
-]
-Seeds = Annotated[str | None, typer.Option(help="Number of seeds, counted from 0; or a list of seeds: 3,5,8.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")]
-=======
 Tasks = Annotated[
     list[str] | None,
     typer.Option(
@@ -42,22 +31,22 @@ Tasks = Annotated[
 Estimators = Annotated[
     list[str] | None,
     typer.Option(
-        help="Estimators, likewise; rloo\\[samples=2,4] is a grid.", autocompletion=completion.plugins("estimator")
+        help="Estimators, comma-separated; globs work, and rloo\\[samples=2,4] is a grid.",
+        autocompletion=completion.plugins("estimator"),
     ),
 ]
 Measures = Annotated[
     list[str] | None,
     typer.Option(
-        help="Measures, likewise: gradient, speed, training\\[steps=1000].",
+        help="Measures, comma-separated: gradient, speed, training\\[steps=1000].",
         autocompletion=completion.plugins("measure"),
     ),
 ]
-Seeds = Annotated[str | None, typer.Option(help="How many seeds, counted from 0; or which, comma-separated: 3,5,8.")]
+Seeds = Annotated[str | None, typer.Option(help="Number of seeds, counted from 0; or a list of seeds: 3,5,8.")]
 Device = Annotated[
     str | None,
     typer.Option(help="auto, cpu, cuda or cuda:1.", autocompletion=completion.choices("auto", "cpu", "cuda")),
 ]
->>>>>>> main
 DType = Annotated[
     str | None,
     typer.Option(
@@ -104,16 +93,18 @@ SuiteOption = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")]
 Threads = Annotated[
-    int | None, typer.Option(min=1, max=1024, help="Threads of torch; by default 1, and all for what is timed.")
+    int | None, typer.Option(min=1, max=1024, help="Threads of torch; by default 1, and all cores for timed cells.")
 ]
 
 STORE = Path(".estbench")
 # three years in seconds; timers of the system overflow at some multiple of it
 LONGEST = 1e8
 
-Timeout = Annotated[float | None, typer.Option(min=0.001, max=LONGEST, help="Seconds after which a cell has failed.")]
+Timeout = Annotated[
+    float | None, typer.Option(min=0.001, max=LONGEST, help="Seconds after which a cell counts as failed.")
+]
 Checkpoint = Annotated[
-    float, typer.Option(min=0, max=LONGEST, help="Seconds from one checkpoint of a training to the next.")
+    float, typer.Option(min=0, max=LONGEST, help="Seconds between two checkpoints of a training run.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be measured, as plan does.")]
 
@@ -147,25 +138,11 @@ def _asked(
     parts: Parts = None,
     out: Out = None,
     store: StoreFolder = STORE,
-<<<<<<< HEAD
-    threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Threads of torch; by default 1, and all cores for timed cells.")
-    ] = None,
-    executor: ExecutorName = "auto",
-    workers: Workers = None,
-    timeout: Annotated[
-        float | None, typer.Option(min=0.001, max=LONGEST, help="Seconds after which a cell counts as failed.")
-    ] = None,
-    checkpoint: Annotated[
-        float, typer.Option(min=0, max=LONGEST, help="Seconds between two checkpoints of a training run.")
-    ] = 60,
-=======
     threads: Threads = None,
     executor: ExecutorName = "auto",
     workers: Workers = None,
     timeout: Timeout = None,
     checkpoint: Checkpoint = 60,
->>>>>>> main
     retry_failed: RetryFailed = False,
     ensemble: Ensemble = "auto",
     dry_run: DryRun = False,
@@ -174,24 +151,10 @@ def _asked(
     """Reads what plan and compare take."""
     from estbench.workflows.comparison import Request  # noqa: PLC0415  (imports torch)
 
-<<<<<<< HEAD
-    Options replace the values of the suite. Finished cells are kept: the same command, given again, continues where it
-    stopped, and with more steps or replicates it continues from the kept ones.
-    """
-    from estbench.cli.progress import Progress  # noqa: PLC0415  (imports torch)
-    from estbench.workflows import comparison  # noqa: PLC0415  (imports torch)
-
-    for place in (out or Path("runs"), store):
-        check_folder(place)
-    screen, plugins = console(), _plugins(plugin)
-    request = comparison.Request(
-        suite,
-=======
     if suite is not None and suite_option is not None and suite != suite_option:
         raise UserError(f"name one suite; got {shown(suite)} and --suite {shown(suite_option)}")
     request = Request(
         suite or suite_option or "quick",
->>>>>>> main
         _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision),
         _parts(parts),
         out,
@@ -226,8 +189,8 @@ def _command(work: Callable[[_Asked], None]) -> Callable[..., None]:
 def compare(asked: _Asked) -> None:
     """Measures estimators on tasks and writes a report.
 
-    Options replace the values of the suite. Finished cells are kept: the same command again goes on where it
-    stopped, and with more steps or replicates it goes on from what is there.
+    Options replace the values of the suite. Finished cells are kept: the same command, given again, continues where it
+    stopped, and with more steps or replicates it continues from the kept ones.
     """
     from estbench.cli.progress import Progress  # noqa: PLC0415  (imports torch)
     from estbench.workflows.comparison import run_comparison  # noqa: PLC0415  (imports torch)
@@ -241,45 +204,10 @@ def compare(asked: _Asked) -> None:
     raise typer.Exit(progress.finished(run_comparison(asked.request, asked.plugins, progress)))
 
 
-<<<<<<< HEAD
-def plan(
-    suite: Annotated[str, typer.Argument(help="A .toml file, or the name of a suite shipped with estbench.")] = "quick",
-    tasks: Tasks = None,
-    estimators: Estimators = None,
-    measures: Measures = None,
-    seeds: Seeds = None,
-    device: Device = None,
-    dtype: DType = None,
-    scale: Scale = None,
-    precision: Precision = None,
-    parts: Parts = None,
-    store: StoreFolder = STORE,
-    executor: ExecutorName = "auto",
-    workers: Workers = None,
-    retry_failed: RetryFailed = False,
-    plugin: Files = None,
-) -> None:
-    """Prints the cells of a suite, which of them are already kept, and an estimate of the time for the others."""
-    from estbench.workflows.comparison import Request  # noqa: PLC0415  (imports torch)
-
-    overrides = _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision)
-    where = Spec.one(executor), workers
-    request = Request(suite, overrides, _parts(parts), None, store, None, *where, retry_failed=retry_failed)
-    _preview(request, _plugins(plugin))
-
-
-def _plugins(files: list[Path] | None) -> Plugins:
-    """All plugins, discovered once; plugins that cannot be used are reported on stderr."""
-    plugins = Plugins.found(files or ())
-    for problem in plugins.problems:
-        warn(problem)
-    return plugins
-=======
 @_command
 def plan(asked: _Asked) -> None:
-    """Prints the cells of a suite, which of them are kept already, and how long the others may take."""
+    """Prints the cells of a suite, which of them are already kept, and an estimate of the time for the others."""
     _preview(asked.request, asked.plugins)
->>>>>>> main
 
 
 def _preview(request: "Request", plugins: Plugins) -> None:
