@@ -10,7 +10,8 @@ from torch import Tensor
 
 from estbench.core.estimator import Estimator, NotApplicableError, full_cost, inject
 from estbench.core.logits import DEPTH
-from estbench.core.node import Categorical, Node, draw_in_proportion, log_softmax, one_hot
+from estbench.core.node import Categorical, Node, log_softmax, one_hot
+from estbench.core.one_hot import draw_in_proportion
 from estbench.core.program import Evaluation, Program, Sites, leading, plate
 
 
