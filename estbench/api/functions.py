@@ -1,33 +1,24 @@
 """The commands as functions: nothing is printed unless asked, and errors are exceptions with the command's one line."""
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from estbench.api.own import named
+from estbench.api.asked import STORE, Wanted, asked, found_plugins, spec_of
 from estbench.api.progress import Bar, Silence
 from estbench.api.run import Run
 from estbench.plugins import options
-from estbench.plugins.registry import Plugins
-from estbench.plugins.spec import Spec, split
+from estbench.plugins.spec import Spec
 from estbench.store import merge as stores
-from estbench.store.files import check_folder
 from estbench.store.records import joined
 from estbench.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from estbench.testing.verdict import Verdict
     from estbench.tracking.gate import Outcome
-    from estbench.workflows.comparison import Request
     from estbench.workflows.diff import Difference
     from estbench.workflows.dry_run import Preview
-
-# a name with options, or a class or an instance of the caller's own; one or several
-Wanted: TypeAlias = Any
-STORE = Path(".estbench")
 
 
 def compare(
@@ -102,9 +93,9 @@ def compare(
 
     given = {"tasks": tasks, "estimators": estimators, "measures": measures, "seeds": seeds, "tune": tune}
     given |= {"device": device, "dtype": dtype, "scale": scale, "precision": precision}
-    asked = _asked(given, suite, plugins, Path(store))
-    request = asked.request(
-        executor=_spec(executor),
+    wanted = asked(given, suite, plugins, Path(store))
+    request = wanted.request(
+        executor=spec_of(executor),
         workers=workers,
         threads=threads,
         timeout=timeout,
@@ -112,7 +103,7 @@ def compare(
         retry_failed=retry_failed,
         ensemble=str(ensemble),
     )
-    found = measure_comparison(request, asked.plugins, Bar() if progress else Silence())
+    found = measure_comparison(request, wanted.plugins, Bar() if progress else Silence())
     if found.interrupted:
         raise KeyboardInterrupt("interrupted; what was measured is kept: the same call goes on from here")
     return Run(joined(found.results.values()), found.info)
@@ -166,9 +157,9 @@ def plan(
 
     given = {"tasks": tasks, "estimators": estimators, "measures": measures, "seeds": seeds, "tune": tune}
     given |= {"device": device, "dtype": dtype, "scale": scale, "precision": precision}
-    asked = _asked(given, suite, plugins, Path(store))
-    request = asked.request(executor=_spec(executor), workers=workers, retry_failed=retry_failed)
-    return preview(request, asked.plugins)
+    wanted = asked(given, suite, plugins, Path(store))
+    request = wanted.request(executor=spec_of(executor), workers=workers, retry_failed=retry_failed)
+    return preview(request, wanted.plugins)
 
 
 def check(estimator: Any, *, seed: int = 0, plugins: Iterable[Path | str] = ()) -> "list[Verdict]":
@@ -191,7 +182,7 @@ def check(estimator: Any, *, seed: int = 0, plugins: Iterable[Path | str] = ()) 
     if not isinstance(estimator, (str, Spec)):
         return list(run_checks(estimator, seed=seed))
     spec = Spec.one(estimator) if isinstance(estimator, str) else estimator
-    made = _found(plugins).estimators[spec.name].load()
+    made = found_plugins(plugins).estimators[spec.name].load()
     options.check(made, spec)
     return list(run_checks(partial(options.make, made, spec), seed=seed))
 
@@ -272,80 +263,3 @@ def gate(
 
     folder = None if results is None else Path(results)
     return judge(str(base), str(head), results=folder, thresholds=thresholds, alpha=alpha, allow_missing=allow_missing)
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What a call asks for, in the terms of the command.
-
-    Args:
-        suite: its file or name.
-        overrides: values that replace the suite's.
-        plugins: what there is, the caller's own classes among it.
-        store: folder that keeps finished cells.
-    """
-
-    suite: str
-    overrides: dict[str, Any]
-    plugins: Plugins
-    store: Path
-
-    def request(self, **how: Any) -> "Request":
-        """The request of the command."""
-        from estbench.workflows.comparison import Request  # noqa: PLC0415  (imports torch)
-
-        check_folder(self.store)
-        return Request(self.suite, self.overrides, store=self.store, command="estbench.compare(...)", **how)
-
-
-def _asked(given: Mapping[str, Any], suite: str | Path, files: Iterable[Path | str], store: Path) -> _Asked:
-    known, own = _found(files), store / "own"
-    overrides, more = {}, list(files)
-    for key, value in given.items():
-        if value is None:
-            continue
-        if key in ("tasks", "estimators", "measures"):
-            overrides[key], found = _patterns(value, key.removesuffix("s"), known, own)
-            more += found
-        else:
-            overrides[key] = _plain(key, value)
-    return _Asked(str(suite), overrides, _found(dict.fromkeys(more)) if len(more) > len(known.files) else known, store)
-
-
-def _patterns(value: Wanted, kind: str, plugins: Plugins, own: Path) -> tuple[list[str], list[Path]]:
-    """What a request may name, and the files that hold the caller's own."""
-    patterns: list[str] = []
-    files: list[Path] = []
-    for each in value if isinstance(value, (list, tuple, set, frozenset)) else [value]:
-        if isinstance(each, str):
-            patterns += split(each)
-        elif isinstance(each, Spec):
-            patterns.append(str(each))
-        else:
-            found = named(each, kind, plugins, own)
-            patterns.append(str(found.spec))
-            files += [found.file] if found.file else []
-    return patterns, files
-
-
-def _plain(key: str, value: Any) -> Any:
-    """A value as a suite takes it."""
-    if key == "tune":
-        return (
-            dict(value)
-            if isinstance(value, Mapping)
-            else {"options": [value] if isinstance(value, str) else list(value)}
-        )
-    return list(value) if key == "seeds" and not isinstance(value, int) else value
-
-
-def _spec(executor: str | Spec) -> Spec:
-    return Spec.one(executor) if isinstance(executor, str) else executor
-
-
-def _found(files: Iterable[Path | str]) -> Plugins:
-    """What there is, with a warning for each plugin that is left out."""
-    plugins = Plugins.found(files)
-    for problem in plugins.problems:
-        warnings.warn(problem, UserWarning, stacklevel=4)
-    return plugins

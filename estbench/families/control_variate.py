@@ -2,7 +2,7 @@
 
 import abc
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -70,20 +70,13 @@ class ControlVariate(Estimator):
 
         def gradients() -> Gradients:
             found = {
-                name: self.gradient(name, site.node.detach(), noises[name], cost.detach(), what_if(name))
+                name: self.gradient(
+                    name, site.node.detach(), noises[name], cost.detach(), self._what_if(program, sites, noises, name)
+                )
                 for name, site in sites.items()
             }
             notes, self._notes = self._notes, {}
             return found, notes
-
-        def what_if(name: str) -> WhatIf:
-            names = list(sites)
-            before = {n: sites[n].value for n in names[: names.index(name)]}
-
-            def later(other: str, node: Node, _sites: Sites) -> Tensor:
-                return self.stand_in(node, noises[other])
-
-            return lambda value: self.interpret(program, replay({**before, name: value}, later), keep_score=True)[0]
 
         (estimates, notes), tuning = self._tuned(gradients, sites)
         if self.training:
@@ -95,6 +88,16 @@ class ControlVariate(Estimator):
             node, value = sites[name]
             total = total + inject(node, node.lift(self._centred(slope)) * node.score(value).detach())
         return total
+
+    def _what_if(self, program: Program, sites: Sites, noises: Mapping[str, Tensor], name: str) -> WhatIf:
+        """The cost at another value of one node: those before it keep theirs, those after it have stand-ins."""
+        names = list(sites)
+        before = {n: sites[n].value for n in names[: names.index(name)]}
+
+        def later(other: str, node: Node, _sites: Sites) -> Tensor:
+            return self.stand_in(node, noises[other])
+
+        return lambda value: self.interpret(program, replay({**before, name: value}, later), keep_score=True)[0]
 
     def _centred(self, slope: Tensor) -> Tensor:
         """A slope less that of the other samples, where there are others."""
