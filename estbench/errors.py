@@ -2,7 +2,7 @@
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # how long a message may be: enough for every name that is known, and no flood
 LONGEST = 1200
@@ -39,6 +39,12 @@ def shorten(text: str, length: int = LONGEST) -> str:
         return text
     tail = (length - 1) // 2
     return f"{text[: length - 1 - tail]}…{text[-tail:]}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Names in a sentence; of many the first, and how many more."""
+    shown = [*names[:most], f"{len(names) - most} more"] if len(names) > most else list(names)
+    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
 
 
 def reason(error: BaseException) -> str:

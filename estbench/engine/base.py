@@ -13,12 +13,15 @@ from torch import nn
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.metrics import Metric
 from estbench.core.task import Batch, Splits, Task
+from estbench.engine.checks import real, shown, whole
 from estbench.engine.journal import Journal, NoJournal
 from estbench.errors import plain, reason, shorten
 from estbench.runtime import shared_generators
 from estbench.runtime.device import moved
+from estbench.runtime.guard import pass_on
 
 T = TypeVar("T")
+STATUSES = ("ok", "not applicable", "failed", "unresolved")
 MakeEstimator: TypeAlias = Callable[[], Estimator]
 
 
@@ -52,6 +55,25 @@ class Row:
     error: str = ""
     picture: str = ""
     replicas: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks that a table can hold it, whoever made it.
+
+        Raises:
+            TypeError: what is to be a number or a text is something else.
+            ValueError: it is no status, or a whole number beyond 64 bits.
+        """
+        for name in ("value", "low", "high", "seconds"):
+            object.__setattr__(self, name, real(f"a row's {name}", getattr(self, name)))
+        for name in ("n", "step", "replicas"):
+            object.__setattr__(self, name, whole(f"a row's {name}", getattr(self, name)))
+        for name in ("metric", "unit", "status", "error", "picture"):
+            if not isinstance(text := getattr(self, name), str):
+                raise TypeError(f"a row's {name} must be a text; got {shown(text)}")
+            # halves of characters, which no file holds
+            object.__setattr__(self, name, text.encode("utf-8", "replace").decode())
+        if self.status not in STATUSES:
+            raise ValueError(f"a row's status is one of {', '.join(STATUSES)}; got {self.status!r}")
 
 
 class MeasurementError(RuntimeError):
@@ -252,5 +274,6 @@ def found_alone(measure: Measure, member: Member) -> Outcome:
     """What comes of one measurement."""
     try:
         return Outcome([row for _, row in measure.rows(member.bench, {member.key: member.maker})])
-    except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+    except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+        pass_on(error)
         return Outcome(error=error)

@@ -22,7 +22,8 @@ from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
 from estbench.runtime import memory
 from estbench.runtime.device import check_answers
-from estbench.runtime.guard import muted
+from estbench.runtime.guard import muted, pass_on
+from estbench.runtime.isolation import isolated
 from estbench.runtime.precision import stored
 from estbench.store.records import Result
 
@@ -33,9 +34,11 @@ class CellRunner:
 
     Args:
         plugins: the plugins that the cells use.
+        seconds: how long a task may take to make its model, where only its size is asked; None for as long as it takes.
     """
 
     plugins: Plugins
+    seconds: float | None = None
 
     def measure(self, cell: Cell) -> pd.DataFrame:
         """The rows of a cell as a table; a failure is a row too."""
@@ -52,7 +55,8 @@ class CellRunner:
             for label, row in self.plugins.measures.make(cell.measure).rows(bench, makers):
                 if label in by_label:
                     rows.append(self.record(cell, by_label[label], row))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+        except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+            pass_on(error)
             check_answers(torch.device(cell.device), error)
             rows = [self.record(cell, spec, verdict(error)) for spec in cell.estimators]
         return rows
@@ -68,7 +72,8 @@ class CellRunner:
                 # tasks that differ in a learning rate alone have the same data
                 members[-1].bench.take_data(member.bench for member in members[:-1])
             found = self.plugins.measures.make(first.measure).together(members)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+        except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+            pass_on(error)
             check_answers(torch.device(first.device), error)
             return [(self.alone(cell, journal), verdict(error).error) for cell, journal in cells.items()]
         each = [[verdict(one.error)] if one.error else one.rows for one in found]
@@ -82,16 +87,26 @@ class CellRunner:
         name = cell.measure.name
         try:
             metrics = Metrics({name: self.plugins.measures[name].load().metrics})
-        except (Exception, SystemExit):  # noqa: BLE001  (a plugin may raise anything; the rows say so)
+        except BaseException as error:  # noqa: BLE001  (a plugin may raise anything; the rows say so)
+            pass_on(error)
             return {}
         return metrics.used({name: {row["metric"] for row in rows}}).to_json()
 
     def parameters(self, cell: Cell) -> int:
         """How many parameters the model of a cell has; of a model that cannot be made, too many."""
+
+        def count() -> int:
+            return sum(parameter.numel() for parameter in self.task(cell).model().parameters())
+
+        foreign = self.plugins.tasks[cell.task.name].foreign
         try:
+            if foreign:
+                # one that hangs is waited for as long as a cell may take, and then its cell says so
+                return isolated(count, self.seconds)
             with muted():
-                return sum(parameter.numel() for parameter in self.task(cell).model().parameters())
-        except (Exception, SystemExit):  # noqa: BLE001  (a plugin may raise anything; the cell itself will say so)
+                return count()
+        except BaseException as error:  # noqa: BLE001  (a plugin may raise anything; the cell itself will say so)
+            pass_on(error)
             return sys.maxsize
 
     def task(self, cell: Cell) -> Task:
@@ -133,8 +148,11 @@ class CellRunner:
 def _oracle_of(plugins: Plugins, task: str) -> str | None:
     """The name of a task's oracle, by what its class declares: a task that cannot be made has rows too."""
     try:
-        oracle: str | None = plugins.tasks[task].load().oracle
-    except (Exception, SystemExit):  # noqa: BLE001  (a plugin may raise anything; the cell itself will say so)
+        plugin = plugins.tasks[task]
+        ask: Callable[[], str | None] = lambda: plugin.load().oracle  # noqa: E731
+        oracle = isolated(ask) if plugin.foreign else ask()
+    except BaseException as error:  # noqa: BLE001  (a plugin may raise anything; the cell itself will say so)
+        pass_on(error)
         return None
     return oracle
 

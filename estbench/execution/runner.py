@@ -15,6 +15,7 @@ from estbench.engine.base import Row
 from estbench.execution.batching import Ensembles
 from estbench.execution.cell_runner import CellRunner
 from estbench.execution.executors.base import Done, Executor, Failure, Job, Outcome
+from estbench.execution.observation import marked, observed
 from estbench.planning.cell import Cell
 from estbench.planning.plan import Plan
 from estbench.plugins.registry import Plugins
@@ -53,6 +54,12 @@ class CellWork:
         Raises:
             DeviceLostError: the GPU no longer answers this process, which is to be ended.
         """
+        with observed(any(self.plugins.foreign(cell.used) for cell in job.cells)) as altered:
+            results = self._results(job)
+        found = marked(results, altered)
+        return found if job.along else found[0]
+
+    def _results(self, job: Job) -> tuple[Result, ...]:
         jobs, process, started = job.singles, os.getpid(), time.perf_counter()
         cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in jobs}
         where = job.cell.device, job.cell.dtype
@@ -73,11 +80,10 @@ class CellWork:
                 "finished": time.time(),
                 "machine": machine(job.cell.device),
             }
-        results = tuple(
+        return tuple(
             Result.of(rows, {"cell": cell.about, **about, "metrics": runner.declared(cell, rows), "note": note})
             for cell, (rows, note) in zip(cells, found, strict=True)
         )
-        return results if job.along else results[0]
 
     def keep(self, job: Job, outcome: Outcome) -> None:
         """Keeps what came of a job from where it was measured; elsewhere the driver does."""
@@ -143,8 +149,8 @@ def run(
     if not missing:
         return
     store.check_writable()
-    version, runner = commit(), CellRunner(plan.plugins)
-    jobs = ensembles.group(missing, executor.workers, plan.plugins, runner.parameters)
+    version, runner = commit(), CellRunner(plan.plugins, work.timeout)
+    jobs = plan.plugins.apart(lambda: ensembles.group(missing, executor.workers, plan.plugins, runner.parameters))
     for job, outcome in _singles(executor, jobs, work):
         yield job.cell, _keep(runner, store, job, outcome, version), False
 

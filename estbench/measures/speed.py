@@ -4,6 +4,7 @@ Estimators are timed in blocks, one after another in random order, so that whate
 meets all of them alike; ratios to the baseline are taken block by block.
 """
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from estbench.engine.profiling.resident_memory import resident_peak
 from estbench.engine.profiling.timing import Parts, clock, seconds
 from estbench.measures.metrics.speed import METRICS
 from estbench.runtime.device import check_answers
+from estbench.runtime.guard import pass_on
 from estbench.stats import Floats, Interval, median_interval
 
 BASELINE = "the task's baseline"
@@ -44,39 +46,47 @@ class Speed(Measure):
         self.blocks, self.seconds, self.resident = blocks, seconds, resident
 
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
+        lost: dict[str, Row] = {}
         runners: dict[str, _Runner] = {}
         for key, maker in {**makers, BASELINE: bench.baseline}.items():
-            try:
+            with _excused(bench, key, lost):
                 runners[key] = _Runner(bench, maker())
-            except Exception as error:  # noqa: BLE001  (one estimator's failure must not cost the others)
-                check_answers(bench.device, error)
-                yield key, verdict(error)
         clocks: list[float] = []
-        gradients = self._times(bench, {key: runner.gradient for key, runner in runners.items()}, clocks)
-        steps = self._times(bench, {key: runner.step for key, runner in runners.items()}, clocks)
+        gradients = self._times(bench, {key: runner.gradient for key, runner in runners.items()}, clocks, lost)
+        going = {key: runner.step for key, runner in runners.items() if key not in lost}
+        steps = self._times(bench, going, clocks, lost)
         rate = Interval(float(np.median(clocks)), min(clocks), max(clocks))
-        for key in runners.keys() - {BASELINE}:
-            times = [*_split(gradients[key], "gradient_time", ()), *_split(steps[key], "step_time", PARTS)]
-            units = [*_split(gradients[BASELINE], "gradient_time", ()), *_split(steps[BASELINE], "step_time", PARTS)]
-            for (metric, measured), (_, baseline) in zip(times, units, strict=True):
-                for row in _rows(metric, measured, baseline):
-                    yield key, row
-            yield key, Row("clock", *rate, unit="Hz", n=len(clocks))
-            for row in runners[key].counts():
-                yield key, row
-            if self.resident:
-                yield key, _resident(bench, makers[key])
+        times = {
+            key: [*_split(gradients[key], "gradient_time", ()), *_split(steps[key], "step_time", PARTS)]
+            for key in going.keys() - lost.keys()
+        }
+        for key in times.keys() - {BASELINE}:
+            found = [row for each in _pairs(times, key) for row in _rows(*each, lost.get(BASELINE))]
+            with _excused(bench, key, lost):
+                found += [Row("clock", *rate, unit="Hz", n=len(clocks)), *runners[key].counts()]
+                found += [_resident(bench, makers[key])] if self.resident else []
+                yield from ((key, row) for row in found)
+        yield from lost.items()
 
-    def _times(self, bench: Bench, actions: Mapping[str, Parts], clocks: list[float]) -> dict[str, Floats]:
-        """Seconds per call of each part, ``(blocks, parts)`` for each action; notes the clock once a block."""
-        calls = {key: max(1, round(self.seconds / self._warm(bench, action))) for key, action in actions.items()}
+    def _times(
+        self, bench: Bench, actions: Mapping[str, Parts], clocks: list[float], lost: dict[str, Row]
+    ) -> dict[str, Floats]:
+        """Seconds per call of each part, ``(blocks, parts)`` for each action; notes the clock once a block.
+
+        What fails is timed no further, and noted among what is lost.
+        """
+        calls: dict[str, int] = {}
+        for key, action in actions.items():
+            with _excused(bench, key, lost):
+                calls[key] = max(1, round(self.seconds / self._warm(bench, action)))
         order = np.random.default_rng(bench.seed)
-        found: dict[str, list[Floats]] = {key: [] for key in actions}
+        found: dict[str, list[Floats]] = {key: [] for key in calls}
         for _ in range(self.blocks):
-            for key in order.permutation(list(actions)):
-                found[key].append(seconds(actions[key], calls[key], bench.device))
+            for key in order.permutation([key for key in calls if key not in lost]):
+                with _excused(bench, key, lost):
+                    found[key].append(seconds(actions[key], calls[key], bench.device))
             clocks.append(clock(bench.device))
-        return {key: np.stack(values) for key, values in found.items()}
+        return {key: np.stack(values) for key, values in found.items() if key not in lost}
 
     def _warm(self, bench: Bench, action: Parts) -> float:
         """Calls it at least three times, and for as long as a block; returns the seconds of the shortest call."""
@@ -84,6 +94,17 @@ class Speed(Measure):
         while len(found) < 3 or sum(found) < self.seconds:
             found.append(float(seconds(action, 1, bench.device).sum()))
         return min(found)
+
+
+@contextlib.contextmanager
+def _excused(bench: Bench, key: str, lost: dict[str, Row]) -> Iterator[None]:
+    """Notes the failure of one estimator, which must not cost the others."""
+    try:
+        yield
+    except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+        pass_on(error)
+        check_answers(bench.device, error)
+        lost[key] = verdict(error)
 
 
 class _Runner:
@@ -143,12 +164,23 @@ def _split(times: Floats, total: str, parts: tuple[str, ...]) -> list[tuple[str,
     return [(total, times.sum(1)), *zip(parts, times.T, strict=False)]
 
 
-def _rows(metric: str, measured: Floats, baseline: Floats) -> Iterator[Row]:
+def _pairs(times: Mapping[str, list[tuple[str, Floats]]], key: str) -> Iterator[tuple[str, Floats, Floats | None]]:
+    """Each time of an estimator by its metric, with that of the baseline; None where that has failed."""
+    units = dict(times.get(BASELINE, ()))
+    for metric, measured in times[key]:
+        yield metric, measured, units.get(metric)
+
+
+def _rows(metric: str, measured: Floats, baseline: Floats | None, failure: Row | None) -> Iterator[Row]:
     blocks = len(measured)
     yield Row(metric, *median_interval(measured), unit="s", n=blocks)
     for name, q in (("q25", 0.25), ("q75", 0.75)):
         yield Row(f"{metric}_{name}", float(np.quantile(measured, q)), unit="s", n=blocks)
-    yield Row(f"{metric}_ratio", *median_interval(measured / baseline), n=blocks)
+    if baseline is not None:
+        yield Row(f"{metric}_ratio", *median_interval(measured / baseline), n=blocks)
+    else:
+        why = f"{BASELINE} has no time: {failure.error}" if failure else f"{BASELINE} has no time"
+        yield Row(f"{metric}_ratio", status="failed", error=why)
 
 
 def _count(metric: str, count: float, unit: str = "") -> Row:
@@ -159,7 +191,8 @@ def _resident(bench: Bench, maker: MakeEstimator) -> Row:
     make_bench = bench.recipe or functools.partial(_itself, dataclasses.replace(bench, memory={}, journal=NoJournal()))
     try:
         return _count("peak_resident", resident_peak(make_bench, maker), "B")
-    except Exception as error:  # noqa: BLE001  (one estimator's failure must not cost the others)
+    except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+        pass_on(error)
         return verdict(error)
 
 

@@ -15,15 +15,18 @@ from torch import Tensor, nn
 
 from estbench.core.program import draw, mean, repeat, run
 from estbench.core.task import Batch, Task
-from estbench.engine.base import Bench, MakeEstimator, Measure, MeasurementError, Member, Outcome, Row
+from estbench.engine.base import Bench, MakeEstimator, Measure, MeasurementError, Member, Outcome, Row, verdict
+from estbench.engine.checks import number_each
 from estbench.engine.profiling.png import png
 from estbench.engine.training.compatibility import alike
 from estbench.engine.training.cost_model import replicas_that_fit, together_pays
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.run_group import Alone, Question, RunGroup, rows_at_once
 from estbench.engine.training.training_run import TrainingRun
+from estbench.errors import plain
 from estbench.measures.metrics.training import METRICS
 from estbench.runtime.device import check_answers
+from estbench.runtime.guard import pass_on
 from estbench.runtime.memory import collect
 from estbench.stats import Interval, normal_margin
 
@@ -74,7 +77,8 @@ class Training(Measure):
         for number, member in enumerate(members):
             try:
                 trainees[number] = self._trainee(member)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+            except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+                pass_on(error)
                 check_answers(member.bench.device, error)
                 found[number] = Outcome(error=error)
         for group in alike(list(trainees.values())):
@@ -98,7 +102,8 @@ class Training(Measure):
         halve = False
         try:
             return self._as_one(group, before)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, each may do better alone)
+        except BaseException as error:  # noqa: BLE001  (whatever it is, each may do better alone)
+            pass_on(error)
             check_answers(device, error)
             halve = isinstance(error, torch.OutOfMemoryError) and len(members) > 1
             note = f"not in an ensemble of {len(members)}: {type(error).__name__}: {error}"
@@ -127,7 +132,8 @@ class Training(Measure):
         try:
             trainee = make()
             self._train(Alone([trainee]))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+        except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+            pass_on(error)
             return Outcome(error=error, note=note)
         return Outcome(self._shown(trainee), trainee.error, note)
 
@@ -163,10 +169,16 @@ class Training(Measure):
         if not self.pictures:
             return
         batch = tuple(x[: self.pictures] for x in bench.splits().test)
-        with bench.aside("pictures"), torch.no_grad(), _evaluated(trainee.model):
-            pictures = bench.task.pictures(trainee.model, batch)
+        try:
+            with bench.aside("pictures"), torch.no_grad(), _evaluated(trainee.model):
+                pictures = dict(bench.task.pictures(trainee.model, batch))
+        except BaseException as error:  # noqa: BLE001  (a plugin may raise anything; what was trained is kept)
+            pass_on(error)
+            check_answers(bench.device, error)
+            yield dataclasses.replace(verdict(error), metric="picture")
+            return
         for title, images in pictures.items():
-            yield Row(f"picture/{title}", n=len(batch[0]), picture=png(images))
+            yield _picture(title, images, len(batch[0]))
 
     def _evaluate(self, crew: RunGroup) -> None:
         """The objective, and what the task tells beside it, on each split."""
@@ -210,6 +222,15 @@ class Training(Measure):
                 trainee.rows.append(_of(trainee, self.steps, row))
 
 
+def _picture(title: str, images: Tensor, examples: int) -> Row:
+    """The row of a picture; of one that cannot be drawn, a failed one, as the figures beside it hold."""
+    try:
+        return Row(f"picture/{title}", n=examples, picture=png(images))
+    except BaseException as error:  # noqa: BLE001  (a plugin may give anything)
+        pass_on(error)
+        return dataclasses.replace(verdict(error), metric=f"picture/{plain(title)}")
+
+
 def _parts(values: Sequence[T], most: int) -> list[Sequence[T]]:
     """Splits values into consecutive parts of at most ``most``."""
     size = min(most, len(values))
@@ -249,7 +270,8 @@ def _answers(task: Task, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """The cost of each example, exact where the task knows it, else at one hard sample; then the task's metrics."""
     exact = task.closed_form(model, batch)
     cost = run(exact, mean)[0] if exact else _bound(1, model, batch)["bound"]
-    return {"": cost, **task.metrics(model, batch)}
+    metrics = task.metrics(model, batch).items()
+    return {"": cost} | {name: number_each(f"the task's metric {name!r}", each, len(cost)) for name, each in metrics}
 
 
 def _objective(task: Task, metric: str, costs: Tensor) -> Row:

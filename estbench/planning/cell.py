@@ -41,6 +41,12 @@ class Cell:
         return f"{self.measure.name} of {who} on {self.task}, seed {self.seed}"
 
     @property
+    def used(self) -> dict[str, tuple[str, ...]]:
+        """The names of the plugins that it uses, by kind."""
+        estimators = tuple(spec.name for spec in self.estimators)
+        return {"task": (self.task.name,), "estimator": estimators, "measure": (self.measure.name,)}
+
+    @property
     def budget(self) -> dict[str, int]:
         """How much is measured."""
         return {name: self.measure.options[name] for name in self.budgets}

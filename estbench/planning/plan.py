@@ -44,6 +44,11 @@ class Plan:
             for cell, source in zip(self.cells, self.sources, strict=True)
         }
 
+    def settled(self) -> Self:
+        """The same plan, with all known that its plugins are asked for: for a process that has not loaded them."""
+        _ = self.entries, self.options, self.families, self.papers
+        return self
+
     @functools.cached_property
     def options(self) -> dict[str, dict[str, dict[str, Any]]]:
         """All options by ``task`` or ``estimator``, its specification in the results, and the option's name."""

@@ -13,6 +13,7 @@ from estbench.plugins.declarations import verify
 from estbench.plugins.options import ConstructionError, check, given_defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec, select
+from estbench.runtime.isolation import DiedError, isolated
 
 Pair: TypeAlias = tuple[Spec, Spec]
 
@@ -36,15 +37,21 @@ class ResolvedComparison:
     measures: Sequence[Spec]
 
     @classmethod
-    def of(cls, suite: Suite, plugins: Plugins) -> Self:
+    def of(cls, suite: Suite, plugins: Plugins, seconds: float | None = None) -> Self:
         """Expands globs and grids, and checks names and options.
+
+        Args:
+            suite: the comparison.
+            plugins: what there is.
+            seconds: how long the code of others may take to be made; None for as long as it takes.
 
         Raises:
             UserError: a name is unknown, or an option is not what it must be.
         """
-        tasks = _chosen(plugins.tasks, suite.tasks)
-        estimators = _chosen(plugins.estimators, suite.estimators)
-        measures = (_with_defaults(plugins.measures, spec) for spec in _chosen(plugins.measures, suite.measures))
+        tasks = _chosen(plugins.tasks, suite.tasks, seconds)
+        estimators = _chosen(plugins.estimators, suite.estimators, seconds)
+        found = _chosen(plugins.measures, suite.measures, seconds)
+        measures = (_with_defaults(plugins.measures, spec) for spec in found)
         shortened = (_precise(_scaled(spec, suite.scale), suite.precision) for spec in measures)
         return cls(suite, plugins, tasks, estimators, list(shortened))
 
@@ -121,13 +128,18 @@ class ResolvedSuite:
     comparisons: tuple[ResolvedComparison, ...]
 
     @classmethod
-    def of(cls, suite: Suite, plugins: Plugins) -> Self:
+    def of(cls, suite: Suite, plugins: Plugins, seconds: float | None = None) -> Self:
         """Resolves each comparison of a suite.
+
+        Args:
+            suite: the suite.
+            plugins: what there is.
+            seconds: how long the code of others may take to be made; None for as long as it takes.
 
         Raises:
             UserError: as ``ResolvedComparison.of``.
         """
-        return cls(plugins, tuple(ResolvedComparison.of(each, plugins) for each in suite.comparisons))
+        return cls(plugins, tuple(ResolvedComparison.of(each, plugins, seconds) for each in suite.comparisons))
 
 
 def device(name: str) -> str:
@@ -139,13 +151,28 @@ def device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _chosen(catalogue: Catalogue, patterns: Sequence[str]) -> list[Spec]:
+def _chosen(catalogue: Catalogue, patterns: Sequence[str], seconds: float | None) -> list[Spec]:
     """What patterns mean, with checked values; once each, as words that differ may stand for one value."""
     found = select(patterns, catalogue.plugins, catalogue.kind)
-    return list(dict.fromkeys(_checked(catalogue, spec) for spec in found))
+    return list(dict.fromkeys(_checked(catalogue, spec, seconds) for spec in found))
 
 
-def _checked(catalogue: Catalogue, spec: Spec) -> Spec:
+def _checked(catalogue: Catalogue, spec: Spec, seconds: float | None) -> Spec:
+    """A specification with checked values; code of others is tried in a process of its own first.
+
+    Raises:
+        UserError: an option is not what it must be, or the plugin ends the process that makes it.
+    """
+    plugin = catalogue[spec.name]
+    if plugin.foreign:
+        try:
+            isolated(lambda: _made(catalogue, spec), seconds)
+        except DiedError as error:
+            raise UserError(f"{plugin.kind} '{spec}' ({plugin.origin}) cannot be made: {error}") from error
+    return _made(catalogue, spec)
+
+
+def _made(catalogue: Catalogue, spec: Spec) -> Spec:
     options = check(catalogue[spec.name].load(), spec)
     try:
         verify(catalogue.kind, spec.name, catalogue.make(spec))

@@ -11,7 +11,8 @@ from typing import Any
 
 from estbench.errors import UserError, reason
 from estbench.plugins.installed import wrong_name
-from estbench.runtime.guard import muted
+from estbench.runtime import search_path
+from estbench.runtime.guard import muted, pass_on
 
 # where each kind's abstract class lives, and the package that holds the built-in ones: first what a file named by the
 # user may hold too, then what is found in folders and installed packages only
@@ -68,15 +69,15 @@ def import_file(path: Path | None) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise UserError(f"a plugin file must be Python source; got {path}")
-    # what lies beside a plugin may be imported by it, as beside a script; last, so that it hides nothing
-    if (folder := str(path.resolve().parent)) not in sys.path:
-        sys.path.append(folder)
+    # what lies beside a plugin may be imported by it, as beside a script
+    search_path.add(str(path.resolve().parent))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         with muted():
             spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_on(error)
         sys.modules.pop(name, None)
         raise UserError(f"plugin file {path} fails to import: {reason(error)}") from error
     return module

@@ -10,7 +10,7 @@ from estbench.errors import UserError, nearest, reason
 from estbench.plugins import values
 from estbench.plugins.grammar import shown
 from estbench.plugins.spec import Spec
-from estbench.runtime.guard import muted
+from estbench.runtime.guard import muted, pass_on
 
 
 class ConstructionError(UserError):
@@ -32,7 +32,8 @@ def make(cls: type[Any], spec: Spec) -> Any:
             return cls(**options)
     except (TypeError, ValueError) as error:
         raise UserError(f"{spec}: {error}") from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_on(error)
         raise ConstructionError(f"{spec} cannot be made: {reason(error)}") from error
 
 
@@ -83,7 +84,8 @@ def _annotation(cls: type[Any], parameter: inspect.Parameter) -> Any:
     except TypeError:
         # what is no type says nothing about the values
         return parameter.empty
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_on(error)
         raise ValueError(f"its annotation {shown(str(annotation))} does not resolve: {reason(error)}") from error
     if parameter.default is None and annotation not in values.ANYTHING:
         return typing.Optional[annotation]  # noqa: UP045  (of what may be a text)

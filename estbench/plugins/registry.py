@@ -4,15 +4,16 @@ All come through the same door: files in the built-in folders, entry points of i
 named by the user. Finding and describing them reads their source and imports nothing.
 """
 
+import functools
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import estbench
 from estbench.errors import UserError, nearest, plain, reason
@@ -21,11 +22,18 @@ from estbench.plugins.installed import installed, locate, missing, origin
 from estbench.plugins.loading import base, home, import_file, kind_of, only_class
 from estbench.plugins.source import Source
 from estbench.plugins.spec import Spec
-from estbench.runtime.guard import muted
+from estbench.runtime.guard import muted, pass_on
+from estbench.runtime.isolation import DiedError, isolated
 
 if TYPE_CHECKING:
     from estbench.core.estimator import Estimator
     from estbench.core.task import Task
+
+
+Value = TypeVar("Value")
+
+# where plugins were found that are estbench's own
+BUILT_IN = "built-in"
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,11 @@ class Plugin:
         """The class attributes with literal values of the plugin's class, read from its source."""
         return self._source.declared(self.kind, self.attribute)
 
+    @property
+    def foreign(self) -> bool:
+        """Whether it is code of others: of a package that is installed, or in a file of the user."""
+        return self.origin != BUILT_IN
+
     def load(self) -> type[Any]:
         """Imports the plugin's class; what its module prints is dropped.
 
@@ -83,7 +96,8 @@ class Plugin:
                 module = importlib.import_module(self.module) if self.module else import_file(self.path)
         except UserError:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            pass_on(error)
             why = missing(error) or f"fails to import: {reason(error)}"
             raise UserError(f"{self.kind} {self.name!r} ({self.origin}) {why}") from error
         if self.attribute:
@@ -167,6 +181,30 @@ class Plugins:
     def of(self, kind: str) -> Catalogue:
         """The plugins of one kind."""
         return next(catalogue for catalogue in self if catalogue.kind == kind)
+
+    def foreign(self, used: Mapping[str, Iterable[str]]) -> bool:
+        """Whether one of these plugins is not built in.
+
+        Args:
+            used: their names, by kind.
+        """
+        return any(self.of(kind)[name].foreign for kind, names in used.items() for name in names)
+
+    def apart(self, function: Callable[[], Value]) -> Value:
+        """What a function returns that asks plugins: in a process of its own, if there is code of others among them.
+
+        Args:
+            function: returns what can be pickled.
+
+        Raises:
+            UserError: the function raised it, or its process ended.
+        """
+        if not any(plugin.foreign for catalogue in self for plugin in catalogue.plugins.values()):
+            return function()
+        try:
+            return isolated(function)
+        except DiedError as error:
+            raise UserError(f"a plugin could not be asked what it is: {error}") from error
 
     @property
     def problems(self) -> list[str]:
@@ -259,7 +297,7 @@ def _built_in(kind: str) -> list[Plugin]:
     folders = list(spec.submodule_search_locations or ()) if spec else []
     _refuse_other_copies(folders, f"{top}.{room}")
     paths = sorted(path for folder in folders for path in Path(folder, *rest).glob("[a-z]*.py") if path.stem != "base")
-    return [Plugin(path.stem, kind, f"{package}.{path.stem}", "", path, "built-in") for path in paths]
+    return [Plugin(path.stem, kind, f"{package}.{path.stem}", "", path, BUILT_IN) for path in paths]
 
 
 def _refuse_other_copies(folders: Iterable[str], package: str) -> None:
@@ -282,4 +320,21 @@ def _refuse_other_copies(folders: Iterable[str], package: str) -> None:
 
 def _files(kind: str, files: Iterable[Path | str]) -> list[Plugin]:
     paths = [Path(file).resolve() for file in files]
-    return [Plugin(p.stem, kind, "", "", p, f"file {p}") for p in paths if kind_of(p) == kind]
+    return [
+        Plugin(p.stem, kind, "", "", p, f"file {p}")
+        for p in paths
+        if _kind(p, p.stat().st_mtime_ns if p.is_file() else 0) == kind
+    ]
+
+
+@functools.lru_cache(maxsize=256)
+def _kind(path: Path, written: int) -> str:  # noqa: ARG001  (a file that was written anew is looked at again)
+    """The kind of plugin that a file holds; it is imported in a process of its own.
+
+    Raises:
+        UserError: it cannot be read or imported, or holds no plugin or several.
+    """
+    try:
+        return isolated(lambda: kind_of(path))
+    except DiedError as error:
+        raise UserError(f"plugin file {path} cannot be imported: {error}") from error

@@ -72,6 +72,15 @@ def last_resort(seconds: float | None, then: Callable[[], None]) -> Iterator[Non
         timer.cancel()
 
 
+def pass_on(error: BaseException) -> None:
+    """Raises again what is not a plugin's failure: Ctrl-C, and the end of a cell's time.
+
+    For handlers of ``BaseException``: code of others may raise what is no ``Exception``, and that is its failure.
+    """
+    if isinstance(error, (KeyboardInterrupt, GeneratorExit, OutOfTimeError)):
+        raise error
+
+
 def out_of_time(seconds: float) -> str:
     """The reason of a failure for want of time."""
     return f"it took longer than the --timeout of {seconds:g} s"

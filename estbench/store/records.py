@@ -46,6 +46,11 @@ _MISSING = frozenset(
 SCHEMA = pa.schema(list(TYPES.items()))
 
 
+# what a row says of its cell, and what it says where there is no figure
+_CELL = ("task", "estimator", "params", "chosen", "seed", "device", "dtype", "measure", "reference")
+_NOTHING: dict[str, Any] = {"metric": "", "unit": "", "picture": "", "step": 0, "n": 0, "replicas": 1}
+
+
 @dataclass(frozen=True)
 class Result:
     """What came of a cell.
@@ -73,6 +78,15 @@ class Result:
         """The worst status of its rows: ``failed``, ``not applicable``, ``unresolved`` or ``ok``."""
         statuses = set(self.table["status"].to_pylist())
         return next((status for status in ("failed", "not applicable", "unresolved") if status in statuses), "ok")
+
+    def failing(self, error: str) -> "Result":
+        """The same cell, failed for all of its estimators with this reason."""
+        first = {(row["estimator"], row["params"]): row for row in reversed(self.table.to_pylist())}
+        failed = [
+            {name: row[name] for name in _CELL} | _NOTHING | {"status": "failed", "error": error}
+            for row in reversed(first.values())
+        ]
+        return Result.of(failed, self.about)
 
     @property
     def failures(self) -> list[str]:

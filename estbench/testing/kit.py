@@ -14,6 +14,7 @@ from estbench.core.estimator import NotApplicableError
 from estbench.errors import UserError, nearest
 from estbench.plugins.registry import discover, load_estimator
 from estbench.plugins.spec import Spec
+from estbench.runtime.guard import pass_on
 from estbench.testing import contract, state, statistical
 from estbench.testing.programs import RECIPES
 from estbench.testing.subject import MakeEstimator, Subject
@@ -43,7 +44,8 @@ class Check:
             return Verdict(self.name, "not applicable", reason=str(error))
         except Fault as error:
             return Verdict(self.name, "failed", error.measured, str(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+        except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
+            pass_on(error)
             return Verdict(self.name, "failed", reason=one_line(error))
         return Verdict(self.name, "passed", measured)
 

@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import io
+import itertools
 import signal
 import threading
 import time
@@ -30,7 +31,7 @@ from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
 from estbench.runtime.environment import commit, environment, label
 from estbench.store import declared
-from estbench.store.files import digest
+from estbench.store.files import digest, make_folder
 from estbench.store.records import Result, joined
 from estbench.store.run_folder import RunFolder, RunInfo
 from estbench.store.store import Store
@@ -158,8 +159,12 @@ def prepare(request: Request, plugins: Plugins) -> Prepared:
     """
     wanted = suite.load(request.suite, request.overrides, request.parts)
     check_device(resolved.device(wanted.device), wanted.dtype, request.executor.name)
-    found = resolved.ResolvedSuite.of(wanted, plugins)
-    return Prepared(wanted, found, trials(found), planning.make(found))
+
+    def prepared() -> Prepared:
+        found = resolved.ResolvedSuite.of(wanted, plugins, request.timeout)
+        return Prepared(wanted, found, trials(found), planning.make(found).settled())
+
+    return plugins.apart(prepared)
 
 
 def run_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Finished:
@@ -179,7 +184,7 @@ def run_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Fini
     known = None if found.new else _same(request.out, found.info.cells)
     if known is not None:
         return Finished(found.results, found.interrupted, known.page, (known.tables(),))
-    folder = RunFolder(request.out or Path("runs") / f"{_started(found.info):%Y%m%d-%H%M%S}")
+    folder = RunFolder(request.out or _new_folder(f"{_started(found.info):%Y%m%d-%H%M%S}"))
     if found.tuned is not None:
         folder.write_table("tuning.csv", found.tuned)
     tables = write_report(folder.path, joined(found.results.values()), found.info, request.width)
@@ -209,7 +214,7 @@ def measure_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> 
         if tried.interrupted:
             return Compared(tried.results, RunInfo(), interrupted=True, new=tried.new)
         chosen, tuned = tuning.choose(prepared.trials, {cell: each.rows for cell, each in tried.results.items()})
-        plan = planning.make(prepared.resolved, chosen)
+        plan = plugins.apart(lambda: planning.make(prepared.resolved, chosen).settled())
     measured = _measure(plan, store, executor, request, watcher)
     store.note(label(commit()), (plan.entries[cell] for cell in measured.results))
     metrics = declared.kept(measured.results.values())
@@ -219,6 +224,21 @@ def measure_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> 
 
 def _started(info: RunInfo) -> dt.datetime:
     return dt.datetime.fromisoformat(info.started or "")
+
+
+def _new_folder(name: str) -> Path:
+    """A folder under ``runs/`` that nobody else has: of comparisons of one second the later ones have a number."""
+    make_folder(Path("runs"))
+    for number in itertools.count(1):
+        place = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            place.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"cannot write {place}: {error.strerror}") from error
+        return place
+    raise AssertionError("there is no last number")
 
 
 def _digest(plan: Plan, results: Mapping[Cell, Result]) -> str:

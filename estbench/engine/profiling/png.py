@@ -22,11 +22,14 @@ def png(images: Tensor) -> str:
     Raises:
         MeasurementError: they have another shape, or values that are no brightness.
     """
-    if images.ndim != 4 or not images.isfinite().all() or images.min() < 0 or images.max() > 1:
-        raise MeasurementError(
-            "a picture takes finite values from 0 to 1 of shape (rows, columns, height, width); got shape "
-            f"{tuple(images.shape)} and values from {images.min():.3g} to {images.max():.3g}"
-        )
+    takes = "a picture takes finite values from 0 to 1 of shape (rows, columns, height, width)"
+    if not isinstance(images, Tensor):
+        raise MeasurementError(f"{takes}; got a value of type {type(images).__name__}")
+    if images.ndim != 4 or not images.numel() or images.is_complex():
+        raise MeasurementError(f"{takes}; got shape {tuple(images.shape)} and type {images.dtype}")
+    if not images.isfinite().all() or images.min() < 0 or images.max() > 1:
+        got = f"values from {images.min():.3g} to {images.max():.3g}"
+        raise MeasurementError(f"{takes}; got {got}")
     # a line of paper between images: the report draws dark on light
     spaced = nn.functional.pad(1 - images.float(), (0, _GAP, 0, _GAP), value=1.0)
     height, width = (images.shape[i] * (images.shape[i + 2] + _GAP) - _GAP for i in (0, 1))

@@ -27,6 +27,11 @@ class Job:
     auto: bool = False
 
     @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Its cells."""
+        return tuple(single.cell for single in self.singles)
+
+    @property
     def singles(self) -> tuple["Job", ...]:
         """Its cells as a job each."""
         return (Job(self.cell, self.entry), *self.along)
@@ -68,6 +73,12 @@ class Work(Protocol):
 
 Done: TypeAlias = Result | tuple[Result, ...]
 Outcome: TypeAlias = Done | Failure
+
+
+def altered(outcome: Outcome) -> bool:
+    """Whether the code of a job left its process otherwise than it found it."""
+    results = outcome if isinstance(outcome, tuple) else (outcome,)
+    return any(isinstance(result, Result) and bool(result.about.get("altered")) for result in results)
 
 
 class Executor(abc.ABC):

@@ -13,7 +13,8 @@ import joblib
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-from estbench.execution.executors.base import Executor, Failure, Job, Outcome, Work, alone_last
+from estbench.errors import reason
+from estbench.execution.executors.base import Executor, Failure, Job, Outcome, Work, alone_last, altered
 from estbench.runtime.guard import DeviceLostError, out_of_time
 
 
@@ -77,7 +78,7 @@ class _Slot:
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
             self._pool = ProcessPoolExecutor(1, initializer=_prepare, initargs=(os.getpid(),), env=self._environment)
             self._ready = self._pool.submit(_warm)
-        self.job, self.future = job, self._pool.submit(work, job)
+        self.job, self.future = job, self._pool.submit(_call, work, job)
         self._since = time.monotonic() if self._ready is not None and self._ready.done() else 0.0
 
     def deadline(self, timeout: float) -> float:
@@ -90,7 +91,7 @@ class _Slot:
         """What came of its job, which is done."""
         assert self.future is not None
         try:
-            return self.future.result()
+            found = self.future.result()
         except BrokenProcessPool as error:
             self.stop()
             return Failure(_death(str(error)), self._seconds)
@@ -99,7 +100,11 @@ class _Slot:
             return Failure(str(error), self._seconds)
         except Exception as error:  # noqa: BLE001  (what cannot be pickled or unpickled raises anything)
             self.stop()
-            return Failure(" ".join(f"{type(error).__name__}: {error}".split()), self._seconds)
+            return Failure(reason(error), self._seconds)
+        if altered(found):
+            # the next cell gets a process that nobody has changed
+            self.stop()
+        return found
 
     def give_up(self, timeout: float) -> Outcome:
         """Ends its job, which is out of time."""
@@ -149,20 +154,26 @@ def _finished(busy: Sequence[_Slot], timeout: float | None) -> list[tuple[_Slot,
 
 def _death(message: str) -> str:
     """Why a worker died, from what its pool says."""
-    codes = message.partition("exit codes of the workers are ")[2].strip("{}. \n")
+    codes = message.partition("exit codes of the workers are ")[2].partition("\n")[0].strip("{}. ")
     hint = " (out of memory?)" if "SIGKILL" in codes else ""
     return f"its worker process died{hint}: {codes or message.splitlines()[0]}"
 
 
 def _warm() -> None:
     """Imports what every cell needs, before any cell's time runs."""
-    import torch  # noqa: PLC0415  (in a worker)
-
     importlib.import_module("estbench.execution.cell_runner")
-    # torch imports much of itself only when something is trained
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    parameter.sum().backward()
-    torch.optim.Adam([parameter]).step()
+    from estbench.runtime.process_state import settle  # noqa: PLC0415  (imports torch, in a worker)
+
+    settle()
+
+
+def _call(work: Work, job: Job) -> Outcome:
+    """In a worker: a job, whose exceptions of any kind are not taken for the driver's own."""
+    try:
+        return work(job)
+    except KeyboardInterrupt as error:
+        # Ctrl-C does not reach a worker
+        return Failure(reason(error))
 
 
 def _prepare(driver: int) -> None:

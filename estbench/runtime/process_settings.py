@@ -1,0 +1,136 @@
+"""Settings: what a process has one of, and code of others can change; how each is read and put back."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from estbench.runtime import search_path
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Something that a process has one of.
+
+    Args:
+        read: its value, which can be compared.
+        write: sets it again.
+    """
+
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+
+
+def _environment() -> dict[str, str]:
+    # torch sets this one when its profiler is first used
+    return {name: value for name, value in os.environ.items() if name != "KMP_DUPLICATE_LIB_OK"}
+
+
+def _write_environment(value: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(value)
+
+
+def _errors() -> list[Any]:
+    # that an import adds filters is as usual; one that makes warnings errors stops others
+    return [each for each in warnings.filters if each[0] == "error"]
+
+
+def _write_errors(value: list[Any]) -> None:
+    warnings.filters[:] = [each for each in warnings.filters if each[0] != "error" or each in value]  # type: ignore[index]
+    warnings._filters_mutated()  # type: ignore[attr-defined]  # noqa: SLF001  (as warnings itself does)
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109  (a text, to be compared)
+    except FileNotFoundError:
+        return ""
+
+
+def _write_folder(value: str) -> None:
+    # one that is gone cannot be gone to
+    with contextlib.suppress(OSError):
+        os.chdir(value)
+
+
+def _signals() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+
+def _write_signals(value: dict[int, Any]) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number, handler in value.items():
+        # one that was not set by Python cannot be set again
+        if handler is not None and signal.getsignal(number) != handler:
+            signal.signal(number, handler)
+
+
+def _write_device(value: str) -> None:
+    # a default of its own is a mode that slows every call
+    torch.set_default_device(None if value == "cpu" else value)
+
+
+def _denormals() -> bool:
+    """Whether numbers below the normal ones are computed with, or taken for 0."""
+    small = torch.full((1,), 2e-39, dtype=torch.float32, device="cpu")
+    return bool((small / 2).item())
+
+
+def _hooks() -> list[dict[Any, Any]]:
+    """The tables of hooks that torch calls for every module and every optimiser."""
+    homes = vars(torch.nn.modules.module), vars(sys.modules["torch.optim.optimizer"])
+    named = [pair for home in homes for pair in home.items()]
+    return [table for name, table in named if name.startswith("_global_") and isinstance(table, dict)]
+
+
+def _write_hooks(value: list[dict[Any, Any]]) -> None:
+    for table, before in zip(_hooks(), value, strict=True):
+        table.clear()
+        table.update(before)
+
+
+def _write_handlers(value: tuple[Any, Any]) -> None:
+    sys.excepthook, threading.excepthook = value
+
+
+def _keep(value: object) -> None:
+    """Cannot be put back."""
+
+
+SETTINGS: dict[str, Setting] = {
+    "torch's default dtype": Setting(torch.get_default_dtype, torch.set_default_dtype),
+    "torch's default device": Setting(lambda: str(torch.get_default_device()), _write_device),
+    "torch's grad mode": Setting(torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch's inference mode": Setting(torch.is_inference_mode_enabled, _keep),
+    "torch's threads": Setting(torch.get_num_threads, torch.set_num_threads),
+    "torch's deterministic mode": Setting(
+        torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms
+    ),
+    "torch's matmul precision": Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    "torch's anomaly detection": Setting(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    "torch's oneDNN": Setting(lambda: torch.backends.mkldnn.enabled, torch.backends.mkldnn.set_flags),
+    "torch's denormal numbers": Setting(_denormals, lambda value: torch.set_flush_denormal(not value)),
+    "torch's global hooks": Setting(lambda: [dict(table) for table in _hooks()], _write_hooks),
+    "numpy's error handling": Setting(np.geterr, lambda value: np.seterr(**value)),
+    "the working folder": Setting(_folder, _write_folder),
+    "the search path of imports": Setting(search_path.others, search_path.put_back),
+    "the environment's variables": Setting(_environment, _write_environment),
+    "warnings as errors": Setting(_errors, _write_errors),
+    "handlers of signals": Setting(_signals, _write_signals),
+    "standard streams": Setting(
+        lambda: (sys.stdout, sys.stderr), lambda value: vars(sys).update(stdout=value[0], stderr=value[1])
+    ),
+    "handlers of exceptions": Setting(lambda: (sys.excepthook, threading.excepthook), _write_handlers),
+    "the recursion limit": Setting(sys.getrecursionlimit, sys.setrecursionlimit),
+    "threads, which go on": Setting(lambda: {thread.ident for thread in threading.enumerate()}, _keep),
+}

@@ -1,0 +1,129 @@
+"""The state of a process that code of others can change: methods of torch, defaults, modes, folder, environment.
+
+What is looked at: the functions and classes of torch's, numpy's and estbench's modules and of some of Python's, the
+methods of those classes, added ones too, torch's defaults, modes and global hooks, the working folder, the search path
+of imports, the environment, signal handlers, standard streams and running threads. What cannot be seen is what changes
+inside of objects: a cache, a list of a library.
+"""
+
+import inspect
+import operator
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from estbench.runtime.process_settings import SETTINGS
+
+_MODULES = (
+    "torch", "torch.func", "torch.linalg", "torch.fft", "torch.special", "torch.random", "torch.nn.functional",
+    "torch.nn.init", "torch.utils.data", "torch.overrides", "numpy", "numpy.linalg", "numpy.random", "builtins", "copy",
+    "functools", "itertools", "json", "math", "os", "os.path", "pickle", "random", "time",
+)  # fmt: skip
+# all modules whose names begin so
+_PACKAGES = ("estbench.", "torch.autograd.", "torch.distributions.", "torch.nn.modules.", "torch.optim.")
+_OURS = ("torch", "numpy", "estbench", "random", "json", "pickle", "functools", "itertools", "copy")
+_SIMPLE = (bool, int, float, str, type(None))
+_METHODS = (property, staticmethod, classmethod)
+# what Python notes in a class, and what torch sets itself, as Storage by its default dtype
+_NOTES = ("__abstractmethods__", "__annotate_func__", "__annotations__", "__slotnames__", "__static_attributes__")
+_KEPT_BY_TORCH = ("next_id", "Storage")
+_ABSENT = object()
+
+
+def settle() -> None:
+    """Has torch import what it imports only when something is trained, so that it does not look like a change."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    with torch.enable_grad():
+        parameter.sum().backward()
+    torch.optim.Adam([parameter]).step()
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """What a process was like at some moment.
+
+    Args:
+        attributes: what modules and classes held, each with its names.
+        settings: by name.
+    """
+
+    attributes: Mapping[Any, Mapping[str, Any]]
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def now(cls) -> "ProcessState":
+        """The present state."""
+        attributes = {owner: dict(vars(owner)) for owner in _owners()}
+        return cls(attributes, {name: setting.read() for name, setting in SETTINGS.items()})
+
+    def changes(self) -> list[str]:
+        """What is otherwise now, by name."""
+        changed = [_name(owner, name) for owner, name, _ in self._changed()]
+        return changed + [name for name, value in self.settings.items() if SETTINGS[name].read() != value]
+
+    def restore(self) -> None:
+        """Makes the process as it was, in all that can be seen."""
+        for owner, name, value in list(self._changed()):
+            if value is _ABSENT:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, value)
+        for name, value in self.settings.items():
+            if SETTINGS[name].read() != value:
+                SETTINGS[name].write(value)
+
+    def _changed(self) -> Iterator[tuple[Any, str, Any]]:
+        """The attributes that are others now: whose, their names, and what they were."""
+        for owner, before in self.attributes.items():
+            now = vars(owner)
+            if len(now) == len(before) and all(map(operator.is_, now.values(), before.values())):
+                continue
+            names = [name for name in before if _counts(owner, name, before[name])]
+            if isinstance(owner, type):
+                names += [name for name in now if name not in before and _counts(owner, name, now[name])]
+            for name in names:
+                if _other(owner, name, before.get(name, _ABSENT)):
+                    yield owner, name, before.get(name, _ABSENT)
+
+
+def _owners() -> Iterator[Any]:
+    """The modules that are looked at, and the classes of theirs."""
+    names = [name for name in list(sys.modules) if name in _MODULES or f"{name}.".startswith(_PACKAGES)]
+    modules = [module for name in names if isinstance(module := sys.modules.get(name), ModuleType)]
+    yield from modules
+    classes = {value for module in modules for value in list(vars(module).values()) if isinstance(value, type)}
+    yield from (cls for cls in classes if cls.__module__.partition(".")[0] in _OURS)
+
+
+def _counts(owner: Any, name: str, value: Any) -> bool:
+    """Whether an attribute is one that is looked at."""
+    private = isinstance(owner, ModuleType) and name.startswith("__")
+    if private or isinstance(value, ModuleType) or name in (*_NOTES, *_KEPT_BY_TORCH):
+        return False
+    return callable(value) or isinstance(value, (*_METHODS, *_SIMPLE))
+
+
+def _other(owner: Any, name: str, value: Any) -> bool:
+    """Whether an attribute is another one now."""
+    now = vars(owner).get(name, _ABSENT)
+    if now is value:
+        return False
+    if isinstance(value, _SIMPLE):
+        return type(now) is not type(value) or now != value
+    if value is _ABSENT:
+        # a class that had none of its own
+        value = next((vars(cls)[name] for cls in owner.__mro__[1:] if name in vars(cls)), _ABSENT)
+    # the first optimiser of a class wraps the class's step, which torch itself does
+    return not (getattr(now, "hooked", False) and inspect.unwrap(now) is _unwrapped(value))
+
+
+def _unwrapped(value: Any) -> Any:
+    return inspect.unwrap(value) if callable(value) else value
+
+
+def _name(owner: Any, name: str) -> str:
+    return f"{owner.__module__}.{owner.__qualname__}.{name}" if isinstance(owner, type) else f"{owner.__name__}.{name}"
