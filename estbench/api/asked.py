@@ -12,7 +12,7 @@ from estbench.plugins.spec import Spec, split
 from estbench.store.files import check_folder
 
 if TYPE_CHECKING:
-    from estbench.workflows.comparison import Request
+    from estbench.workflows.request import Request
 
 # a name with options, or a class or an instance of the caller's own; one or several
 Wanted: TypeAlias = Any
@@ -37,7 +37,7 @@ class Asked:
 
     def request(self, **how: Any) -> "Request":
         """The request of the command."""
-        from estbench.workflows.comparison import Request  # noqa: PLC0415  (imports torch)
+        from estbench.workflows.request import Request  # noqa: PLC0415  (imports torch)
 
         check_folder(self.store)
         return Request(self.suite, self.overrides, store=self.store, command="estbench.compare(...)", **how)

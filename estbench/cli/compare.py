@@ -16,7 +16,7 @@ from estbench.plugins.spec import Spec, split
 from estbench.store.files import check_folder
 
 if TYPE_CHECKING:
-    from estbench.workflows.comparison import Request
+    from estbench.workflows.request import Request
 
 Tasks = Annotated[list[str] | None, typer.Option(help="Tasks, comma-separated; globs and vae\\[dataset=mnist] work.")]
 Estimators = Annotated[list[str] | None, typer.Option(help="Estimators, likewise; rloo\\[samples=2,4] is a grid.")]
@@ -94,11 +94,12 @@ def compare(
     """
     from estbench.cli.progress import Progress  # noqa: PLC0415  (imports torch)
     from estbench.workflows import comparison  # noqa: PLC0415  (imports torch)
+    from estbench.workflows.request import Request  # noqa: PLC0415  (imports torch)
 
     for place in (out or Path("runs"), store):
         check_folder(place)
     screen, plugins = console(), _plugins(plugin)
-    request = comparison.Request(
+    request = Request(
         suite,
         _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision),
         _parts(parts),
@@ -139,7 +140,7 @@ def plan(
     plugin: Files = None,
 ) -> None:
     """Prints the cells of a suite, which of them are kept already, and how long the others may take."""
-    from estbench.workflows.comparison import Request  # noqa: PLC0415  (imports torch)
+    from estbench.workflows.request import Request  # noqa: PLC0415  (imports torch)
 
     overrides = _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision)
     where = Spec.one(executor), workers

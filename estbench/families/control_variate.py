@@ -69,12 +69,10 @@ class ControlVariate(Estimator):
         cost, sites = evaluation.cost, evaluation.sites
 
         def gradients() -> Gradients:
-            found = {
-                name: self.gradient(
-                    name, site.node.detach(), noises[name], cost.detach(), self._what_if(program, sites, noises, name)
-                )
-                for name, site in sites.items()
-            }
+            found = {}
+            for name, site in sites.items():
+                what_if = self._what_if(program, sites, noises, name)
+                found[name] = self.gradient(name, site.node.detach(), noises[name], cost.detach(), what_if)
             notes, self._notes = self._notes, {}
             return found, notes
 

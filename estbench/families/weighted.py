@@ -163,6 +163,11 @@ def mean_before_last(node: Node, value: Tensor, cost: Tensor) -> Tensor:
     return (weights * cost[:-1]).sum(0).expand_as(cost)
 
 
+def with_remainder(log_probs: Tensor) -> Tensor:
+    """The weights of summed values, their probabilities, and of one sample for the rest: what is left of the mass."""
+    return torch.cat([log_probs.exp(), remainder(log_probs)[None]])
+
+
 def remainder(log_probs: Tensor) -> Tensor:
     """The probability of all values but these, from log-probabilities ``(taken, *batch)``."""
     return (1 - log_probs.exp().sum(0)).clamp_min(0)

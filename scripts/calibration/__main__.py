@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 from numpy.random import Generator
+from scipy import special
 from simulated import BATCHES, Kind, each, entries_text, holds, median_of_times, metrics, times, uneven
 
 from estbench import stats
