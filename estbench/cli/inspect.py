@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from estbench.cli import completion
 from estbench.cli.screen import Files, console
 from estbench.errors import UserError, nearest, warn
 from estbench.plugins import loading, registry, values
@@ -19,7 +20,13 @@ data_app = typer.Typer(help="Data sets: which are here, and fetching them.")
 
 
 def list_(
-    kind: Annotated[str, typer.Argument(help="estimators, tasks, measures, charts, executors or all.")] = "all",
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="estimators, tasks, measures, charts, executors or all.",
+            autocompletion=completion.choices("estimators", "tasks", "measures", "charts", "executors", "all"),
+        ),
+    ] = "all",
     plugin: Files = None,
 ) -> None:
     """Lists estimators, tasks, measures, charts (kinds of figures) and executors."""
@@ -33,25 +40,37 @@ def list_(
     }
     for problem in dict.fromkeys(problem for catalogue in catalogues.values() for problem in catalogue.problems):
         warn(problem)
-    for name, catalogue in catalogues.items():
-        table = Table(title=f"{name.capitalize()}s", title_justify="left", title_style="bold", box=None)
-        table.add_column("name", style="cyan", no_wrap=True)
-        table.add_column("what it is", overflow="fold")
-        unbiased = name == "estimator"
-        if unbiased:
-            table.add_column("unbiased", no_wrap=True)
-        foreign = any(found.origin != "built-in" for found in catalogue.plugins.values())
-        if foreign:
-            table.add_column("from", overflow="fold")
-        for found in catalogue.plugins.values():
-            declared = _SAID.get(str(found.declared.get("unbiased")), "?")
-            row = [escape(found.name), escape(found.summary), *([declared] if unbiased else [])]
-            table.add_row(*row, *([escape(found.origin)] if foreign else []))
-        screen.print(table, "")
+    for catalogue in catalogues.values():
+        screen.print(_table(catalogue), "")
+
+
+def _table(catalogue: registry.Catalogue) -> Table:
+    """The plugins of a kind, a line each."""
+    table = Table(title=f"{catalogue.kind.capitalize()}s", title_justify="left", title_style="bold", box=None)
+    table.add_column("name", style="cyan", no_wrap=True)
+    table.add_column("what it is", overflow="fold")
+    unbiased = catalogue.kind == "estimator"
+    if unbiased:
+        table.add_column("unbiased", no_wrap=True)
+    foreign = any(found.foreign for found in catalogue.plugins.values())
+    if foreign:
+        table.add_column("from", overflow="fold")
+    for found in catalogue.plugins.values():
+        declared = _SAID.get(str(found.declared.get("unbiased")), "?")
+        row = [escape(found.name), escape(found.summary), *([declared] if unbiased else [])]
+        table.add_row(*row, *([escape(found.origin)] if foreign else []))
+    return table
 
 
 def info(
-    name: Annotated[str, typer.Argument(help="Name of an estimator, task or measure.")], plugin: Files = None
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of an estimator, task or measure.",
+            autocompletion=completion.plugins("estimator", "task", "measure"),
+        ),
+    ],
+    plugin: Files = None,
 ) -> None:
     """Shows what a plugin is, what it declares, and its options."""
     catalogues = list(registry.Plugins.found(plugin or ()))

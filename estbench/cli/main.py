@@ -18,7 +18,6 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "6")
 app = typer.Typer(
     name="estbench",
     help="Benchmarks stochastic gradient estimators of discrete random variables.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

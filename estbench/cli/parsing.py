@@ -29,6 +29,8 @@ class StrictCommand(TyperCommand):
         Raises:
             UserError: they are not what the command takes.
         """
+        if ctx.resilient_parsing:  # a shell asks how to complete a line that is not whole yet
+            return super().parse_args(ctx, args)
         given, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for parameter in self.params:
             _refuse(parameter, given.get(parameter.name), order.count(parameter))

@@ -2,12 +2,16 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+from estbench.errors import warn
+from estbench.plugins.registry import Plugins
 
 Files = Annotated[list[Path] | None, typer.Option("-e", "--plugin", help="A plugin file; may be given several times.")]
 
@@ -19,6 +23,14 @@ class Screen(Console):
         """A text as the console shows it; lines and tabs stay."""
         kept = "".join(sign if sign.isprintable() or sign in "\n\t" else " " for sign in text)
         return super().render_str(kept, **look)
+
+
+def found(files: Sequence[Path] | None) -> Plugins:
+    """What plugins there are, found once; problems with those that are left out are said on stderr."""
+    plugins = Plugins.found(files or ())
+    for problem in plugins.problems:
+        warn(problem)
+    return plugins
 
 
 def console() -> Console:

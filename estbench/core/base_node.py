@@ -27,24 +27,24 @@ class Node(abc.ABC):
 
     Args:
         logits: parameters, ``(*batch, *event)``; minus infinity masks a class (docs/estimators.md, "Masks").
-        given: what the logits were computed from, ``(*batch, features)``: an input-dependent baseline
-            looks at it. By default the logits themselves.
+        given: the input from which the logits were computed, ``(*batch, features)``; an input-dependent baseline
+            uses it. By default it is the logits.
 
     Shapes below: values, noise and gradients are ``(*samples, *batch, *event)``, log-probabilities and
     costs ``(*samples, *batch)``.
 
     Attributes:
-        logits: those that were given, in float32 where they had less, masked ones finite. All methods compute with
-            them; gradients flow back in the dtype that was given.
-        dtype: that of the logits as they were given, in which a program gets its samples.
-        masks: False where no class is masked and no bit fixed; True where some are, or may be: on a GPU a look at the
-            numbers would wait for the device.
+        logits: the given logits, in at least float32, with masked ones finite. All methods compute with them; gradients
+            flow back in the original dtype.
+        dtype: the dtype of the given logits, in which a program receives its samples.
+        masks: False if no class is masked and no bit fixed. True if some are or may be: on a GPU, reading the values
+            would have to wait for the device.
 
     Raises:
-        TypeError: the logits are no floating-point tensor.
-        ValueError: they have too few dimensions, or mask all classes of a variable. On a GPU and under transforms of
-            ``torch.func`` nodes do not look at the numbers; ``Estimator.prepare`` does everywhere, and for NaN too.
-            What follows from such logits is NaN.
+        TypeError: the logits are not a floating-point tensor.
+        ValueError: they have too few dimensions, or mask all classes of a variable. The latter is not checked on a GPU
+            or under transforms of ``torch.func``, where such logits lead to NaN; ``Estimator.prepare`` checks this, and
+            for NaN, everywhere.
     """
 
     logits: Tensor
@@ -79,7 +79,7 @@ class Node(abc.ABC):
 
     @property
     def batch_ndim(self) -> int:
-        """How many dimensions stand before the event's."""
+        """The number of batch dimensions."""
         return self.logits.ndim - self.event_ndim
 
     @property
@@ -89,7 +89,7 @@ class Node(abc.ABC):
 
     @property
     def context(self) -> Tensor:
-        """What a baseline may look at, ``(*batch, features)``, detached."""
+        """The input of a baseline, ``(*batch, features)``, detached."""
         if self.given is not None:
             return limits.at_least_float32(self.given.detach())
         logits = self.logits.detach()
@@ -97,16 +97,16 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def _bounded(self, logits: Tensor) -> tuple[Tensor, bool]:
-        """The logits made finite, and whether any was masked or may have been."""
+        """The logits made finite, and whether any is or may be masked."""
 
     @abc.abstractmethod
     def _shown(self, logits: Tensor) -> Tensor:
-        """The logits with masked ones at a moderate distance, for baselines."""
+        """The logits with masked ones at a moderate distance from the others, as input of baselines."""
 
     @property
     @abc.abstractmethod
     def free(self) -> Tensor:
-        """Which logits neither mask a class nor fix a bit, as booleans in the shape of the logits."""
+        """True for logits that neither mask a class nor fix a bit, in the shape of the logits."""
 
     def at(self, logits: Tensor) -> Self:
         """The same kind of node with other logits."""
@@ -115,13 +115,13 @@ class Node(abc.ABC):
         return made
 
     def arranged(self, logits: Tensor) -> Self:
-        """The same node with its own logits detached, repeated, reshaped or a part of them: nothing is checked anew."""
+        """The same node with its logits detached, repeated, reshaped or sliced by the caller; nothing is checked."""
         made = copy.copy(self)
         vars(made)["logits"] = logits
         return made
 
     def detach(self) -> Self:
-        """The same node, its logits constants."""
+        """The same node with constant logits."""
         return self.arranged(self.logits.detach())
 
     def lift(self, cost: Tensor) -> Tensor:
@@ -148,11 +148,14 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability of a value, summed over the event; linear in the value, so defined between."""
+        """Log-probability of a value, summed over the event dimensions, unlike that of ``torch.distributions``.
+
+        It is linear in the value and therefore also defined for relaxed values.
+        """
 
     @abc.abstractmethod
     def sample(self) -> Tensor:
-        """A value drawn from the node, in the shape of the logits."""
+        """An exact sample, in the shape of the logits."""
 
     @abc.abstractmethod
     def noise(self) -> Tensor:
@@ -160,22 +163,22 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def noise_given(self, value: Tensor) -> Tensor:
-        """Noise given that it discretises to ``value``, as a differentiable function of the logits."""
+        """Noise conditioned on ``discretise(noise) == value``, as a differentiable function of the logits."""
 
     @abc.abstractmethod
     def noise_score(self, noise: Tensor) -> Tensor:
-        """Minus the derivative of the noise's log-density: the score of logits plus noise at the logits."""
+        """Minus the derivative of the noise's log-density: the score of logits plus noise for the logits."""
 
     @abc.abstractmethod
     def covariance(self, probs: Tensor, direction: Tensor) -> Tensor:
-        r"""The covariance matrix :math:`J(q) = \mathrm{diag}\,q - q q^\top` of a draw, times a direction.
+        r"""The covariance matrix :math:`J(q) = \mathrm{diag}\,q - q q^\top` of a sample, times a direction.
 
         At ``probs = mean`` it is the Jacobian of the mean with respect to the logits.
         """
 
     @abc.abstractmethod
     def gap(self, noise: Tensor, direction: Tensor) -> Tensor:
-        r"""How reparametrisation given the value differs from the unconditional one, along a direction.
+        r"""The difference of the unconditional and the conditional reparametrisation gradient, along a direction.
 
         With :math:`z = \ell + \varepsilon` and :math:`\tilde z = \ell + \tilde\varepsilon(\ell, b, v)`, where
         :math:`v` is the randomness that makes :math:`\tilde z = z` and :math:`b` the value they discretise to:
@@ -185,11 +188,11 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def discretise(self, noise: Tensor) -> Tensor:
-        """The value that this noise gives."""
+        """The discrete value that the logits and this noise determine."""
 
     @abc.abstractmethod
     def relax(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
-        """The relaxed value that this noise gives; tends to ``discretise(noise)`` as the temperature goes to 0."""
+        """The relaxed value for this noise; it tends to ``discretise(noise)`` as the temperature goes to 0."""
 
     @abc.abstractmethod
     def enumerate_support(self) -> Tensor:
@@ -201,8 +204,8 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def to_hot(self, value: Tensor) -> Tensor:
-        """A value as one of ``classes()``."""
+        """A value of this node as a value of ``classes()``."""
 
     @abc.abstractmethod
     def from_hot(self, hot: Tensor) -> Tensor:
-        """A value of ``classes()`` as one of this node."""
+        """A value of ``classes()`` as a value of this node."""

@@ -13,7 +13,9 @@ from estbench.core.transforms import transformed
 
 
 class Bernoulli(Node):
-    """Independent bits: logits ``(*batch, units)``, values 0 and 1; its noise is logistic.
+    """Independent bits: logits ``(*batch, units)``, values 0 and 1, logistic noise.
+
+    ``log_prob`` sums over the units, unlike ``torch.distributions.Bernoulli``: one vector of bits is one event.
 
     More than twelve public methods, because it defines all that ``Node`` leaves abstract.
     """
@@ -43,16 +45,16 @@ class Bernoulli(Node):
         return self.logits.sigmoid()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability of bits, summed over the units."""
+        """Log-probability of a vector of bits, summed over the units, unlike ``torch.distributions``."""
         value = value.to(self.logits.dtype)
         if value.shape != self.logits.shape[-value.ndim :]:
-            # a softplus for each logit, not for each value; sums of fixed bits' logits would drown those of others
+            # one softplus per logit, not per value; with fixed bits, separate sums would lose precision by cancellation
             if self.masks:
                 return (value * self.logits - softplus(self.logits)).sum(-1)
             return (value * self.logits).sum(-1) - softplus(self.logits).sum(-1)
         if transformed():
             return -torch.addcmul(softplus(self.logits), value, self.logits, value=-1).sum(-1)
-        # fused, and with a backward pass of a third of the time; but slow under transforms
+        # fused, with a backward pass in a third of the time, but slow under transforms
         value = value.expand_as(self.logits)
         return -F.binary_cross_entropy_with_logits(self.logits, value, reduction="none").sum(-1)
 
@@ -79,12 +81,12 @@ class Bernoulli(Node):
         return probs * (1 - probs) * direction
 
     def gap(self, noise: Tensor, direction: Tensor) -> Tensor:
-        """How conditional and unconditional reparametrisation differ, along a direction."""
+        """The difference of the unconditional and the conditional reparametrisation gradient, along a direction."""
         z = self.logits + noise
         return (1 + torch.expm1(-z.abs()) * torch.where(z > 0, self.logits, -self.logits).sigmoid()) * direction
 
     def discretise(self, noise: Tensor) -> Tensor:
-        """Bits: whether logits plus noise are positive."""
+        """Bits that are 1 where logits plus noise are positive."""
         return _positive(self.logits + noise)
 
     def relax(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
@@ -99,7 +101,7 @@ class Bernoulli(Node):
         return bits.to(self.logits.dtype).reshape(-1, *(1,) * self.batch_ndim, units)
 
     def classes(self) -> "Categorical":
-        """Two classes, 0 and 1."""
+        """The same distribution as categorical variables with the classes 0 and 1."""
         made = Categorical(torch.stack([torch.zeros_like(self.logits), self.logits], -1), self.given)
         vars(made)["dtype"] = self.dtype
         return made

@@ -11,7 +11,9 @@ from estbench.core.one_hot import draw_in_proportion, one_hot
 
 
 class Categorical(Node):
-    """Independent categorical variables: logits ``(*batch, units, classes)``, one-hot values; Gumbel noise.
+    """Independent categorical variables: logits ``(*batch, units, classes)``, one-hot values, Gumbel noise.
+
+    ``log_prob`` sums over the units: one vector of variables is one event.
 
     More than twelve public methods, because it defines all that ``Node`` leaves abstract.
     """
@@ -77,13 +79,13 @@ class Categorical(Node):
         return 1 - (-noise).exp()
 
     def covariance(self, probs: Tensor, direction: Tensor) -> Tensor:
-        """The covariance matrix of a one-hot draw, times a direction."""
+        """The covariance matrix of a one-hot sample, times a direction."""
         return probs * (direction - (probs * direction).sum(-1, keepdim=True))
 
     def gap(self, noise: Tensor, direction: Tensor) -> Tensor:
-        """How conditional and unconditional reparametrisation differ, along a direction."""
+        """The difference of the unconditional and the conditional reparametrisation gradient, along a direction."""
         z = self.logits + noise
-        # z_j follows the log-normaliser by this share, and its own logit by the rest
+        # z_j depends on the log-normaliser with this weight, and on its own logit with the rest
         shared = (z - z.amax(-1, keepdim=True)).exp() * direction
         return shared - self.mean * shared.sum(-1, keepdim=True)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
-# torch's default threshold of 20 costs nine digits in float64
+# torch's default threshold of 20 loses nine digits in float64
 softplus = partial(F.softplus, threshold=40.0)
 
 

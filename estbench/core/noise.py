@@ -19,8 +19,8 @@ class Law(NamedTuple):
 
     Args:
         name: ``uniform`` on [0, 1), ``normal`` with deviation 1, or ``integers`` from ``low`` to ``high - 1``.
-        low: the least integer.
-        high: one above the largest.
+        low: the smallest integer.
+        high: the largest integer plus one.
     """
 
     name: str
@@ -32,20 +32,20 @@ UNIFORM, NORMAL = Law("uniform"), Law("normal")
 
 
 class NoiseSource(abc.ABC):
-    """Where random numbers come from."""
+    """A source of random numbers that stands in for torch's generator."""
 
     @abc.abstractmethod
     def draw(self, law: Law, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         """Independent draws."""
 
 
-# each thread and each task has its own; None is torch's generator
+# the source of the current thread and asyncio task; None stands for torch's generator
 _SOURCE: contextvars.ContextVar[NoiseSource | None] = contextvars.ContextVar("source", default=None)
 
 
 @contextlib.contextmanager
 def drawn_from(source: NoiseSource) -> Iterator[None]:
-    """Takes random numbers from a source."""
+    """Makes ``rand`` and ``randn`` take random numbers from this source inside the context."""
     token = _SOURCE.set(source)
     try:
         yield

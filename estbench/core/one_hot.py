@@ -12,14 +12,14 @@ def one_hot(index: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
 
 
 def draw_in_proportion(masses: Tensor) -> Tensor:
-    """One-hot vectors with probabilities in proportion to these masses, ``(*batch, classes)``; never one without mass.
+    """One-hot vectors with probabilities in proportion to these masses, ``(*batch, classes)``; never a class of mass 0.
 
-    Where sums are made in parallel they may grow at a class without mass, by rounding: only the sums at others count.
+    By rounding, a cumulative sum that is computed in parallel may grow at a class of mass 0; such classes are ignored.
     """
     reached = torch.where(masses > 0, masses.cumsum(-1), 0)
     u = rand(masses.shape[:-1], masses)
-    # u is below 1, so this is below the largest sum after rounding, too
+    # u is below 1, so this is below the largest sum even after rounding
     threshold = u[..., None] * reached.amax(-1, keepdim=True)
-    # the first of them
+    # argmax returns the first
     index = (reached > threshold).to(masses.dtype).argmax(-1)
     return one_hot(index, masses.shape[-1], masses.dtype)

@@ -1,4 +1,4 @@
-"""Coupled: evaluates the cost at several coupled values of each node."""
+"""The coupled family: evaluates the cost at several coupled values of each node."""
 
 import abc
 import math
@@ -15,11 +15,11 @@ from estbench.core.program import Program, Sites, plate
 class Coupled(Estimator):
     """Evaluates the cost at several coupled values of each node, each of them an exact sample.
 
-    Gradients are linear in the costs. Where the cost contains log q with a slope that varies, ``gradient`` is given the
-    cost with this slope added to it.
+    Gradients are linear in the costs. If the cost contains log q with a slope that varies, ``gradient`` receives the
+    cost plus this slope.
 
     Attributes:
-        coupled: how many values are coupled, where that is the same for every node.
+        coupled: how many values are coupled, if that is the same for every node.
     """
 
     differentiates = False
@@ -63,7 +63,7 @@ class Coupled(Estimator):
 
 
 class Antithetic(Coupled):
-    """Couples each value with the one of opposite noise; for Bernoulli nodes."""
+    """Couples each value with the value of the negated noise; for Bernoulli nodes."""
 
     accepts = (Bernoulli,)
     coupled = 2
