@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from estbench import discover
-from estbench.plugins.registry import Plugin
+from estbench.plugins.plugin import Plugin
 
 ROOT = Path(__file__).parent.parent
 MANIFEST, PAGE = ROOT / "benchmarks" / "manifest.py", ROOT / "docs" / "estimators.md"

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from estbench.planning.cell import Cell
     from estbench.planning.plan import Plan
     from estbench.store.records import Result
-    from estbench.workflows.comparison import Done
+    from estbench.workflows.request import Done
 
 
 class Silence:

@@ -20,7 +20,7 @@ from estbench.plugins.spec import Spec, split
 from estbench.store.files import check_folder
 
 if TYPE_CHECKING:
-    from estbench.workflows.comparison import Request
+    from estbench.workflows.request import Request
 
 Tasks = Annotated[
     list[str] | None,
@@ -149,7 +149,7 @@ def _asked(
     plugin: Files = None,
 ) -> _Asked:
     """Reads what plan and compare take."""
-    from estbench.workflows.comparison import Request  # noqa: PLC0415  (imports torch)
+    from estbench.workflows.request import Request  # noqa: PLC0415  (imports torch)
 
     if suite is not None and suite_option is not None and suite != suite_option:
         raise UserError(f"name one suite; got {shown(suite)} and --suite {shown(suite_option)}")

@@ -40,21 +40,26 @@ def list_(
     }
     for problem in dict.fromkeys(problem for catalogue in catalogues.values() for problem in catalogue.problems):
         warn(problem)
-    for name, catalogue in catalogues.items():
-        table = Table(title=f"{name.capitalize()}s", title_justify="left", title_style="bold", box=None)
-        table.add_column("name", style="cyan", no_wrap=True)
-        table.add_column("what it is", overflow="fold")
-        unbiased = name == "estimator"
-        if unbiased:
-            table.add_column("unbiased", no_wrap=True)
-        foreign = any(found.origin != "built-in" for found in catalogue.plugins.values())
-        if foreign:
-            table.add_column("from", overflow="fold")
-        for found in catalogue.plugins.values():
-            declared = _SAID.get(str(found.declared.get("unbiased")), "?")
-            row = [escape(found.name), escape(found.summary), *([declared] if unbiased else [])]
-            table.add_row(*row, *([escape(found.origin)] if foreign else []))
-        screen.print(table, "")
+    for catalogue in catalogues.values():
+        screen.print(_table(catalogue), "")
+
+
+def _table(catalogue: registry.Catalogue) -> Table:
+    """The plugins of a kind, a line each."""
+    table = Table(title=f"{catalogue.kind.capitalize()}s", title_justify="left", title_style="bold", box=None)
+    table.add_column("name", style="cyan", no_wrap=True)
+    table.add_column("what it is", overflow="fold")
+    unbiased = catalogue.kind == "estimator"
+    if unbiased:
+        table.add_column("unbiased", no_wrap=True)
+    foreign = any(found.foreign for found in catalogue.plugins.values())
+    if foreign:
+        table.add_column("from", overflow="fold")
+    for found in catalogue.plugins.values():
+        declared = _SAID.get(str(found.declared.get("unbiased")), "?")
+        row = [escape(found.name), escape(found.summary), *([declared] if unbiased else [])]
+        table.add_row(*row, *([escape(found.origin)] if foreign else []))
+    return table
 
 
 def info(

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from estbench.planning.cell import Cell
 from estbench.planning.plan import Plan
 from estbench.store.records import Result
-from estbench.workflows.comparison import Done, Finished
+from estbench.workflows.comparison import Finished
+from estbench.workflows.request import Done
 
 
 class Progress:

@@ -46,14 +46,16 @@ def _target(text: str) -> tuple[str, float]:
     raise UserError(f"a target is a metric and a finite number, such as elbo_valid=-100; got {shown(text)}")
 
 
+Kind = Annotated[
+    str,
+    typer.Argument(
+        help="variance, training, ...: estbench list charts names them all.", autocompletion=completion.parts("chart")
+    ),
+]
+
+
 def plot(
-    kind: Annotated[
-        str,
-        typer.Argument(
-            help="variance, training, ...: estbench list charts names them all.",
-            autocompletion=completion.parts("chart"),
-        ),
-    ],
+    kind: Kind,
     run: Annotated[Path | None, typer.Argument(help="Folder of a run; gumbel_softmax needs none.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the files; by default the run's, or the current one.")

@@ -9,7 +9,7 @@ from typing import Any, Self
 # for each kind the origin of its abstract classes: the class itself, or a package of classes that extend it
 _HOMES = {
     "estimator": ("estbench.core.estimator.Estimator", "estbench.families.", "estbench.estimators."),
-    "task": ("estbench.core.task.Task", "estbench.tasks."),
+    "task": ("estbench.core.task.Task", "estbench.data.image_task.", "estbench.tasks."),
     "measure": ("estbench.engine.base.Measure", "estbench.measures."),
     "chart": ("estbench.report.charts.",),
     "executor": ("estbench.execution.executors.base.Executor",),

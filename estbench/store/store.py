@@ -16,6 +16,9 @@ from estbench.store.records import Result
 class Store:
     """A folder with one Parquet file per cell, written atomically.
 
+    More than twelve public methods, because it is the one place that knows where the files of cells,
+    checkpoints and notes are.
+
     Any number of processes may read and write it at once: a file is either complete or absent, and all processes that
     write the same cell write the same values.
 

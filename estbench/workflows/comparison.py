@@ -1,17 +1,13 @@
 """The comparison: from a suite to a report. It prints nothing; progress goes to a watcher."""
 
-import contextlib
 import datetime as dt
 import io
 import itertools
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 import pandas as pd
 import torch
@@ -28,7 +24,6 @@ from estbench.planning.cell import Cell
 from estbench.planning.plan import Plan
 from estbench.planning.trials import Trials, trials
 from estbench.plugins.registry import Plugins
-from estbench.plugins.spec import Spec
 from estbench.runtime.environment import commit, environment, label
 from estbench.store import declared
 from estbench.store.files import digest, make_folder
@@ -36,62 +31,8 @@ from estbench.store.records import Result, joined
 from estbench.store.run_folder import RunFolder, RunInfo
 from estbench.store.store import Store
 from estbench.workflows import tuning
-
-# width in characters of the tables that are kept beside a report
-WIDTH = 160
-# requests to end; not every system has all of them
-_REQUESTS = [each for each in signal.Signals if each.name in ("SIGTERM", "SIGHUP")]
-
-
-@dataclass(frozen=True)
-class Request:
-    """The request of a user.
-
-    Args:
-        suite: its file or name.
-        overrides: values that replace the suite's.
-        parts: which parts of the suite; all if none is named.
-        out: folder for the report; None for a new one under ``runs/``.
-        store: folder that keeps finished cells.
-        threads: of torch; None for its own choice.
-        executor: where cells are measured.
-        workers: cells at once; None for what the executor makes of the machine.
-        timeout: seconds after which a cell counts as failed; None for no limit.
-        checkpoint: seconds from one checkpoint to the next.
-        retry_failed: whether to measure cells again that failed.
-        ensemble: how many cells are measured together at most; or ``auto``, ``off``.
-        width: of the tables that are kept beside the report, in characters.
-        command: the command line, for the report.
-    """
-
-    suite: str
-    overrides: dict[str, Any]
-    parts: tuple[int, ...] = ()
-    out: Path | None = None
-    store: Path = Path(".estbench")
-    threads: int | None = None
-    executor: Spec = Spec("auto")  # noqa: RUF009  (immutable)
-    workers: int | None = None
-    timeout: float | None = None
-    checkpoint: float = 60.0
-    retry_failed: bool = False
-    ensemble: str = "off"
-    width: int = WIDTH
-    command: str = ""
-
-
-# called for each finished cell, with its result, and whether that was in the store
-Done: TypeAlias = Callable[[Cell, Result, bool], None]
-
-
-class Watcher(Protocol):
-    """An observer that is informed about the progress of a comparison."""
-
-    def planned(self, plan: Plan, candidates: int) -> None:
-        """What will be measured, and how many candidates of tuning before it."""
-
-    def measuring(self, cells: int) -> AbstractContextManager[Done]:
-        """So many cells are measured now; gives what is told of each."""
+from estbench.workflows.end_requests import terminable
+from estbench.workflows.request import WIDTH, Request, Watcher
 
 
 @dataclass(frozen=True)
@@ -330,7 +271,7 @@ def _measure(plan: Plan, store: Store, executor: Executor, request: Request, wat
     work = runner.CellWork(plan.plugins, store.folder.resolve(), request.checkpoint, request.timeout, request.threads)
     how: dict[str, Any] = {"retry_failed": request.retry_failed, "ensembles": Ensembles.of(request.ensemble)}
     measured, found = _Measured({}), {}
-    with watcher.measuring(len(plan.cells)) as done, _terminable():
+    with watcher.measuring(len(plan.cells)) as done, terminable():
         try:
             for cell, result, cached in runner.run(plan, store, executor, work, **how):
                 found[cell] = result
@@ -340,21 +281,3 @@ def _measure(plan: Plan, store: Store, executor: Executor, request: Request, wat
             measured.interrupted = True
     measured.results = {cell: found[cell] for cell in plan.cells if cell in found}
     return measured
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Treats SIGTERM and SIGHUP (from clusters or a closed terminal) like Ctrl-C inside the context."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in _REQUESTS}
-    # under nohup, closing the terminal is not a request to end
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in heard:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in heard:
-            signal.signal(number, before[number])

@@ -11,7 +11,8 @@ from estbench.planning.cell import Cell
 from estbench.plugins.registry import Plugins
 from estbench.store.records import Result
 from estbench.store.store import Store
-from estbench.workflows.comparison import Request, prepare
+from estbench.workflows.comparison import prepare
+from estbench.workflows.request import Request
 
 # the columns that determine the times of cells, the most important first
 _ALIKE = (("task", "estimators", "measure"), ("task", "measure"), ("measure",))

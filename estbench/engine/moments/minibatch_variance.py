@@ -74,6 +74,21 @@ class Halves:
 Two: TypeAlias = tuple[Gradients, Gradients]
 
 
+def _twice(gradient: Callable[..., Gradients], pair: Callable[..., Two] | None) -> Callable[[Batch], Two]:
+    """Two estimates on each of several minibatches, under vmap or by a loop."""
+    mapped = vmap(lambda batch: (gradient(*batch), gradient(*batch)), randomness="different")
+
+    def two(batches: Batch) -> Two:
+        if pair is None:
+            one, other = mapped(batches)
+            return one, other
+        found = [pair(*batch) for batch in zip(*batches, strict=True)]
+        one, other = ({k: torch.stack([each[i][k] for each in found]) for k in found[0][i]} for i in range(2))
+        return one, other
+
+    return two
+
+
 def halves(
     gradient: Callable[..., Gradients],
     minibatch: Callable[[int], Batch],
@@ -92,16 +107,7 @@ def halves(
         seeds: the seed of the estimates of a batch from the minibatch at this index on.
         pair: computes two estimates for the tensors of a minibatch, by a loop instead of vmap.
     """
-    mapped = vmap(lambda batch: (gradient(*batch), gradient(*batch)), randomness="different")
-
-    def two(batches: Batch) -> Two:
-        if pair is None:
-            one, other = mapped(batches)
-            return one, other
-        found = [pair(*batch) for batch in zip(*batches, strict=True)]
-        one, other = ({k: torch.stack([each[i][k] for each in found]) for k in found[0][i]} for i in range(2))
-        return one, other
-
+    two = _twice(gradient, pair)
     per_batch = max(2, -(-minibatches // BATCHES))
     running: tuple[dict[str, Running], ...] = ({}, {})
     for batch in range(BATCHES):

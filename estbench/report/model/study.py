@@ -78,8 +78,7 @@ class Study:
         tables = [table for table in (estimates(columns), times(timed)) if len(table)] or [times(timed)]
         joined = pd.concat(tables, ignore_index=True)
         joined = joined.assign(reached=joined.get("reached", joined["seeds"]).fillna(joined["seeds"]))
-        oracles = rows.loc[rows["reference"], ["task", "label"]].itertuples(index=False, name=None)
-        references = frozenset((str(task), str(label)) for task, label in oracles)
+        references = _references(rows)
         pairs = zip(joined["task"], joined["label"], strict=True)
         # the dtype is given for results without any value
         joined["reference"] = pd.Series([pair in references for pair in pairs], joined.index, dtype=bool)
@@ -136,3 +135,9 @@ class Study:
         """The same without the oracles."""
         column = self.column(task, key)
         return column[~column["reference"]]
+
+
+def _references(rows: pd.DataFrame) -> frozenset[tuple[str, str]]:
+    """The oracles, each by its task and label."""
+    oracles = rows.loc[rows["reference"], ["task", "label"]].itertuples(index=False, name=None)
+    return frozenset((str(task), str(label)) for task, label in oracles)
