@@ -15,8 +15,8 @@ from estbench.store.files import check_folder
 from estbench.store.records import joined
 
 if TYPE_CHECKING:
-    from estbench.workflows.comparison import Request
     from estbench.workflows.dry_run import Preview
+    from estbench.workflows.request import Request
 
 # a name with options, or a class or an instance of the caller's own; one or several
 Wanted: TypeAlias = Any
@@ -176,7 +176,7 @@ def _request(given: Mapping[str, Any]) -> tuple["Request", Plugins]:
     Raises:
         UserError: an argument is not what it must be.
     """
-    from estbench.workflows.comparison import Request  # noqa: PLC0415  (imports torch)
+    from estbench.workflows.request import Request  # noqa: PLC0415  (imports torch)
 
     store = Path(given["store"])
     overrides, found = _overrides(given, store / "own")

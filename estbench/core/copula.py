@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from estbench.core.node import uniform
+from estbench.core.noise import uniform
 
 
 def repelling_noise(count: int, like: Tensor) -> Tensor:

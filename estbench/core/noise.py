@@ -67,3 +67,8 @@ def randn(shape: tuple[int, ...], like: Tensor) -> Tensor:
     if source is None:
         return torch.randn(shape, dtype=like.dtype, device=like.device)
     return source.draw(NORMAL, tuple(shape), like.dtype, like.device)
+
+
+def uniform(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Uniform noise in the open interval (0, 1): its logarithms are finite."""
+    return rand(shape, like).clamp(torch.finfo(like.dtype).tiny, 1 - torch.finfo(like.dtype).eps / 2)

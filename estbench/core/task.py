@@ -66,6 +66,9 @@ class Trainer:
 class Task(abc.ABC):
     """A model, its data, and how it is trained.
 
+    More than twelve public methods, because each is a question that training or a measure asks of a task, and most
+    tasks keep the answer given here.
+
     A model is an ``nn.Module`` that maps a batch to a program: ``model(*batch)``. Gradients are measured separately for
     the parameters of each of its children, which are usually called ``encoder``, ``decoder`` and ``prior``.
 

@@ -2,7 +2,7 @@
 
 import abc
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -70,21 +70,12 @@ class ControlVariate(Estimator):
         cost, sites = evaluation.cost, evaluation.sites
 
         def gradients() -> Gradients:
-            found = {
-                name: self.gradient(name, site.node.detach(), noises[name], cost.detach(), what_if(name))
-                for name, site in sites.items()
-            }
+            found = {}
+            for name, site in sites.items():
+                what_if = self._what_if(program, sites, noises, name)
+                found[name] = self.gradient(name, site.node.detach(), noises[name], cost.detach(), what_if)
             notes, self._notes = self._notes, {}
             return found, notes
-
-        def what_if(name: str) -> WhatIf:
-            names = list(sites)
-            before = {n: sites[n].value for n in names[: names.index(name)]}
-
-            def later(other: str, node: Node, _sites: Sites) -> Tensor:
-                return self.stand_in(node, noises[other])
-
-            return lambda value: self.interpret(program, replay({**before, name: value}, later), keep_score=True)[0]
 
         (estimates, notes), tuning = self._tuned(gradients, sites)
         if self.training:
@@ -96,6 +87,16 @@ class ControlVariate(Estimator):
             node, value = sites[name]
             total = total + inject(node, node.lift(self._centred(slope)) * node.score(value).detach())
         return total
+
+    def _what_if(self, program: Program, sites: Sites, noises: Mapping[str, Tensor], name: str) -> WhatIf:
+        """The cost at another value of one node: those before it keep theirs, those after it have stand-ins."""
+        names = list(sites)
+        before = {n: sites[n].value for n in names[: names.index(name)]}
+
+        def later(other: str, node: Node, _sites: Sites) -> Tensor:
+            return self.stand_in(node, noises[other])
+
+        return lambda value: self.interpret(program, replay({**before, name: value}, later), keep_score=True)[0]
 
     def _centred(self, slope: Tensor) -> Tensor:
         """A slope minus the mean slope of the other samples, if there are any."""

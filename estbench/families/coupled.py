@@ -72,3 +72,17 @@ class Antithetic(Coupled):
         """Noise and its negative."""
         noise = node.noise()
         return torch.stack([noise, -noise])
+
+
+class Several(Coupled):
+    """Couples as many values of each node as it is told.
+
+    Args:
+        samples: coupled values per node, at least 2.
+    """
+
+    def __init__(self, samples: int = 3) -> None:
+        super().__init__()
+        if samples < 2:
+            raise ValueError(f"{type(self).__name__} couples samples, so it needs at least 2; got {samples}")
+        self.coupled = samples

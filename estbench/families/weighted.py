@@ -10,7 +10,8 @@ from torch import Tensor
 
 from estbench.core.estimator import Estimator, NotApplicableError, full_cost, inject
 from estbench.core.logits import DEPTH
-from estbench.core.node import Categorical, Node, draw_in_proportion, log_softmax, one_hot
+from estbench.core.node import Categorical, Node, log_softmax, one_hot
+from estbench.core.one_hot import draw_in_proportion
 from estbench.core.program import Evaluation, Program, Sites, leading, plate
 
 
@@ -160,6 +161,11 @@ def mean_before_last(node: Node, value: Tensor, cost: Tensor) -> Tensor:
     """The mean cost of all values except the last, weighted by their probabilities."""
     weights = log_prob_once(node, value[:-1]).softmax(0)
     return (weights * cost[:-1]).sum(0).expand_as(cost)
+
+
+def with_remainder(log_probs: Tensor) -> Tensor:
+    """The weights of summed values, their probabilities, and of one sample for the rest: what is left of the mass."""
+    return torch.cat([log_probs.exp(), remainder(log_probs)[None]])
 
 
 def remainder(log_probs: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ clone it from, or from a wheel that was built of it.
 Then, in this folder:
 
     pip install -e '.[test]'    # from then on, estbench list shows $name
-    pytest                      # holds it to what it promises
+    pytest                      # checks that it is what it declares
     $use --out before
 
 After a change, measure again and let the gate tell what got worse, beyond the noise:
@@ -258,7 +258,7 @@ def new(kind: str, name: str, folder: Path | str = ".") -> Path:
 
 
 def _words(kind: str, name: str, package: str) -> dict[str, str]:
-    """What the templates are filled in with."""
+    """The values of the templates' placeholders."""
     words = {
         "name": name,
         "kind": kind,

@@ -121,7 +121,7 @@ def test_a_run_is_shown_drawn_written_and_loaded(run, tmp_path):
     assert "half_baseline" in shown
     assert all(sentence.partition(" ")[0] in shown for sentence in run.answers())
     assert run.figure("variance").axes
-    with pytest.raises(UserError, match="the kinds of figures are"):
+    with pytest.raises(UserError, match="unknown chart 'pie'; known: bias-variance, "):
         run.figure("pie")
     page = run.report(tmp_path / "out")
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

@@ -85,11 +85,7 @@ class Drawing:
             way = route(bench, variables, estimator)
             gradient = variables.gradient(estimator, variables.point.program, mapped=way.mapped)
             bench.sow(*stream)
-            if way.mapped:
-                size = working_set(gradient)
-                chunk = self.chunk or chunk_size(size, self.budget, bench.device, largest_tensor(gradient))
-            else:
-                chunk = BATCHES
+            chunk = self._chunk(gradient, bench) if way.mapped else BATCHES
             seeds = functools.partial(bench.stream, *stream)
             found = self.replication.draw(
                 lambda goal, have: moments(
@@ -101,6 +97,10 @@ class Drawing:
             )
         estimator.train()
         return Drawn(found, min(chunk, next(iter(found.values())).n) if way.mapped else 1, way.reason)
+
+    def _chunk(self, gradient: Callable[[], Gradients], bench: Bench) -> int:
+        """How many replicates are made at once, by the memory that one takes."""
+        return self.chunk or chunk_size(working_set(gradient), self.budget, bench.device, largest_tensor(gradient))
 
 
 @dataclass(frozen=True)
