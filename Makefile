@@ -10,13 +10,17 @@ INSTALLED := .venv/.installed
 NEEDED := $(if $(RUN),,$(INSTALLED))
 WITH := $(if $(RUN),PYTHONPATH=".:$$PYTHONPATH" $(RUN),$(BIN)/python)
 
-.PHONY: compare test test-cuda gpu-report lint enter bench bench-compare install
+.PHONY: compare test test-long test-cuda gpu-report lint enter bench bench-compare install
 
 compare: $(INSTALLED)  ## the default comparison on embedded data, with its report in runs/quick
 	$(BIN)/estbench compare --out runs/quick
 
-test: $(INSTALLED)  ## all tests
-	$(BIN)/python -m pytest -n auto
+test: $(INSTALLED)  ## all tests but the long ones
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not long"
+	$(BIN)/python -m pytest --doctest-modules estbench
+
+test-long: $(INSTALLED)  ## all tests
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 	$(BIN)/python -m pytest --doctest-modules estbench
 
 test-cuda: $(NEEDED)  ## the tests that need a GPU; RUN=python3 uses that Python and its packages

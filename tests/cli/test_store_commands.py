@@ -19,7 +19,7 @@ from tests.support.plans import plan_of
 SUITE = {
     "tasks": ["toy[units=5]"],
     "estimators": ["rloo", "arm"],
-    "measures": ["training[steps=4]", "gradient[replicates=64,after=0]", "speed[blocks=6,seconds=0.0001]"],
+    "measures": ["training[steps=4]", "gradient[replicates=256,after=0]", "speed[blocks=6,seconds=0.0001]"],
     "seeds": 3,
     "device": "cpu",
 }

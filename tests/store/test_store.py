@@ -21,7 +21,11 @@ from estbench.store.records import COLUMNS, Result
 from estbench.store.store import Store
 from tests.support.plans import plan_of
 
-ROW = dict.fromkeys(("seed", "step", "n", "replicas"), 0) | dict.fromkeys(("seconds", "value", "low", "high"), 0.0)
+ROW = {
+    **dict.fromkeys(("seed", "step", "n", "replicas"), 0),
+    **dict.fromkeys(("seconds", "value", "low", "high"), 0.0),
+    "reference": False,
+}
 ENTRY = Entry("k" * 32, {"steps": 4})
 MACHINE = {"cpu": "one", "gpu": None}
 

@@ -203,7 +203,12 @@ def test_what_cannot_be_mapped_is_trained_alone_with_a_reason(kind, reason):
 
 
 def test_a_step_of_many_launches_what_a_step_of_one_does():
-    """Sixty-four replicas ask as much of torch as one does, and never for a value on the host."""
+    """Sixty-four replicas ask as much of torch as one does, and look at values as seldom.
+
+    On a CPU an estimator looks at the extremes of the logits. That on a GPU nothing waits for a value is tested in
+    tests/gpu/test_pretended.py.
+    """
     one, many = calls(1), calls(64)
     assert len(many) == pytest.approx(len(one), rel=0.02)
-    assert not {"aten::item", "aten::_local_scalar_dense", "aten::nonzero"} & set(many)
+    for look in ("aten::item", "aten::_local_scalar_dense", "aten::nonzero"):
+        assert many.count(look) == one.count(look)
