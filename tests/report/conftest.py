@@ -43,6 +43,11 @@ def svg_only_in_module(illustration):
 
 def draw_only_svg(patch, illustration):
     """Has the writers of other formats make empty files, and copies the illustration."""
+
+    def copied(_, folder):
+        folder.mkdir(exist_ok=True)
+        return [shutil.copy(illustration, folder)]
+
     for name in ("png", "pdf"):
         patch.setitem(files._WRITERS, name, lambda _, file: file.touch() or file)
-    patch.setattr(report, "illustrate", lambda _, folder: shutil.copy(illustration, folder))
+    patch.setattr(report, "illustrate", copied)

@@ -440,7 +440,7 @@ def test_a_figure_alone_has_a_panel_for_each_task(five, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "pie"}, "kinds of figures are"),
+        ({"kind": "pie"}, "unknown chart 'pie'; known: bias-variance, "),
         ({"formats": ("gif",)}, "formats are"),
         ({"style": "poster"}, "style is one of"),
         ({"kind": "classes"}, "hold nothing"),
