@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from estbench.api.functions import check, compare, diff, gate, load, merge, plan
+    from estbench.api.comparing import compare, plan
+    from estbench.api.judging import check, diff, gate, load, merge
     from estbench.api.run import Run
     from estbench.core.estimator import Estimator, NotApplicableError
     from estbench.core.metrics import Metric
@@ -57,17 +58,17 @@ HOMES = {
     "Tempered": "families.pathwise",
     "UserError": "errors",
     "Weighted": "families.weighted",
-    "check": "api.functions",
-    "compare": "api.functions",
-    "diff": "api.functions",
+    "check": "api.judging",
+    "compare": "api.comparing",
+    "diff": "api.judging",
     "discover": "plugins.registry",
     "expectation": "plugins.drop_in",
-    "gate": "api.functions",
-    "load": "api.functions",
+    "gate": "api.judging",
+    "load": "api.judging",
     "load_estimator": "plugins.registry",
     "load_task": "plugins.registry",
-    "merge": "api.functions",
-    "plan": "api.functions",
+    "merge": "api.judging",
+    "plan": "api.comparing",
     "rsample": "plugins.drop_in",
 }
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from estbench.core.copula import both_below, repelling_noise
 from estbench.core.node import Bernoulli, Node
-from estbench.families.coupled import Coupled
+from estbench.families.coupled import Several
 
 
-class ARMS(Coupled):
+class ARMS(Several):
     """The antithetic REINFORCE multi-sample estimator.
 
     Args:
@@ -29,12 +29,6 @@ class ARMS(Coupled):
     accepts = (Bernoulli,)
     unbiased = True
     paper = "Dimitriev & Zhou (2021), https://arxiv.org/abs/2105.14141"
-
-    def __init__(self, samples: int = 3) -> None:
-        super().__init__()
-        if samples < 2:
-            raise ValueError(f"ARMS couples samples, so it needs at least 2; got {samples}")
-        self.coupled = samples
 
     def couple(self, node: Node) -> Tensor:
         noise = repelling_noise(self.coupled, node.logits)

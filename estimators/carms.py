@@ -16,10 +16,10 @@ from torch import Tensor
 
 from estbench.core.copula import both_below, repelling_noise
 from estbench.core.node import Categorical, Node, one_hot
-from estbench.families.coupled import Coupled
+from estbench.families.coupled import Several
 
 
-class CARMS(Coupled):
+class CARMS(Several):
     """The categorical antithetic REINFORCE multi-sample estimator.
 
     Args:
@@ -29,12 +29,6 @@ class CARMS(Coupled):
     accepts = (Categorical,)
     unbiased = True
     paper = "Dimitriev & Zhou (2021), https://arxiv.org/abs/2110.14002"
-
-    def __init__(self, samples: int = 3) -> None:
-        super().__init__()
-        if samples < 2:
-            raise ValueError(f"CARMS couples samples, so it needs at least 2; got {samples}")
-        self.coupled = samples
 
     def couple(self, node: Node) -> Tensor:
         order, sticks = _sticks(node)

@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from estbench.core.node import Node
-from estbench.families.weighted import Weighted, draw_outside, log_prob_once, mean_before_last, most_probable, remainder
+from estbench.families.weighted import (
+    Weighted,
+    draw_outside,
+    log_prob_once,
+    mean_before_last,
+    most_probable,
+    with_remainder,
+)
 
 
 class RaoBlackwell(Weighted):
@@ -44,5 +51,4 @@ class RaoBlackwell(Weighted):
         classes = node.classes()
         top = most_probable(classes, self.summed)
         log_probs = log_prob_once(classes, top)
-        weights = torch.cat([log_probs.exp(), remainder(log_probs)[None]])
-        return node.from_hot(torch.cat([top, draw_outside(classes, top)[None]])), weights
+        return node.from_hot(torch.cat([top, draw_outside(classes, top)[None]])), with_remainder(log_probs)

@@ -15,11 +15,10 @@ Reference: Liang, Norouzi, Berant, Le & Lao (2018), https://arxiv.org/abs/1807.0
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from estbench.core.node import Node
-from estbench.families.weighted import Weighted, log_prob_once, mean_before_last, remainder, without_replacement
+from estbench.families.weighted import Weighted, log_prob_once, mean_before_last, with_remainder, without_replacement
 
 
 class SumAndSample(Weighted):
@@ -56,5 +55,4 @@ class SumAndSample(Weighted):
 
 def _weights(node: Node, value: Tensor) -> Tensor:
     """Probabilities of all values but the last, and what is left for that."""
-    log_probs = log_prob_once(node, value[:-1])
-    return torch.cat([log_probs.exp(), remainder(log_probs)[None]])
+    return with_remainder(log_prob_once(node, value[:-1]))

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from estbench import discover
-from estbench.plugins.registry import Plugin
+from estbench.plugins.plugin import Plugin
 
 ROOT = Path(__file__).parent.parent
 MANIFEST, PAGE = ROOT / "benchmarks" / "manifest.py", ROOT / "docs" / "estimators.md"
@@ -30,7 +30,7 @@ def row(plugin: Plugin) -> str:
     found = re.search(r"([^.\n]+?) evaluations?\b", plugin.doc)
     evaluations, derivative = found[1].strip() if found else "", "f'" if cls.differentiates else ""
     paper = cls.paper.partition(", http")[0]
-    cells = [f"`{plugin.name}`", types, evaluations, derivative, "", paper]
+    cells = [f"`{plugin.name}`", types, evaluations, derivative, "", "not run", paper]
     return re.sub(r"  +", " ", f"| {' | '.join(cells)} |")
 
 

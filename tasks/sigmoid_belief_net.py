@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from estbench.core.node import Bernoulli, Categorical, Node
 from estbench.core.perceptron import Activation, network, output_bias, widths
 from estbench.core.program import Program, Sample
-from estbench.core.task import Batch, Method, Splits, Task
+from estbench.core.task import Batch, Method, Splits
 from estbench.data import datasets
+from estbench.data.image_task import ImageTask, pixel_logits
 
 
-class SigmoidBeliefNet(Task):
+class SigmoidBeliefNet(ImageTask):
     """A belief net on images.
 
     Args:
@@ -91,18 +92,15 @@ class SigmoidBeliefNet(Task):
         encoder = [layer(pixels, self.shape), *(layer(width, self.shape) for _ in above)]
         decoder = [layer(width, (pixels,)), *(layer(width, self.shape) for _ in above)]
         with torch.no_grad():
-            output_bias(decoder[0].network).copy_(mean.clamp(0.01, 0.99).logit())
+            output_bias(decoder[0].network).copy_(pixel_logits(mean))
         prior = nn.Parameter(torch.zeros(self.shape), requires_grad=self.prior == "learned")
         return _BeliefNet(mean, encoder, decoder, prior, signed=self.signed)
 
     def splits(self) -> Splits:
-        return datasets.binarised(self.dataset, self.binarisation)
+        return self.binarised()
 
     def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         return model.pictures(*batch) if isinstance(model, _BeliefNet) else {}
-
-    def view(self, batch: Batch, generator: torch.Generator) -> Batch:
-        return (datasets.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
 
 
 class _Layer(nn.Module):

@@ -23,11 +23,12 @@ from torch import Tensor, nn
 
 from estbench.core.node import Bernoulli, Categorical, Node
 from estbench.core.program import Program, Sample
-from estbench.core.task import Batch, Method, Splits, Task
+from estbench.core.task import Batch, Method, Splits
 from estbench.data import datasets
+from estbench.data.image_task import ImageTask, latent_shape, pixel_logits
 
 
-class StructuredPrediction(Task):
+class StructuredPrediction(ImageTask):
     """Predicts the lower half of an image from its upper half.
 
     Args:
@@ -65,22 +66,19 @@ class StructuredPrediction(Task):
             )
         self.dataset, self.binarisation, self.layers = dataset, binarisation, layers
         self.batch_size, self.optimizer, self.learning_rate = batch_size, optimizer, learning_rate
-        self.shape = (units or 20, classes) if latents == "categorical" else (units or 200,)
+        self.shape = latent_shape(latents, units, classes)
 
     def model(self) -> nn.Module:
         return _Halves(datasets.images(self.dataset).train[0].mean(0), self.shape, self.layers)
 
     def splits(self) -> Splits:
-        return datasets.binarised(self.dataset, self.binarisation)
+        return self.binarised()
 
     def effective(self) -> Mapping[str, Any]:
         return {"units": self.shape[0]}
 
     def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         return model.pictures(*batch) if isinstance(model, _Halves) else {}
-
-    def view(self, batch: Batch, generator: torch.Generator) -> Batch:
-        return (datasets.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
 
 
 class _Halves(nn.Module):
@@ -93,7 +91,7 @@ class _Halves(nn.Module):
         self.encoder = nn.ModuleList([nn.Linear(inputs, width) for inputs in (half, *(width,) * (layers - 1))])
         self.decoder = nn.Linear(width, half)
         with torch.no_grad():
-            self.decoder.bias.copy_(mean[half:].clamp(0.01, 0.99).logit())
+            self.decoder.bias.copy_(pixel_logits(mean[half:]))
 
     def layer(self, index: int, below: Tensor) -> Node:
         logits = self.encoder[index](below).unflatten(-1, self.shape)

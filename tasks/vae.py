@@ -25,11 +25,12 @@ from estbench.core.estimator import Estimator
 from estbench.core.node import Bernoulli, Categorical
 from estbench.core.perceptron import Activation, network, output_bias, widths
 from estbench.core.program import Program, Sample
-from estbench.core.task import Batch, Method, Splits, Task
+from estbench.core.task import Batch, Method, Splits
 from estbench.data import datasets
+from estbench.data.image_task import ImageTask, latent_shape, pixel_logits
 
 
-class VAE(Task):
+class VAE(ImageTask):
     """A variational autoencoder with discrete latents.
 
     Args:
@@ -84,11 +85,10 @@ class VAE(Task):
                 f"{classes=}, {batch_size=}, {decay_every=}"
             )
         self.dataset, self.binarisation, self.batch_size = dataset, binarisation, batch_size
-        self.hidden, self.activation = widths(hidden), activation
         self.prior, self.kl, self.holdout, self.centre = prior, kl, holdout, centre
         self.optimizer, self.learning_rate, self.prior_learning_rate = optimizer, learning_rate, prior_learning_rate
-        self.decay, self.decay_every = decay, decay_every
-        self.shape = (units or 20, classes) if latents == "categorical" else (units or 200,)
+        self.hidden, self.activation, self.decay, self.decay_every = widths(hidden), activation, decay, decay_every
+        self.shape = latent_shape(latents, units, classes)
 
     def model(self) -> nn.Module:
         mean = datasets.images(self.dataset).train[0].mean(0)
@@ -102,11 +102,11 @@ class VAE(Task):
         )
         if self.centre:
             with torch.no_grad():
-                output_bias(model.decoder).copy_(mean.clamp(0.01, 0.99).logit())
+                output_bias(model.decoder).copy_(pixel_logits(mean))
         return model
 
     def splits(self) -> Splits:
-        splits = datasets.binarised(self.dataset, self.binarisation)
+        splits = self.binarised()
         if self.holdout:
             return splits
         return splits._replace(train=tuple(map(torch.cat, zip(splits.train, splits.valid, strict=True))))
@@ -124,9 +124,6 @@ class VAE(Task):
 
     def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         return model.pictures(*batch) if isinstance(model, _VAE) else {}
-
-    def view(self, batch: Batch, generator: torch.Generator) -> Batch:
-        return (datasets.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
 
     def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         if not self.prior_learning_rate or self.prior == "fixed":

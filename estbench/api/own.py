@@ -6,15 +6,18 @@ import inspect
 import linecache
 import math
 import re
+import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from estbench.errors import UserError
-from estbench.plugins.loading import KINDS, base
+from estbench.plugins.loading import base
 from estbench.plugins.options import options_of
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
@@ -34,6 +37,14 @@ class Own:
 
     spec: Spec
     file: Path | None
+
+
+def known_plugins(files: Iterable[Path | str]) -> Plugins:
+    """What there is, with a warning for each plugin that is left out."""
+    plugins = Plugins.found(files)
+    for problem in plugins.problems:
+        warnings.warn(problem, UserWarning, stacklevel=4)
+    return plugins
 
 
 def named(plugin: Any, kind: str, plugins: Plugins, folder: Path) -> Own:
@@ -70,6 +81,19 @@ def named(plugin: Any, kind: str, plugins: Plugins, folder: Path) -> Own:
     if not file.is_file():
         write_atomically(file, source.encode())
     return Own(Spec(name, options), file)
+
+
+def maker(plugin: Any) -> Callable[[], Any]:
+    """What makes an estimator or a task: a class or a function as it is, for an instance another with its options.
+
+    Raises:
+        UserError: it is nothing that could make one, or the options of an instance cannot be read.
+    """
+    if isinstance(plugin, (base("estimator"), base("task"))):
+        return partial(cast("Callable[..., Any]", type(plugin)), **_options(plugin))
+    if not callable(plugin):
+        raise UserError(f"expected a name, a Spec, or an estimator, a task, or what makes one; got {plugin!r:.80}")
+    return cast("Callable[[], Any]", plugin)
 
 
 def _options(instance: Any) -> dict[str, Any]:
@@ -114,6 +138,10 @@ class _Source:
         """
         source = cls(wanted)
         source._define(wanted.__name__, wanted)
+        for name, text in source._definitions.items():
+            if name != wanted.__name__ and text.startswith(("class ", "@")):
+                # a file holds one plugin; what that extends or uses is none of its own
+                source._definitions[name] = f'{text}\n\n\n{name}.__module__ += ".own"'
         doc = (inspect.getdoc(wanted) or wanted.__name__).partition("\n")[0].replace("\\", "\\\\").replace('"', "'")
         parts = [f'"""{doc}"""', "\n".join(sorted(source._imports.values())), *source._definitions.values()]
         return "\n\n".join(part for part in parts if part) + "\n"
@@ -130,7 +158,7 @@ class _Source:
         self._definitions[name] = text
 
     def _use(self, name: str, value: Any, user: str) -> None:
-        if name in self._imports or name in self._definitions or hasattr(builtins, name):
+        if name in self._imports or name in self._definitions or name in vars(builtins):
             return
         if isinstance(value, ModuleType):
             self._imports[name] = f"import {value.__name__} as {name}"
@@ -172,8 +200,10 @@ def _functions(value: Any) -> Iterator[FunctionType]:
 
 
 def _environment(value: Any) -> dict[str, Any]:
-    """The names that a function or the methods of a class may look up, outside themselves."""
-    known: dict[str, Any] = {}
+    """The names that a function or a class may look up, outside itself."""
+    known = dict(vars(sys.modules[value.__module__])) if value.__module__ in sys.modules else {}
+    if isinstance(value, type):  # also bases that were defined inside a function
+        known |= {each.__name__: each for each in reversed(value.__mro__[1:-1])}
     for function in _functions(value):
         known |= function.__globals__
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
@@ -196,6 +226,8 @@ def _text(value: Any) -> str:
         code = textwrap.dedent("".join(linecache.getlines(function.__code__.co_filename)))
         if found := _definition(code, value.__name__, function.__code__.co_firstlineno):
             return found
+    if isinstance(value, type) and (found := _in_cells(value)):
+        return found
     try:
         return textwrap.dedent(inspect.getsource(value))
     except (OSError, TypeError) as error:
@@ -205,8 +237,18 @@ def _text(value: Any) -> str:
         ) from error
 
 
-def _definition(code: str, name: str, line: int) -> str:
-    """The definition of this name around a line; empty if there is none."""
+def _in_cells(cls: type[Any]) -> str:
+    """The source of a class without methods of its own, from the last cell that defines it; empty if there is none."""
+    # what Python reads from no file, as a notebook's cells, has no time of change
+    cells = [entry[2] for entry in linecache.cache.values() if len(entry) == 4 and entry[1] is None]
+    for lines in reversed(cells):
+        if found := _definition("".join(lines), cls.__name__, None):
+            return found
+    return ""
+
+
+def _definition(code: str, name: str, line: int | None) -> str:
+    """The definition of this name, around a line if one is given; empty if there is none."""
     try:
         tree = ast.parse(code)
     except SyntaxError:
@@ -214,7 +256,7 @@ def _definition(code: str, name: str, line: int) -> str:
     for node in ast.walk(tree):
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name:
             first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-            if first <= line <= (node.end_lineno or first):
+            if line is None or first <= line <= (node.end_lineno or first):
                 return textwrap.dedent("\n".join(code.splitlines()[first - 1 : node.end_lineno]))
     return ""
 
@@ -228,8 +270,3 @@ def _names(text: str) -> set[str]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
             found.add(node.value)
     return found
-
-
-def kinds() -> Mapping[str, str]:
-    """The kinds of plugins, by the plural that arguments have."""
-    return {f"{kind}s": kind for kind in KINDS}

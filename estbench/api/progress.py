@@ -1,4 +1,4 @@
-"""What is shown of a comparison while it goes on: nothing, or a bar."""
+"""Displays of a comparison's progress: nothing, or a progress bar."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from estbench.planning.cell import Cell
     from estbench.planning.plan import Plan
     from estbench.store.records import Result
-    from estbench.workflows.comparison import Done
+    from estbench.workflows.request import Done
 
 
 class Silence:

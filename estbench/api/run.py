@@ -1,4 +1,4 @@
-"""A run in the hand: its results as tables, sentences, tests and figures."""
+"""A run: its results as tables, sentences, tests and figures."""
 
 import functools
 import json
@@ -24,7 +24,7 @@ _CELL = ["task", "label", "seed", "device", "dtype", "measure", "metric"]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a comparison found.
+    """The results of a comparison.
 
     Args:
         results: a row for each figure, with the columns of docs/results.md.

@@ -1,64 +1,131 @@
-"""What is run: the commands that measure, and that say what would be measured."""
+"""The commands ``compare``, which measures, and ``plan``, which says what would be measured."""
 
+import inspect
 import shlex
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from estbench.cli.screen import Files, console
-from estbench.errors import UserError, warn
+from estbench.cli import completion
+from estbench.cli.screen import Files, console, found
+from estbench.errors import UserError
 from estbench.plugins.grammar import shown
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec, split
 from estbench.store.files import check_folder
 
 if TYPE_CHECKING:
-    from estbench.workflows.comparison import Request
+    from estbench.workflows.request import Request
 
-Tasks = Annotated[list[str] | None, typer.Option(help="Tasks, comma-separated; globs and vae\\[dataset=mnist] work.")]
-Estimators = Annotated[list[str] | None, typer.Option(help="Estimators, likewise; rloo\\[samples=2,4] is a grid.")]
-Measures = Annotated[
-    list[str] | None, typer.Option(help="Measures, likewise: gradient, speed, training\\[steps=1000].")
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Tasks, comma-separated; globs and vae\\[dataset=mnist] work.", autocompletion=completion.plugins("task")
+    ),
 ]
-Seeds = Annotated[str | None, typer.Option(help="How many seeds, counted from 0; or which, comma-separated: 3,5,8.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+Estimators = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Estimators, comma-separated; globs work, and rloo\\[samples=2,4] is a grid.",
+        autocompletion=completion.plugins("estimator"),
+    ),
+]
+Measures = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Measures, comma-separated: gradient, speed, training\\[steps=1000].",
+        autocompletion=completion.plugins("measure"),
+    ),
+]
+Seeds = Annotated[str | None, typer.Option(help="Number of seeds, counted from 0; or a list of seeds: 3,5,8.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="auto, cpu, cuda or cuda:1.", autocompletion=completion.choices("auto", "cpu", "cuda")),
+]
 DType = Annotated[
     str | None,
-    typer.Option(help="float32, float64, tf32 or bf16; the last two are float32 with tf32 (GPU) or bf16 products."),
+    typer.Option(
+        help="float32, float64, tf32 or bf16; the last two are float32 with tf32 (GPU) or bf16 products.",
+        autocompletion=completion.choices("float32", "float64", "tf32", "bf16"),
+    ),
 ]
-Scale = Annotated[
-    float | None, typer.Option(help="Fraction of the training steps that the suite asks for, 0.1 for a tenth.")
-]
+Scale = Annotated[float | None, typer.Option(help="Fraction of the suite's training steps to run: 0.1 for a tenth.")]
 Precision = Annotated[
     float | None,
     typer.Option(
         help="Draw gradients until the interval of their variance has this relative half-width: 0.05 is ±5 %."
     ),
 ]
-Parts = Annotated[str | None, typer.Option(help="Which parts of a suite that has several: 1,3; by default all.")]
+Parts = Annotated[str | None, typer.Option(help="Parts of the suite to run, if it has several: 1,3; by default all.")]
 StoreFolder = Annotated[Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")]
-Workers = Annotated[int | None, typer.Option(min=1, max=4096, help="Cells at once; by default one a core.")]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure cells again that failed.")]
-ExecutorName = Annotated[
-    str, typer.Option(help="As estbench list executors names them; auto: local on several cores or GPUs, else inline.")
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=4096, help="Number of cells measured at once; by default one per core.")
 ]
-
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure failed cells again.")]
+ExecutorName = Annotated[
+    str,
+    typer.Option(
+        help="As estbench list executors names them; auto: local on several cores or GPUs, else inline.",
+        autocompletion=completion.parts("executor", "auto"),
+    ),
+]
 Ensemble = Annotated[
     str,
     typer.Option(
-        help="Train runs that differ only in seeds or float options as one batch: auto, off, or the largest batch."
+        help="Train runs that differ only in seeds or float options as one batch: auto, off, or the largest batch.",
+        autocompletion=completion.choices("auto", "off"),
     ),
+]
+SuiteName = Annotated[
+    str | None,
+    typer.Argument(
+        help="A .toml file, or the name of a suite shipped with estbench; by default quick.",
+        autocompletion=completion.suites,
+    ),
+]
+SuiteOption = Annotated[
+    str | None, typer.Option("--suite", help="The suite, as an option.", autocompletion=completion.suites)
+]
+Out = Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Threads of torch; by default 1, and all cores for timed cells.")
 ]
 
 STORE = Path(".estbench")
-# three years in seconds; clocks of the system take no more than some multiple of it
+# three years in seconds; timers of the system overflow at some multiple of it
 LONGEST = 1e8
 
+Timeout = Annotated[
+    float | None, typer.Option(min=0.001, max=LONGEST, help="Seconds after which a cell counts as failed.")
+]
+Checkpoint = Annotated[
+    float, typer.Option(min=0, max=LONGEST, help="Seconds between two checkpoints of a training run.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be measured, as plan does.")]
 
-def compare(
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a command line asks for.
+
+    Args:
+        request: the request.
+        plugins: what there is.
+        dry_run: whether it is only to be printed.
+    """
+
+    request: "Request"
+    plugins: Plugins
+    dry_run: bool
+
+
+def _asked(
+    suite: SuiteName = None,
     tasks: Tasks = None,
     estimators: Estimators = None,
     measures: Measures = None,
@@ -67,39 +134,27 @@ def compare(
     dtype: DType = None,
     scale: Scale = None,
     precision: Precision = None,
-    suite: Annotated[str, typer.Option(help="A .toml file, or the name of a suite shipped with estbench.")] = "quick",
+    suite_option: SuiteOption = None,
     parts: Parts = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")] = None,
+    out: Out = None,
     store: StoreFolder = STORE,
-    threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Threads of torch; by default 1, and all for what is timed.")
-    ] = None,
+    threads: Threads = None,
     executor: ExecutorName = "auto",
     workers: Workers = None,
-    timeout: Annotated[
-        float | None, typer.Option(min=0.001, max=LONGEST, help="Seconds after which a cell has failed.")
-    ] = None,
-    checkpoint: Annotated[
-        float, typer.Option(min=0, max=LONGEST, help="Seconds from one checkpoint of a training to the next.")
-    ] = 60,
+    timeout: Timeout = None,
+    checkpoint: Checkpoint = 60,
     retry_failed: RetryFailed = False,
     ensemble: Ensemble = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be measured.")] = False,
+    dry_run: DryRun = False,
     plugin: Files = None,
-) -> None:
-    """Measures estimators on tasks and writes a report.
+) -> _Asked:
+    """Reads what plan and compare take."""
+    from estbench.workflows.request import Request  # noqa: PLC0415  (imports torch)
 
-    Options replace the values of the suite. Finished cells are kept: the same command again goes on where it
-    stopped, and with more steps or replicates it goes on from what is there.
-    """
-    from estbench.cli.progress import Progress  # noqa: PLC0415  (imports torch)
-    from estbench.workflows import comparison  # noqa: PLC0415  (imports torch)
-
-    for place in (out or Path("runs"), store):
-        check_folder(place)
-    screen, plugins = console(), _plugins(plugin)
-    request = comparison.Request(
-        suite,
+    if suite is not None and suite_option is not None and suite != suite_option:
+        raise UserError(f"name one suite; got {shown(suite)} and --suite {shown(suite_option)}")
+    request = Request(
+        suite or suite_option or "quick",
         _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision),
         _parts(parts),
         out,
@@ -111,58 +166,58 @@ def compare(
         checkpoint,
         retry_failed,
         ensemble,
-        screen.width,
+        console().width,
         shlex.join(["estbench", *sys.argv[1:]]),
     )
-    if dry_run:
-        _preview(request, plugins)
+    return _Asked(request, found(plugin), dry_run)
+
+
+def _command(work: Callable[[_Asked], None]) -> Callable[..., None]:
+    """A command with the parameters of ``_asked``: plan and compare take the same."""
+
+    def command(**given: Any) -> None:
+        work(_asked(**given))
+
+    command.__name__, command.__doc__ = work.__name__, work.__doc__
+    command.__annotations__ = {**_asked.__annotations__, "return": None}
+    signature = inspect.signature(_asked).replace(return_annotation=None)
+    command.__signature__ = signature  # type: ignore[attr-defined]  # what inspect.signature gives for it
+    return command
+
+
+@_command
+def compare(asked: _Asked) -> None:
+    """Measures estimators on tasks and writes a report.
+
+    Options replace the values of the suite. Finished cells are kept: the same command, given again, continues where it
+    stopped, and with more steps or replicates it continues from the kept ones.
+    """
+    from estbench.cli.progress import Progress  # noqa: PLC0415  (imports torch)
+    from estbench.workflows.comparison import run_comparison  # noqa: PLC0415  (imports torch)
+
+    for place in (asked.request.out or Path("runs"), asked.request.store):
+        check_folder(place)
+    if asked.dry_run:
+        _preview(asked.request, asked.plugins)
         return
-    progress = Progress(screen)
-    raise typer.Exit(progress.finished(comparison.run_comparison(request, plugins, progress)))
+    progress = Progress(console())
+    raise typer.Exit(progress.finished(run_comparison(asked.request, asked.plugins, progress)))
 
 
-def plan(
-    suite: Annotated[str, typer.Argument(help="A .toml file, or the name of a suite shipped with estbench.")] = "quick",
-    tasks: Tasks = None,
-    estimators: Estimators = None,
-    measures: Measures = None,
-    seeds: Seeds = None,
-    device: Device = None,
-    dtype: DType = None,
-    scale: Scale = None,
-    precision: Precision = None,
-    parts: Parts = None,
-    store: StoreFolder = STORE,
-    executor: ExecutorName = "auto",
-    workers: Workers = None,
-    retry_failed: RetryFailed = False,
-    plugin: Files = None,
-) -> None:
-    """Prints the cells of a suite, which of them are kept already, and how long the others may take."""
-    from estbench.workflows.comparison import Request  # noqa: PLC0415  (imports torch)
-
-    overrides = _overrides(tasks, estimators, measures, seeds, device, dtype, scale, precision)
-    where = Spec.one(executor), workers
-    request = Request(suite, overrides, _parts(parts), None, store, None, *where, retry_failed=retry_failed)
-    _preview(request, _plugins(plugin))
-
-
-def _plugins(files: list[Path] | None) -> Plugins:
-    """What there is, found once; problems with plugins that are left out are said on stderr."""
-    plugins = Plugins.found(files or ())
-    for problem in plugins.problems:
-        warn(problem)
-    return plugins
+@_command
+def plan(asked: _Asked) -> None:
+    """Prints the cells of a suite, which of them are already kept, and an estimate of the time for the others."""
+    _preview(asked.request, asked.plugins)
 
 
 def _preview(request: "Request", plugins: Plugins) -> None:
     """Prints what a request would measure."""
     from estbench.workflows.dry_run import preview  # noqa: PLC0415  (imports torch)
 
-    found, screen = preview(request, plugins), console()
-    for cell, state in found.states.items():
+    cells, screen = preview(request, plugins), console()
+    for cell, state in cells.states.items():
         screen.print(f"{state:<9} {escape(str(cell))}", soft_wrap=True)
-    screen.print(found.summary)
+    screen.print(cells.summary)
 
 
 def _overrides(
@@ -175,7 +230,7 @@ def _overrides(
     scale: float | None,
     precision: float | None,
 ) -> dict[str, Any]:
-    """The values of a suite that are replaced."""
+    """The values of the suite that the command line replaces."""
     overrides: dict[str, Any] = {
         key: [part for text in texts for part in split(text)]
         for key, texts in (("tasks", tasks), ("estimators", estimators), ("measures", measures))

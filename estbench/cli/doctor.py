@@ -1,18 +1,16 @@
 """``estbench doctor``: what works on this machine."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 from rich.markup import escape
 
+from estbench.cli.compare import STORE, StoreFolder
 from estbench.cli.screen import console
 
 MARKS = {"ok": "[green]ok[/]     ", "absent": "[yellow]absent[/] ", "broken": "[red]broken[/] "}
 
 
 def doctor(
-    store: Annotated[Path, typer.Option(help="Folder that keeps finished cells.")] = Path(".estbench"),
+    store: StoreFolder = STORE,
 ) -> None:
     """Says what works on this machine and what to do about what does not; exits with 1 if something is broken."""
     from estbench.workflows.doctor import diagnose  # noqa: PLC0415  (imports torch)

@@ -1,4 +1,4 @@
-"""What there is: the commands that list and describe plugins and data sets."""
+"""The commands that list and describe plugins and data sets: ``list``, ``info`` and ``data``."""
 
 import inspect
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -7,19 +7,26 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from estbench.cli import completion
 from estbench.cli.screen import Files, console
 from estbench.errors import UserError, nearest, warn
 from estbench.plugins import loading, registry, values
 from estbench.plugins.options import options_of
 
-# what the list says of a declaration; what is not declared as a literal is shown as "?"
+# how the list shows a declaration; one that is not a literal is shown as "?"
 _SAID = {"True": "yes", "False": "no"}
 
-data_app = typer.Typer(help="Data sets: which are here, and fetching them.")
+data_app = typer.Typer(help="Lists and downloads data sets.")
 
 
 def list_(
-    kind: Annotated[str, typer.Argument(help="estimators, tasks, measures, charts, executors or all.")] = "all",
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="estimators, tasks, measures, charts, executors or all.",
+            autocompletion=completion.choices("estimators", "tasks", "measures", "charts", "executors", "all"),
+        ),
+    ] = "all",
     plugin: Files = None,
 ) -> None:
     """Lists estimators, tasks, measures, charts (kinds of figures) and executors."""
@@ -33,27 +40,39 @@ def list_(
     }
     for problem in dict.fromkeys(problem for catalogue in catalogues.values() for problem in catalogue.problems):
         warn(problem)
-    for name, catalogue in catalogues.items():
-        table = Table(title=f"{name.capitalize()}s", title_justify="left", title_style="bold", box=None)
-        table.add_column("name", style="cyan", no_wrap=True)
-        table.add_column("what it is", overflow="fold")
-        unbiased = name == "estimator"
-        if unbiased:
-            table.add_column("unbiased", no_wrap=True)
-        foreign = any(found.origin != "built-in" for found in catalogue.plugins.values())
-        if foreign:
-            table.add_column("from", overflow="fold")
-        for found in catalogue.plugins.values():
-            declared = _SAID.get(str(found.declared.get("unbiased")), "?")
-            row = [escape(found.name), escape(found.summary), *([declared] if unbiased else [])]
-            table.add_row(*row, *([escape(found.origin)] if foreign else []))
-        screen.print(table, "")
+    for catalogue in catalogues.values():
+        screen.print(_table(catalogue), "")
+
+
+def _table(catalogue: registry.Catalogue) -> Table:
+    """The plugins of a kind, a line each."""
+    table = Table(title=f"{catalogue.kind.capitalize()}s", title_justify="left", title_style="bold", box=None)
+    table.add_column("name", style="cyan", no_wrap=True)
+    table.add_column("what it is", overflow="fold")
+    unbiased = catalogue.kind == "estimator"
+    if unbiased:
+        table.add_column("unbiased", no_wrap=True)
+    foreign = any(found.foreign for found in catalogue.plugins.values())
+    if foreign:
+        table.add_column("from", overflow="fold")
+    for found in catalogue.plugins.values():
+        declared = _SAID.get(str(found.declared.get("unbiased")), "?")
+        row = [escape(found.name), escape(found.summary), *([declared] if unbiased else [])]
+        table.add_row(*row, *([escape(found.origin)] if foreign else []))
+    return table
 
 
 def info(
-    name: Annotated[str, typer.Argument(help="Name of an estimator, task or measure.")], plugin: Files = None
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of an estimator, task or measure.",
+            autocompletion=completion.plugins("estimator", "task", "measure"),
+        ),
+    ],
+    plugin: Files = None,
 ) -> None:
-    """Shows what a plugin is, what it declares, and its options."""
+    """Describes a plugin: its documentation, its declarations and its options."""
     catalogues = list(registry.Plugins.found(plugin or ()))
     found = [catalogue.plugins[name] for catalogue in catalogues if name in catalogue.plugins]
     if not found:
@@ -75,7 +94,7 @@ def info(
 
 
 def _declares(cls: Any) -> str:
-    """What an estimator declares, in words; what it leaves out is said too."""
+    """The declarations of an estimator, in words; missing declarations are mentioned."""
     undeclared = [name for name in ("unbiased", "differentiates", "accepts") if getattr(cls, name, None) is None]
     if undeclared:
         return f"not all it must; {' and '.join(undeclared)} {'is' if len(undeclared) == 1 else 'are'} missing"
@@ -85,14 +104,14 @@ def _declares(cls: Any) -> str:
 
 
 def _default(value: Any) -> str:
-    """A default as people write it; of what cannot be written its name, which is the same in every process."""
+    """A default value as users write it; for an object, its name, which is the same in every process."""
     if value is inspect.Parameter.empty:
         return "required"
     return repr(value) if values.can_be_given(value) else str(values.plain(value))
 
 
 def _type(annotation: Any) -> str:
-    """A type as people write it; the values of a choice."""
+    """A type as users write it; for a choice, its values."""
     if get_origin(annotation) is Literal:
         return " or ".join(str(value) for value in get_args(annotation))
     return getattr(annotation, "__name__", str(annotation))
@@ -115,7 +134,7 @@ def data_list() -> None:
 
 @data_app.command("fetch")
 def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets to fetch.")]) -> None:
-    """Fetches data sets that are not here yet, and checks those that are."""
+    """Downloads missing data sets and checks existing ones."""
     from estbench.data import datasets  # noqa: PLC0415  (imports torch)
 
     for name in names:

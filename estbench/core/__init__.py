@@ -1,1 +1,1 @@
-"""What a plugin is written against: nodes, programs, estimators and tasks. Needs torch only."""
+"""Nodes, programs, estimators and tasks: the interfaces that plugins are written against. Depends on torch only."""

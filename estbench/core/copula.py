@@ -1,7 +1,7 @@
-r"""A Dirichlet copula: uniform variables that repel each other.
+r"""Dirichlet copula: uniform variables that are negatively dependent.
 
-With :math:`d \sim \mathrm{Dir}(1_K)` the variables :math:`v_k = (1 - d_k)^{K-1}` are uniform, and two of them are
-seldom small together. Two are 1 minus each other.
+With :math:`d \sim \mathrm{Dir}(1_K)`, each variable :math:`v_k = (1 - d_k)^{K-1}` is uniform, and two of them are
+rarely small at the same time. For :math:`K = 2`, :math:`v_2 = 1 - v_1`.
 
 Reference: Dimitriev & Zhou (2021), https://arxiv.org/abs/2105.14141
 """
@@ -11,11 +11,11 @@ import math
 import torch
 from torch import Tensor
 
-from estbench.core.node import uniform
+from estbench.core.noise import uniform
 
 
 def repelling_noise(count: int, like: Tensor) -> Tensor:
-    """Logistic noise, ``(count, *like.shape)``: minus the logits of the uniforms, so large where those are small."""
+    """Logistic noise, ``(count, *like.shape)``: minus the logits of the uniforms, large where they are small."""
     exponential = -uniform((count, *like.shape), like).log()
     log_v = (count - 1) * torch.log1p(-exponential / exponential.sum(0))
     limits = torch.finfo(like.dtype)

@@ -1,7 +1,7 @@
 """Derivatives inside estimators: by plain autograd in training, by ``torch.func`` under its transforms.
 
-Replicates are made by ``vmap`` of ``grad``, where only ``torch.func`` can differentiate. A training step is under no
-transform, and there autograd does the same at a third of the overhead.
+Replicates are computed by ``vmap`` of ``grad``, inside which only ``torch.func`` can differentiate. A training step
+runs under no transform; there, autograd gives the same derivative with a third of the overhead.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +20,8 @@ T = TypeVar("T")
 def derivative(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
     """The derivative of the sum of a function's values, in the shape of ``at``, and the values ``(*batch,)``.
 
-    Both can be differentiated with respect to what the function reads, parameters of the estimator for instance,
-    where gradients are enabled; ``at`` counts as a constant.
+    If gradients are enabled, both results can be differentiated with respect to tensors that the function uses, such
+    as parameters of the estimator; ``at`` is a constant.
     """
     if transformed():
 
@@ -45,9 +45,9 @@ def parameter_derivative(
     """The derivative of a function's first result with respect to parameters of a module, and its second result.
 
     Args:
-        module: what the function reads.
-        parameters: by their names in the module.
-        function: returns a scalar, and what else it found.
+        module: the module that the function uses.
+        parameters: the parameters to differentiate with respect to, by their names in the module.
+        function: returns a scalar and any second result.
     """
     if transformed():
         with torch.no_grad():
@@ -59,7 +59,7 @@ def parameter_derivative(
 
 
 def _slopes(values: Tensor, inputs: Sequence[Tensor], *, differentiable: bool) -> Sequence[Tensor]:
-    """Of the sum of the values; zeros where they depend on nothing."""
+    """The derivative of the sum of the values; zeros if they do not depend on the tensor."""
     if not values.requires_grad:
         return [torch.zeros_like(each) for each in inputs]
     ones = torch.ones_like(values)

@@ -1,6 +1,6 @@
 """Estimators: modules that map a program to a scalar whose gradient estimates that of the expected cost.
 
-Each abstract family owns ``forward``; a plugin fills in its hooks and overrides nothing.
+Each abstract family implements ``forward``; a plugin implements the hooks of a family and overrides nothing else.
 """
 
 import abc
@@ -19,25 +19,25 @@ Number = TypeVar("Number", int, float)
 
 
 class NotApplicableError(ValueError):
-    """An estimator cannot be used on this program, by its nature; the message says why."""
+    """The estimator cannot be applied to this program, as a matter of principle; the message says why."""
 
 
 class Estimator(nn.Module, abc.ABC):
     """Maps a program to a scalar.
 
-    Its value estimates the expected cost, averaged over the batch, and its gradient the gradient of that, so
-    that a training step is ``estimator(model(x)).backward()``.
+    The scalar's value estimates the expected cost, averaged over the batch, and its gradient estimates the gradient of
+    the expected cost. A training step is therefore ``estimator(model(x)).backward()``.
 
-    Class attributes are a plugin's declarations; the conformance tests hold it to them.
+    The class attributes are declarations that the conformance tests check.
 
     Attributes:
-        accepts: types of nodes it takes.
-        unbiased: whether the gradient's expectation is that of its objective (see ``bound``); an option that
-            biases the estimator sets it on the instance.
+        accepts: the types of nodes that it can be applied to.
+        unbiased: whether the expectation of its gradient is the gradient of its objective (see ``bound``). If an option
+            makes the estimator biased, the constructor sets this attribute on the instance.
         differentiates: whether it uses the derivative of the cost with respect to samples.
         couples_examples: whether an example's gradient depends on the samples of other examples of the batch, by shared
             noise or a baseline computed from the batch.
-        paper: where it comes from; empty where nothing was published.
+        paper: the publication it comes from; empty if there is none.
     """
 
     accepts: ClassVar[tuple[type[Node], ...]] = (Bernoulli, Categorical)
@@ -48,14 +48,14 @@ class Estimator(nn.Module, abc.ABC):
 
     @property
     def bound(self) -> int:
-        """The objective: 1 is the expected cost (ELBO), m the m-sample bound ``-E log mean exp(-cost)``."""
+        """The objective: 1 stands for the expected cost (ELBO), m for the m-sample bound ``-E log mean exp(-cost)``."""
         return 1
 
     def prepare(self, program: Program) -> Self:
-        """Makes what the estimator keeps per node; to be called before making an optimiser.
+        """Makes the networks and statistics that the estimator keeps for each node; call it before making an optimiser.
 
         Raises:
-            NotApplicableError: it cannot take a node of this program.
+            NotApplicableError: the estimator cannot be applied to a node of this program.
             ValueError: logits are NaN or infinite, or all classes of a variable are masked.
         """
         with torch.no_grad():
@@ -66,7 +66,7 @@ class Estimator(nn.Module, abc.ABC):
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # running statistics and networks of its own keep float32 where a model is turned to half precision
+        # an estimator's running statistics and networks stay in float32 when a model is converted to half precision
         def kept(values: Tensor) -> Tensor:
             moved = fn(values)
             return at_least_float32(moved) if moved.is_floating_point() else moved
@@ -74,11 +74,11 @@ class Estimator(nn.Module, abc.ABC):
         return super()._apply(kept, recurse)  # type: ignore[no-untyped-call]  # torch's own
 
     def build(self, name: str, node: Node) -> None:
-        """Hook: makes a network for this node."""
+        """Hook: makes the estimator's networks or statistics for this node."""
 
     @abc.abstractmethod
     def forward(self, program: Program) -> Tensor:
-        """The scalar for a program."""
+        """The scalar whose gradient estimates the gradient of the program's expected cost."""
 
     @abc.abstractmethod
     def evaluations(self, nodes: Sequence[Node]) -> int:
@@ -87,11 +87,11 @@ class Estimator(nn.Module, abc.ABC):
     def interpret(
         self, program: Program, sampler: Sampler, *, keep_score: bool = False
     ) -> tuple[Tensor, dict[str, Site]]:
-        """Runs a program, refusing nodes that this estimator does not take."""
+        """Runs a program like ``run``, and raises ``NotApplicableError`` for a node that is not among ``accepts``."""
         return run(program, self._admitting(sampler), keep_score=keep_score)
 
     def evaluate(self, program: Program, sampler: Sampler, *, scores: bool = False) -> Evaluation:
-        """The same at exact samples, for estimators that weight the score of log-probabilities themselves."""
+        """Like ``interpret``, at exact samples, for estimators that multiply the score by its weight themselves."""
         return evaluate(program, self._admitting(sampler), scores=scores)
 
     def _admitting(self, sampler: Sampler) -> Sampler:
@@ -107,29 +107,31 @@ class Estimator(nn.Module, abc.ABC):
 
 
 def silent(term: Tensor) -> Tensor:
-    """A term whose value is zero and whose gradient is kept."""
+    """A term with the value zero and the gradient of ``term``."""
     return term - term.detach()
 
 
 def inject(node: Node, gradient: Tensor) -> Tensor:
-    """A scalar of value zero that gives the logits this gradient, ``(*samples, *batch, *event)``.
+    """A scalar of value zero whose gradient for the logits is ``gradient``, averaged over samples and batch.
 
-    Samples and batch are averaged over, as in the mean of the costs.
+    Args:
+        node: the node with the logits.
+        gradient: ``(*samples, *batch, *event)``.
     """
     gradient, count = gradient.detach(), math.prod(node.logits.shape[: node.batch_ndim])
     extra = gradient.ndim - node.logits.ndim
     if extra > 0:
-        # a mean would take another pass over the gradient, to divide it
+        # a mean would need another pass over the gradient for the division
         count *= math.prod(gradient.shape[:extra])
         gradient = gradient.sum(tuple(range(extra)))
     return silent((gradient * node.logits).sum() / count)
 
 
 def positive(name: str, value: Number) -> Number:
-    """The value of an option that must be above 0.
+    """Returns the value of an option that must be above 0.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the value is not above 0.
     """
     if not value > 0:
         raise ValueError(f"{name} must be above 0; got {value}")
@@ -137,6 +139,6 @@ def positive(name: str, value: Number) -> Number:
 
 
 def full_cost(cost: Tensor, sites: Sites) -> Tensor:
-    """A cost with every plate's dimension, also those of samples that it does not depend on."""
+    """The cost expanded to the dimensions of all plates, including samples that it does not depend on."""
     shapes = {site.shape for site in sites.values()}
     return cost if shapes == {cost.shape} else cost.expand(torch.broadcast_shapes(*shapes))

@@ -1,9 +1,9 @@
-"""Logits as models give them: in half precision, with masked classes, or with numbers that no distribution has.
+"""Checks and clean-up of logits: half precision, masked classes, and values that define no distribution.
 
 A class is masked by a logit of minus infinity, or by one that is ``REACH`` or more below the largest of its variable:
-its probability is 0 in every dtype. Arithmetic with infinities makes NaN (``0 * inf``), so masked logits are put at a
-finite depth below the largest. What follows from them is then finite, and right: probabilities, relaxed values and
-gradients of masked classes are exactly 0. A bit is fixed in the same way, by a logit of ``REACH`` or more in magnitude.
+its probability is 0 in every dtype. Since arithmetic with infinities gives NaN (``0 * inf``), masked logits are
+replaced by finite ones far below the largest. Probabilities, relaxed values and gradients of masked classes are then
+exactly 0. In the same way, a logit of ``REACH`` or more in magnitude fixes a bit.
 """
 
 import torch
@@ -12,21 +12,21 @@ from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from estbench.core.transforms import transformed
 
-# exp(-REACH) is 0 in float64 too, also at a temperature of 5, and no logit in use is as far from others of its variable
+# exp(-REACH) is 0 in float64, even at a temperature of 5; no logit in use is that far from the others of its variable
 REACH = 5e3
-# where masked classes are put below the largest: relaxed values are 0 there at any temperature up to 100
+# distance of masked classes from the largest logit: relaxed values are 0 there at any temperature up to 100
 DEPTH = 1e5
-# where baselines see them: far enough to be told apart, and near enough to leave other inputs their weight
+# distance in the input of baselines: large enough to be recognised, small enough not to dominate the other inputs
 _SHOWN = 10.0
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """The values in float32 where their dtype has less; gradients flow back in the dtype that they had."""
+    """The values in float32 if their dtype has lower precision; gradients flow back in the original dtype."""
     return values if values.dtype.itemsize >= 4 else values.float()
 
 
 def bounded_bits(logits: Tensor) -> tuple[Tensor, bool]:
-    """Logits of bits kept within ±REACH, without gradient there, and whether any may be: ``(*batch, units)``."""
+    """Logits of bits ``(*batch, units)`` clamped to ±REACH, fixed ones without gradient; whether any may be fixed."""
     seen = _extremes(logits)
     if seen is not None and seen[0] > -REACH and seen[1] < REACH:
         return logits, False
@@ -34,10 +34,10 @@ def bounded_bits(logits: Tensor) -> tuple[Tensor, bool]:
 
 
 def bounded_classes(logits: Tensor) -> tuple[Tensor, bool]:
-    """Logits of classes ``(*batch, units, classes)``, masked ones finite and without gradient, and whether any may be.
+    """Logits ``(*batch, units, classes)``, with masked ones finite and without gradient; whether any may be masked.
 
     Raises:
-        ValueError: all classes of a variable are masked, and nothing forbids to look at the numbers.
+        ValueError: all classes of a variable are masked (checked only where reading the values is cheap).
     """
     seen = _extremes(logits)
     if logits.numel() == 0 or (seen is not None and seen[0] > seen[1] - REACH):
@@ -49,13 +49,14 @@ def bounded_classes(logits: Tensor) -> tuple[Tensor, bool]:
 
 
 def refuse_unusable(name: str, logits: Tensor) -> None:
-    """Looks for logits that define no distribution, on every device.
+    """Refuses logits that define no distribution, on every device.
 
-    They may also come from a training that diverges, where whoever trains has to notice: so no node looks for them.
+    Nodes do not check this themselves: in training, such logits are a sign of divergence, which the training loop
+    detects and reports.
 
     Args:
-        name: of the node, for the message.
-        logits: as a node holds them.
+        name: the node's name, for the message.
+        logits: the logits of a node.
 
     Raises:
         ValueError: a logit is NaN or infinite.
@@ -100,9 +101,9 @@ def _refuse_empty(logits: Tensor) -> None:
 
 
 def _extremes(logits: Tensor) -> tuple[float, float] | None:
-    """The least and the largest logit, NaN if any is; None where a look would cost more than what it may save.
+    """The smallest and the largest logit, NaN if any is NaN; None where reading them would be too slow.
 
-    On a CPU it is a hundredth of a step. On a GPU the host would have to wait for the device.
+    On a CPU this takes a hundredth of a training step. On a GPU the host would have to wait for the device.
     """
     if logits.device.type != "cpu" or logits.numel() == 0 or torch.compiler.is_compiling():
         return None
@@ -111,7 +112,7 @@ def _extremes(logits: Tensor) -> tuple[float, float] | None:
 
 
 def _plain(values: Tensor) -> Tensor:
-    """The tensor without the wrappers of ``torch.func``'s transforms, with the dimensions that ``vmap`` hides."""
+    """The tensor under the wrappers of ``torch.func``'s transforms, including the dimensions that ``vmap`` hides."""
     values = values.detach()
     while torch._C._functorch.is_functorch_wrapped_tensor(values):  # noqa: SLF001  (torch has no public way to ask)
         values = torch._C._functorch.get_unwrapped(values)  # noqa: SLF001

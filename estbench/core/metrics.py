@@ -1,4 +1,4 @@
-"""Metrics: what a measure declares of the figures that it yields. Imports no torch, so that a report can read it."""
+"""Metrics: a measure's declarations of the values that it yields. Imports no torch, so that reports can use it."""
 
 import functools
 import re
@@ -11,7 +11,7 @@ Better = Literal["lower", "higher"]
 Interval = Literal["own", "seeds", "bound", "none"]
 Show = Literal["main", "page", "asked", "none"]
 
-# rank of the result of a training
+# rank of the result of a training run
 RESULT = 2
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)(:d)?\}")
 
@@ -24,20 +24,20 @@ class Metric:
         key: its name in results, ``step_time``. A pattern has placeholders: ``{layer}`` stands for any text and
             ``{samples:d}`` for a whole number, so that ``norm/{layer}`` declares ``norm/encoder`` and ``norm/decoder``.
         title: its heading in tables, which may use the placeholders of the key. By default the key in words.
-        unit: the unit of its values: ``s``, ``B``, ``Hz`` and ``FLOP`` are shown with a prefix that keeps figures
+        unit: the unit of its values: ``s``, ``B``, ``Hz`` and ``FLOP`` are shown with a prefix that keeps numbers
             short, ``%`` is shown for shares between 0 and 1, and any other text is shown as it is.
         better: ``lower`` or ``higher``; None where neither is better.
         log: whether its values are positive and compared by their ratio, so that figures have a logarithmic axis.
         interval: where the report takes the interval from. ``own``: each row has an interval of its own, and over
-            several seeds the report gives that of their mean; where rows have none, as ``seeds``. ``seeds``:
+            several seeds the report gives that of their mean; if rows have none, it is that of ``seeds``. ``seeds``:
             Student's interval over seeds, of the values after the last step of each; estimators are compared seed by
             seed. ``bound``: like ``own``, for the root of a squared distance; an interval that begins at 0 is an
             upper bound. ``none``: there is no interval, and nothing is tested.
-        about: one sentence that explains the metric, for those who hover over its heading.
+        about: one sentence that explains the metric, shown when the pointer is over its heading.
         show: ``main``: a column of every table. ``page``: a column of the page and of papers' tables. ``asked``: a
             column that the page shows on request. ``none``: rows in the results, and no column.
-        told: whether the report says in a sentence which estimator is best, and draws the metric in the figure of
-            kind ``metrics``; of those that are shown.
+        told: whether the report says in a sentence which estimator is best, and plots the metric in the figure of
+            kind ``metrics``; without effect if ``show`` is ``none``.
         tracked: whether ``estbench track`` and ``gate`` follow it; only a metric that has a better direction.
         group: for a key with one placeholder, the value that is preferred: the tables have a single column, of the
             rows with this value, or with the first in alphabetical order where a task has none. By default every
@@ -109,7 +109,7 @@ class Metric:
         return Quantity(key, measure, title, about, test, self)
 
 
-# of a key that no measure declared, in results that were made elsewhere or by an older version
+# for keys that no known measure declares, in results from elsewhere or from an older version
 UNDECLARED = Metric("{key}", told=False, tracked=False)
 
 
@@ -187,29 +187,29 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Metrics:
-    """The declared metrics of several measures, as they travel with results.
+    """The declared metrics of several measures, which are kept with results.
 
     Args:
-        declared: the metrics by measure, in the order of tables. Of several that match a key the first one holds.
+        declared: the metrics by measure, in the order of tables. If several match a key, the first one counts.
     """
 
     declared: Mapping[str, tuple[Metric, ...]] = field(default_factory=dict)
 
     def find(self, measure: str, key: str) -> Quantity:
-        """The quantity of rows of a measure; one that nobody declared has no better direction."""
+        """The quantity of a measure's rows with this key; an undeclared one has no better direction."""
         for metric in self.declared.get(measure, ()):
             if metric.match(key) is not None:
                 return metric.of(measure, key)
         return Quantity(key, measure, in_words(key))
 
     def __add__(self, other: "Metrics") -> "Metrics":
-        """The metrics of both, where the two may know different metrics of one measure."""
+        """The metrics of both, which may know different metrics of the same measure."""
         measures = dict.fromkeys([*self.declared, *other.declared])
         sides = (self.declared, other.declared)
         return Metrics({name: _merged(*(side.get(name, ()) for side in sides)) for name in measures})
 
     def used(self, keys: Mapping[str, Iterable[str]]) -> "Metrics":
-        """Those that the rows with these keys, by measure, follow, and what is computed from them."""
+        """The declarations that rows with these keys (by measure) use, and the products computed from them."""
         found = {name: {self.find(name, key).declared for key in own} for name, own in keys.items()}
         return Metrics(
             {
@@ -219,15 +219,15 @@ class Metrics:
         )
 
     def to_json(self) -> dict[str, list[dict[str, Any]]]:
-        """The declarations as JSON takes them; what has its default is left out."""
+        """The declarations in a form for JSON; fields with their default value are left out."""
         return {measure: [_short(metric) for metric in metrics] for measure, metrics in self.declared.items()}
 
     @classmethod
     def from_json(cls, content: object) -> Self:
-        """Declarations that ``to_json`` wrote; fields that are not known here are left out.
+        """Reads declarations that ``to_json`` wrote, and ignores unknown fields.
 
         Raises:
-            ValueError: the content is something else.
+            ValueError: the content has another form.
         """
         try:
             measures: dict[str, list[dict[str, Any]]] = dict(content)  # type: ignore[call-overload]
@@ -243,7 +243,7 @@ def _from_json(content: Mapping[str, Any]) -> Metric:
 
 
 def _merged(first: Sequence[Metric], second: Sequence[Metric]) -> tuple[Metric, ...]:
-    """Two sequences as one that keeps the order of each as far as the other allows."""
+    """Merges two sequences into one that keeps the order of the first, and of the second as far as possible."""
     found, place = list(first), 0
     for metric in second:
         if metric in found:
@@ -260,5 +260,5 @@ def _short(metric: Metric) -> dict[str, Any]:
 
 
 def unique(metrics: Iterable[Metric]) -> bool:
-    """Whether no two metrics have one key."""
+    """Whether all keys are different."""
     return max(Counter(metric.key for metric in metrics).values(), default=0) <= 1

@@ -1,4 +1,4 @@
-"""Small networks that estimators keep per node, and the means to differentiate what depends on them."""
+"""Small networks and running statistics of estimators, and ways to differentiate functions that use them."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -32,7 +32,7 @@ class _Scalar(nn.Module):
 
 
 class MovingAverage(nn.Module):
-    """Exponential moving average of a scalar; the plain average until it has seen enough.
+    """Exponential moving average of a scalar; at first, the plain average of the values so far.
 
     Args:
         decay: how much of the average is kept at each update, in [0, 1).
@@ -50,13 +50,13 @@ class MovingAverage(nn.Module):
         self.register_buffer("updates", torch.zeros(()))
 
     def update(self, observed: Tensor) -> None:
-        """Takes in one more observation."""
+        """Updates the average with one more observation."""
         self.updates += 1
         self.value += (1 / self.updates).clamp_min(1 - self.decay) * (observed - self.value)
 
 
 class RunningDeviation(nn.Module):
-    """Divides by the running root mean square of earlier values, where that is above 1: variance normalisation.
+    """Variance normalisation: divides by the running root mean square of earlier values if that is above 1.
 
     Args:
         decay: how much of the running mean square is kept at each update, in [0, 1).
@@ -73,7 +73,7 @@ class RunningDeviation(nn.Module):
         return values / self.square.value.sqrt().clamp_min(1)
 
     def update(self, square: Tensor) -> None:
-        """Takes in the mean square of one more step."""
+        """Updates the running mean square with the values of one more step."""
         self.square.update(square)
 
 
@@ -81,7 +81,7 @@ class Standardiser(nn.Module):
     """Centres by the running mean of earlier values and divides by the running deviation from it.
 
     Args:
-        decay: how much of either is kept at each step, in [0, 1).
+        decay: how much of mean and deviation is kept at each step, in [0, 1).
     """
 
     def __init__(self, decay: float = 0.9) -> None:
@@ -93,20 +93,20 @@ class Standardiser(nn.Module):
         return self.deviation(values - self.centre.value)
 
     def update(self, values: Tensor) -> None:
-        """Takes in the values of one more step."""
+        """Updates mean and deviation with the values of one more step."""
         excess = values - self.centre.value
         self.centre.update(values.mean())
         self.deviation.update(excess.square().mean())
 
 
 class Annealed(nn.Module):
-    """A temperature that falls exponentially to a floor, in stairs; constant where the rate is 0.
+    """A temperature that decays exponentially in steps down to a floor; constant if the rate is 0.
 
     Args:
         start: temperature at the first step.
-        rate: at which it falls per step.
-        floor: below which it does not fall.
-        every: width of a stair in steps.
+        rate: the rate of decay per training step.
+        floor: the smallest temperature.
+        every: how many training steps pass between updates.
     """
 
     steps: Tensor
@@ -122,12 +122,12 @@ class Annealed(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def advance(self) -> None:
-        """Counts one more step, where that matters."""
+        """Counts one more training step, if the temperature decays."""
         if self.falls:
             self.steps += 1
 
     def value(self, like: Tensor) -> Tensor:
-        """The present temperature, a scalar of the device and dtype of ``like``."""
+        """The current temperature, a scalar on the device and in the dtype of ``like``."""
         if not self.falls:
             return scalar(self.start, like)
         stair = (self.steps // self.every * self.every).to(like)
@@ -135,7 +135,7 @@ class Annealed(nn.Module):
 
 
 def scalar(value: float | Tensor, like: Tensor) -> Tensor:
-    """A number on the device and dtype of ``like``; in an ensemble it may be a tensor already."""
+    """The number as a tensor on the device and in the dtype of ``like``; in an ensemble it may already be a tensor."""
     return value.to(like) if isinstance(value, Tensor) else like.new_full((), value)
 
 
@@ -146,7 +146,7 @@ class PerNode(nn.ModuleDict):
         """The network of a node.
 
         Raises:
-            RuntimeError: the owner was not prepared for this program.
+            RuntimeError: the estimator was not prepared for this program.
         """
         if name not in self:
             raise RuntimeError(
@@ -162,7 +162,7 @@ def features(node: Node) -> int:
 
 
 class _Caller(nn.Module):
-    """Lets ``functional_call`` reach any function that reads a module's parameters."""
+    """Lets ``functional_call`` call any function that uses a module's parameters."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -173,5 +173,5 @@ class _Caller(nn.Module):
 
 
 def with_parameters(module: nn.Module, parameters: Mapping[str, Tensor], function: Callable[[], T]) -> T:
-    """Calls ``function`` while the module's parameters are these."""
+    """Calls ``function`` with the module's parameters replaced by the given ones."""
     return functional_call(_Caller(module), {f"module.{k}": v for k, v in parameters.items()}, (function,))

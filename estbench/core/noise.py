@@ -19,8 +19,8 @@ class Law(NamedTuple):
 
     Args:
         name: ``uniform`` on [0, 1), ``normal`` with deviation 1, or ``integers`` from ``low`` to ``high - 1``.
-        low: the least integer.
-        high: one above the largest.
+        low: the smallest integer.
+        high: the largest integer plus one.
     """
 
     name: str
@@ -32,20 +32,20 @@ UNIFORM, NORMAL = Law("uniform"), Law("normal")
 
 
 class NoiseSource(abc.ABC):
-    """Where random numbers come from."""
+    """A source of random numbers that stands in for torch's generator."""
 
     @abc.abstractmethod
     def draw(self, law: Law, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         """Independent draws."""
 
 
-# each thread and each task has its own; None is torch's generator
+# the source of the current thread and asyncio task; None stands for torch's generator
 _SOURCE: contextvars.ContextVar[NoiseSource | None] = contextvars.ContextVar("source", default=None)
 
 
 @contextlib.contextmanager
 def drawn_from(source: NoiseSource) -> Iterator[None]:
-    """Takes random numbers from a source."""
+    """Makes ``rand`` and ``randn`` take random numbers from this source inside the context."""
     token = _SOURCE.set(source)
     try:
         yield
@@ -67,3 +67,8 @@ def randn(shape: tuple[int, ...], like: Tensor) -> Tensor:
     if source is None:
         return torch.randn(shape, dtype=like.dtype, device=like.device)
     return source.draw(NORMAL, tuple(shape), like.dtype, like.device)
+
+
+def uniform(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Uniform noise in the open interval (0, 1): its logarithms are finite."""
+    return rand(shape, like).clamp(torch.finfo(like.dtype).tiny, 1 - torch.finfo(like.dtype).eps / 2)

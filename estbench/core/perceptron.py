@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons, as tasks build their models from."""
+"""Multi-layer perceptrons, from which tasks build their models."""
 
 import itertools
 from collections.abc import Callable
@@ -13,7 +13,7 @@ def widths(text: int | str) -> tuple[int, ...]:
     """The widths of hidden layers: ``"512 256"`` is two.
 
     Raises:
-        ValueError: one of them is no positive whole number.
+        ValueError: one of them is not a positive whole number.
     """
     parts = str(text).split()
     if not all(part.isdecimal() and int(part) for part in parts):

@@ -1,8 +1,8 @@
-"""Programs and their interpreter: a program asks for samples, a sampler answers.
+"""Programs and their interpreter: a program asks for samples, and a sampler chooses their values.
 
-A program takes ``sample`` and returns one cost per example, ``(*samples, *batch)``; its only duty is to
-broadcast over leading dimensions. A sampler maps ``(name, node, sites)`` to a value, where ``sites`` holds
-what was sampled before. Samplers compose: ``draw``, ``repeat``, ``plate``, ``replay``.
+A program is a function that takes ``sample`` and returns one cost per example, ``(*samples, *batch)``. It must
+broadcast over leading dimensions. A sampler maps ``(name, node, sites)`` to a value, where ``sites`` holds the earlier
+samples. Samplers compose: ``draw``, ``repeat``, ``plate``, ``replay``.
 """
 
 import functools
@@ -23,20 +23,20 @@ Program: TypeAlias = Callable[[Sample], Tensor]
 
 
 class Site(NamedTuple):
-    """What one call of ``sample`` asked for and got."""
+    """One call of ``sample``: the node, and the value that the program received."""
 
     node: Node
     value: Tensor
 
     @property
     def shape(self) -> torch.Size:
-        """Of the log-probability: ``(*samples, *batch)``."""
+        """The shape of the log-probability: ``(*samples, *batch)``."""
         given, batch = self.given_shape, self.node.logits.shape[: self.node.batch_ndim]
         return given if given[len(given) - len(batch) :] == batch else torch.broadcast_shapes(given, batch)
 
     @property
     def given_shape(self) -> torch.Size:
-        """Of the value without its event: where values are enumerated, those of all examples stand there once."""
+        """The shape of the value without the event; it lacks the batch if all examples share enumerated values."""
         return self.value.shape[: self.value.ndim - self.node.event_ndim]
 
 
@@ -49,10 +49,11 @@ class Evaluation:
     """One evaluation of a program at exact samples.
 
     Args:
-        cost: ``(*samples, *batch)``. Its derivative passes the log-probabilities by.
-        sites: in the order of sampling.
-        log_probs: by name, ``(*samples, *batch)``, with their derivative, the score; those that were asked for.
-        roots: what the cost depends on in place of log-probabilities that have a score, by name.
+        cost: ``(*samples, *batch)``. It has no derivative through the log-probabilities.
+        sites: the samples by name, in the order of sampling.
+        log_probs: the log-probabilities that were asked for, by name, ``(*samples, *batch)``; their derivative is the
+            score.
+        roots: leaf tensors that stand in for the log-probabilities in the cost, by name.
     """
 
     cost: Tensor
@@ -68,36 +69,36 @@ class Evaluation:
         return node.log_prob(value.detach())
 
     def slopes(self) -> dict[str, Tensor]:
-        r"""What weights the score beside the cost: :math:`\partial f / \partial \log q`, where it may vary.
+        r"""The slopes :math:`\partial f / \partial \log q` that may vary; like the cost, they are weights of the score.
 
-        By name, in the shape of the log-probability; plates of later samples are averaged over. Those that are the same
-        for all samples are left out, since the score has mean zero.
+        They are given by name, in the shape of the log-probability, averaged over plates of later samples. Slopes that
+        are the same for all samples are left out, since the score has mean zero.
         """
         return varying_slopes(self.cost, self.roots, next(iter(self.sites.values())).node.batch_ndim)
 
     def weighted_slope(self, name: str, weights: Tensor) -> Tensor:
-        """One of the slopes, as the sum over plates of other samples with these weights of the costs."""
+        """One of the slopes, summed over the plates of other samples with these weights of the costs."""
         cost = self.cost.expand(weights.shape)
         (slope,) = torch.autograd.grad(cost, self.roots[name], weights, retain_graph=True)
         return slope.detach()
 
     def scored(self) -> Tensor:
-        """The cost with the derivative that it has through log-probabilities, where that is more than noise."""
+        """The cost with its derivative through log-probabilities, except where that would only add noise."""
         terms = [slope * self.log_prob(name) for name, slope in self.slopes().items()]
         return functools.reduce(lambda cost, term: cost + (term - term.detach()), terms, self.cost)
 
 
 def run(program: Program, sampler: Sampler, *, keep_score: bool = False) -> tuple[Tensor, dict[str, Site]]:
-    r"""Runs a program, answering each of its samples.
+    r"""Runs a program; the sampler chooses the value of each sample.
 
-    ``sample`` returns the value, in the dtype of the logits that the program gave, and its log-probability, which has
-    at least float32, as the cost has that is returned. The score of an exact sample has mean zero, so that the
-    derivative of the cost with respect to :math:`\log q` is dropped where it is the same for all samples: it would only
-    add noise. Where values are no exact samples (relaxed ones, or an objective that weights samples) it must stay:
+    ``sample`` returns the value, in the dtype of the program's logits, and its log-probability, in at least float32;
+    the returned cost has at least float32 too. The score of an exact sample has mean zero. If the derivative of the
+    cost with respect to :math:`\log q` is the same for all samples, it would therefore only add noise, and is dropped.
+    If values are not exact samples (relaxed values, or an objective that weights samples), it must stay:
     ``keep_score``.
 
     Returns:
-        The cost ``(*samples, *batch)``, and the sites in the order of sampling.
+        The cost ``(*samples, *batch)``, and the sites by name, in the order of sampling.
 
     Raises:
         ValueError: the program samples one name twice, or nothing at all, or its cost is not one per example.
@@ -113,12 +114,12 @@ def run(program: Program, sampler: Sampler, *, keep_score: bool = False) -> tupl
 
 
 def evaluate(program: Program, sampler: Sampler, *, scores: bool = False) -> Evaluation:
-    """Runs a program at exact samples, and keeps apart what the cost owes to log-probabilities; see ``run``.
+    """Runs a program at exact samples, and separates the cost's dependence on log-probabilities; see ``run``.
 
     Args:
-        program: what to run.
-        sampler: answers it.
-        scores: whether the score will be weighted whatever the program is: so its log-probabilities are made once.
+        program: the program.
+        sampler: chooses the value of each sample.
+        scores: whether the caller uses the score of every sample; the log-probabilities are then computed only once.
     """
     log_probs: dict[str, Tensor] = {}
     roots: dict[str, Tensor] = {}
@@ -129,9 +130,9 @@ def evaluate(program: Program, sampler: Sampler, *, scores: bool = False) -> Eva
         root = log_probs[name].detach() if scores else node.detach().log_prob(value)
         if not (torch.is_grad_enabled() and node.logits.requires_grad):
             return root
-        # where the value has a derivative, so has the log-probability, and passes it on to the value
+        # if the value has a derivative, the log-probability has one too, which flows back through the value
         roots[name] = root if root.requires_grad else differentiable(root, node.logits)
-        # a copy, for the program may change it in place
+        # a copy, since the program may change it in place
         return roots[name].clone()
 
     cost, sites = _interpreted(program, sampler, unscored)
@@ -161,12 +162,12 @@ def _interpreted(
 
 
 def refuse_misshapen(cost: Tensor, sites: Sites) -> None:
-    """Refuses what is not one cost per sample and example.
+    """Checks that there is one cost per sample and example.
 
-    A cost may lack the plates of samples that it does not depend on, and the batch where enumerated values lack it.
+    A cost may lack the plates of samples that it does not depend on, and the batch if enumerated values lack it.
 
     Raises:
-        ValueError: the cost is no tensor of floating-point numbers, or not of the shape of the samples it depends on.
+        ValueError: the cost is not a floating-point tensor, or does not have the shape of the samples it depends on.
     """
     if not isinstance(cost, Tensor):
         raise ValueError(f"a program returns its costs as one tensor; got {type(cost).__name__}")  # noqa: TRY004
@@ -182,7 +183,7 @@ def refuse_misshapen(cost: Tensor, sites: Sites) -> None:
 
 
 def _fits(shape: torch.Size, sites: Sites) -> bool:
-    """Whether a cost that depends on some of the samples, and perhaps on what differs by example, has this shape."""
+    """Whether this can be the shape of a cost that depends on some of the samples, and perhaps on the examples."""
     first = next(iter(sites.values())).node
     batch = first.logits.shape[: first.batch_ndim]
     given = {site.given_shape for site in sites.values()}
@@ -192,7 +193,7 @@ def _fits(shape: torch.Size, sites: Sites) -> bool:
 
 
 def leading(node: Node, sites: Sites) -> int:
-    """How many dimensions earlier samples put before the batch of this node's logits."""
+    """How many dimensions of earlier samples precede the batch in this node's logits."""
     first = next(iter(sites.values())).node if sites else node
     return node.batch_ndim - first.batch_ndim
 
@@ -203,12 +204,12 @@ def draw(_name: str, node: Node, _sites: Sites) -> Tensor:
 
 
 def mean(_name: str, node: Node, _sites: Sites) -> Tensor:
-    """The mean in place of a draw."""
+    """The mean instead of a sample."""
     return node.mean
 
 
 def repeat(sampler: Sampler, samples: int) -> Sampler:
-    """``samples`` joint samples along one new leading dimension."""
+    """A sampler of ``samples`` joint samples along one new leading dimension."""
 
     def repeated(name: str, node: Node, sites: Sites) -> Tensor:
         if leading(node, sites) == 0:
@@ -219,9 +220,9 @@ def repeat(sampler: Sampler, samples: int) -> Sampler:
 
 
 def plate(sampler: Sampler) -> Sampler:
-    """Several values per node, each node along a leading dimension of its own, the last node's leftmost.
+    """A sampler of several values per node; each node has its own leading dimension, the last node's is leftmost.
 
-    The inner sampler returns values with one more leading dimension than the logits it is given.
+    The inner sampler returns values with one more leading dimension than the logits that it receives.
     """
 
     def plated(name: str, node: Node, sites: Sites) -> Tensor:
@@ -234,7 +235,7 @@ def plate(sampler: Sampler) -> Sampler:
 
 
 def replay(values: Mapping[str, Tensor], then: Sampler) -> Sampler:
-    """The given values where there are any, else those of the sampler ``then``."""
+    """A sampler that returns the given values for these names, and uses the sampler ``then`` for all others."""
 
     def replayed(name: str, node: Node, sites: Sites) -> Tensor:
         return values[name] if name in values else then(name, node, sites)

@@ -5,11 +5,11 @@ The gradient of an expected cost that contains :math:`\log q` is
 .. math:: \nabla \, \mathbb E_q f(b, \log q(b)) =
     \mathbb E_q \Big[ \Big( f + \frac{\partial f}{\partial \log q} \Big) \nabla \log q(b) + \nabla f \Big]
 
-A slope :math:`\partial f / \partial \log q` that no sample changes, as the 1 of an ELBO, only adds noise, for the
-score has mean zero. Where it may differ from sample to sample, it counts.
+A slope :math:`\partial f / \partial \log q` that is the same for all samples, such as the 1 of an ELBO, contributes
+only noise, since the score has mean zero. A slope that may differ from sample to sample contributes to the gradient.
 
-Whether it may is read from the graph that leads from the cost to the log-probability, and never from the slope's
-values: a choice by values would depend on the samples, and a choice that depends on the samples is a bias.
+Whether a slope may differ is read from the autograd graph between the cost and the log-probability, never from the
+slope's values: a choice by values would depend on the samples, and would bias the gradient.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from estbench.core.transforms import transformed
 
 GraphNode: TypeAlias = torch.autograd.graph.Node
 
-# operations whose derivative depends on no value, by the name of the backward pass without its number
+# operations whose derivative depends on no value, by the name of the backward function without its number
 _LINEAR = frozenset(
     f"{name}Backward"
     for name in (
@@ -31,7 +31,7 @@ _LINEAR = frozenset(
         *("Unbind", "Split"),
     )
 )
-# what the derivative of a product or quotient with respect to one of its arguments is multiplied with
+# the factor in the derivative of a product or quotient with respect to each of its arguments
 _FACTORS = {
     ("MulBackward0", 0): "_saved_other",
     ("MulBackward0", 1): "_saved_self",
@@ -40,7 +40,7 @@ _FACTORS = {
 
 
 class _Apart(torch.autograd.Function):
-    """A copy of a tensor that can be differentiated with respect to, and passes no derivative on."""
+    """A copy of a tensor with respect to which one can differentiate, and which passes no derivative on."""
 
     @staticmethod
     def forward(values: Tensor, tracked: Tensor) -> Tensor:  # noqa: ARG004  (makes the result one that has derivatives)
@@ -48,7 +48,7 @@ class _Apart(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        """Keeps nothing."""
+        """Saves nothing for the backward pass."""
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[None, None]:  # noqa: ARG004
@@ -65,26 +65,26 @@ def _copied(values: Tensor, tracked: Tensor) -> Tensor:
 
 
 def differentiable(log_prob: Tensor, like: Tensor) -> Tensor:
-    """A log-probability that has no derivative as one to differentiate with respect to, and no further.
+    """A constant log-probability as a tensor with respect to which one can differentiate.
 
     Args:
-        log_prob: a constant.
-        like: a tensor that has a derivative.
+        log_prob: the constant.
+        like: a tensor that requires gradients.
     """
-    # where torch.func differentiates there are no leaves
+    # under torch.func there are no leaf tensors
     return _copied(log_prob, like) if transformed() else log_prob.requires_grad_()
 
 
 def varying_slopes(cost: Tensor, log_probs: Mapping[str, Tensor], batch_ndim: int) -> dict[str, Tensor]:
-    """The derivatives of a cost with respect to log-probabilities, of those that may differ from sample to sample.
+    """The derivatives of a cost with respect to log-probabilities that may differ from sample to sample.
 
     Args:
         cost: ``(*samples, *batch)``.
-        log_probs: by name, which the cost may depend on; each has a derivative.
+        log_probs: the log-probabilities by name, each of which requires gradients.
         batch_ndim: the number of dimensions of the batch.
 
     Returns:
-        By name, in the shape of the log-probability. Dimensions that only the cost has are averaged over.
+        The derivatives by name, in the shape of the log-probability, averaged over dimensions that only the cost has.
     """
     if not (log_probs and cost.requires_grad):
         return {}
@@ -93,16 +93,17 @@ def varying_slopes(cost: Tensor, log_probs: Mapping[str, Tensor], batch_ndim: in
     slopes = torch.autograd.grad(cost, roots, ones, retain_graph=True, allow_unused=True)
     found = {}
     for name, root, slope in zip(names, roots, slopes, strict=True):
-        # additions alone hand the ones on as they are: the usual case, and the fastest to tell
+        # if there are only additions, the gradient is the tensor of ones itself: the usual case, and the fastest to
+        # check
         if slope is not None and slope is not ones and not _constant(cost, root, batch_ndim):
             found[name] = slope.detach() * (root.numel() / cost.numel())
     return found
 
 
 def _constant(cost: Tensor, log_prob: Tensor, batch_ndim: int) -> bool:
-    """Whether the cost is a linear function of a log-probability, with factors that no sample changes."""
+    """Whether the cost is linear in a log-probability, with factors that are the same for all samples."""
     start, end = (torch.autograd.graph.get_gradient_edge(each).node for each in (cost, log_prob))
-    # whether the log-probability is among what a node of the graph depends on
+    # whether a node of the graph depends on the log-probability
     reaches, stack = {end: True}, [start]
     factor_ndim = _factor_ndim(cost, batch_ndim)
     while stack:
@@ -121,7 +122,7 @@ def _constant(cost: Tensor, log_prob: Tensor, batch_ndim: int) -> bool:
 
 
 def _factor_ndim(cost: Tensor, batch_ndim: int) -> int:
-    """The most dimensions of a factor that no sample changes: what depends on samples has their dimensions."""
+    """The largest number of dimensions that a factor can have without sample dimensions."""
     if cost.ndim > batch_ndim:
         return batch_ndim
     return 0 if batch_ndim else -1
@@ -132,11 +133,6 @@ def _linear(node: GraphNode, index: int, factor_ndim: int) -> bool:
     name = node.name()
     if name.rstrip("0123456789") in _LINEAR:
         return True
-    factors = {
-        ("MulBackward0", 0): "_saved_other",
-        ("MulBackward0", 1): "_saved_self",
-        ("DivBackward0", 0): "_saved_other",
-    }
-    if (name, index) not in factors:
+    if (name, index) not in _FACTORS:
         return False
-    return bool(getattr(node, factors[name, index]).ndim <= factor_ndim)
+    return bool(getattr(node, _FACTORS[name, index]).ndim <= factor_ndim)

@@ -1,4 +1,4 @@
-"""Tasks: models whose cost depends on discrete samples, with the data and the protocol to train them."""
+"""Tasks: models whose cost depends on discrete samples, with their data and training protocol."""
 
 import abc
 import functools
@@ -29,20 +29,20 @@ class Trainer:
     """Optimisers and schedules of learning rates that step together.
 
     Args:
-        optimizers: each with parameters of its own.
-        schedulers: each takes a step after every training step.
+        optimizers: optimisers with disjoint parameters.
+        schedulers: learning-rate schedulers; each steps after every training step.
     """
 
     optimizers: Sequence[torch.optim.Optimizer]
     schedulers: Sequence[torch.optim.lr_scheduler.LRScheduler] = ()
 
     def zero_grad(self) -> None:
-        """Forgets the gradients."""
+        """Clears the gradients."""
         for optimizer in self.optimizers:
             optimizer.zero_grad()
 
     def step(self) -> None:
-        """One training step by the gradients."""
+        """Takes one training step with the current gradients."""
         for optimizer in self.optimizers:
             optimizer.step()
         for scheduler in self.schedulers:
@@ -56,7 +56,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a state of a trainer of the same task and estimator."""
+        """Restores the state of a trainer of the same task and estimator."""
         for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(own)
         for scheduler, own in zip(self.schedulers, state["schedulers"], strict=True):
@@ -66,20 +66,23 @@ class Trainer:
 class Task(abc.ABC):
     """A model, its data, and how it is trained.
 
-    A model is an ``nn.Module`` that maps a batch to a program: ``model(*batch)``. Its children are the groups
-    of parameters that gradients are measured for; by custom ``encoder``, ``decoder`` and ``prior``.
+    More than twelve public methods, because each is a question that training or a measure asks of a task, and most
+    tasks keep the answer given here.
+
+    A model is an ``nn.Module`` that maps a batch to a program: ``model(*batch)``. Gradients are measured separately for
+    the parameters of each of its children, which are usually called ``encoder``, ``decoder`` and ``prior``.
 
     Attributes:
         objective: what the program's cost is: ``elbo`` (the cost is its negative), ``nll`` or ``loss``.
-        baseline: the unbiased estimator that others are set against: it trains the common trajectory,
-            estimates the gradient where none is exact, and is the 1 of the speed ratios.
-        oracle: the estimator that gives the exact gradient where it is applicable.
+        baseline: the unbiased estimator that others are compared with. It trains the run along which all are measured,
+            estimates the reference gradient if no exact one is available, and is the unit of the speed ratios.
+        oracle: the estimator that gives the exact gradient if it is applicable.
         batch_size: examples per minibatch.
-        optimizer: of the model: ``adam``, ``radam``, ``sgd`` (with momentum 0.9) or ``rmsprop``.
-        learning_rate: of the model.
+        optimizer: the model's optimiser: ``adam``, ``radam``, ``sgd`` (with momentum 0.9) or ``rmsprop``.
+        learning_rate: the model's learning rate.
         second_moment: Adam's and RAdam's decay of squared gradients.
-        estimator_learning_rate: of an estimator's own parameters; as for the toy of Grathwohl et al. (2018),
-            and ten times the model's as in Tucker et al. (2017).
+        estimator_learning_rate: learning rate of an estimator's own parameters; as in the toy of Grathwohl et al.
+            (2018), and ten times the model's as in Tucker et al. (2017).
     """
 
     objective: ClassVar[Literal["elbo", "nll", "loss"]]
@@ -100,66 +103,66 @@ class Task(abc.ABC):
         """The data; the same at every call."""
 
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:  # noqa: ARG002
-        """Hook: what training sees of a minibatch, a fresh random binarisation for instance."""
+        """Hook: transforms a minibatch for training, for instance by a new random binarisation."""
         return batch
 
     def supplement(self, batch: Batch, train: Batch, generator: torch.Generator) -> Batch:  # noqa: ARG002
-        """Hook: a minibatch with what training adds to it, labelled examples for instance; evaluation adds nothing.
+        """Hook: extends a minibatch for training, for instance by labelled examples; not used in evaluation.
 
         Args:
             batch: the minibatch as ``view`` returned it.
             train: the whole training split.
-            generator: on the data's device.
+            generator: a generator on the data's device.
         """
         return batch
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
-        """Hook: what evaluation tells beside the objective, by name; a value per example ``(examples,)``."""
+        """Hook: further metrics of an evaluation, by name, one value per example, ``(examples,)``."""
         return {}
 
     def closed_form(self, model: nn.Module, batch: Batch) -> Program | None:  # noqa: ARG002
-        """Hook: a program whose cost, at its nodes' means, is the expected cost; None where there is none."""
+        """Hook: a program whose cost at the means of its nodes is the expected cost, if there is one."""
         return None
 
     def effective(self) -> Mapping[str, Any]:
-        """Hook: options whose value stands for another, 0 for a default for instance, by the value they stand for."""
+        """Hook: options with a value that stands for another (such as 0 for a default), mapped to that other value."""
         return {}
 
     def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:  # noqa: ARG002
-        """Hook: pictures of what a trained model does with a batch, by their title; none by default.
+        """Hook: pictures that a trained model makes from a batch, by title; none by default.
 
         A picture is a grid of grey images with values in [0, 1], ``(rows, columns, height, width)``. The caller
-        has seeded torch and wants no gradient.
+        has seeded torch and disabled gradients.
         """
         return {}
 
     def refusal(self, estimator: Estimator) -> str:  # noqa: ARG002
-        """Hook: why an estimator cannot be used on this task, in a sentence; empty where it can."""
+        """Hook: a sentence that says why an estimator cannot be used on this task; empty if it can."""
         return ""
 
     def trainer(self, model: nn.Module | None, estimator: Estimator) -> Trainer:
-        """What trains a model and what its estimator learns, or the latter alone; after ``estimator.prepare``."""
+        """The trainer of a model and its estimator, or of the estimator alone; call it after ``estimator.prepare``."""
         optimizers = [] if model is None else self.optimizers(model)
         if own := list(estimator.parameters()):
             optimizers.append(torch.optim.Adam(own, self.estimator_learning_rate, fused=True))
         return Trainer(optimizers, self.schedulers(optimizers))
 
     def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
-        """Hook: what trains the model."""
+        """Hook: the optimiser of the model."""
         return [self.optimizer_of(model.parameters(), self.learning_rate)]
 
     def schedulers(
         self,
         optimizers: Sequence[torch.optim.Optimizer],  # noqa: ARG002
     ) -> list[torch.optim.lr_scheduler.LRScheduler]:
-        """Hook: what changes learning rates; each takes a step after every training step."""
+        """Hook: the learning-rate schedulers; each steps after every training step."""
         return []
 
     def optimizer_of(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-        """An optimiser as the task's protocol has it.
+        """The optimiser of the task's protocol for these parameters.
 
         Raises:
-            ValueError: the task names one that is not known.
+            ValueError: the task's ``optimizer`` is unknown.
         """
         known: dict[str, Callable[..., torch.optim.Optimizer]] = {
             "adam": functools.partial(torch.optim.Adam, betas=(0.9, self.second_moment), fused=True),

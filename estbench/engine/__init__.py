@@ -1,1 +1,1 @@
-"""What measures are made of."""
+"""The machinery of measures: gradient moments, training runs, and profiling."""

@@ -1,4 +1,4 @@
-"""What a measure implements, and what it is given."""
+"""The interface of measures, and the bench that a measure receives."""
 
 import abc
 import contextlib
@@ -27,19 +27,18 @@ MakeEstimator: TypeAlias = Callable[[], Estimator]
 
 @dataclass(frozen=True)
 class Row:
-    """One measured quantity.
+    """One value of one metric: a row of the results.
 
     Args:
         metric: the key of a metric that the measure declares, such as ``step_time``.
-        value: the value; low and high its 95 % interval.
+        value: the value; ``low`` and ``high`` are its 95 % interval.
         unit: ``nats``, ``s``, ``B`` or empty.
-        n: replicates, blocks or examples behind it.
-        step: training steps behind the parameters.
-        seconds: training time to that step; of replicas that were trained together their share, the time of all over
-            their number.
-        replicas: how many were trained together; seconds tell what a step takes only where it is 1.
-        status: ``ok``, ``not applicable``, ``failed``, or ``unresolved`` where too few replicates tell no value.
-        error: the reason where it is not ``ok``; else what there is to note about how it was measured.
+        n: number of replicates, blocks or examples from which it was computed.
+        step: number of training steps after which the parameters were measured.
+        seconds: training time up to that step; for replicas trained together, the total time divided by their number.
+        replicas: how many runs were trained together; only with 1 do the seconds say how long a step takes.
+        status: ``ok``, ``not applicable``, ``failed``, or ``unresolved`` if there were too few replicates for a value.
+        error: the reason if the status is not ``ok``; otherwise a remark on how the value was measured.
         picture: a PNG in base64, for a metric that is a picture.
     """
 
@@ -77,7 +76,7 @@ class Row:
 
 
 class MeasurementError(RuntimeError):
-    """A measurement failed for a reason that its message says in full."""
+    """A measurement failed; the message gives the full reason."""
 
 
 def verdict(error: BaseException) -> Row:
@@ -92,19 +91,19 @@ def verdict(error: BaseException) -> Row:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a measurement takes place: a task, on a device, at a precision, with a seed.
+    """The setting of a measurement: a task, a device, a dtype and a seed.
 
     Args:
         task: the task.
         seed: the run's seed.
         device: torch device.
-        dtype: of parameters and data.
+        dtype: dtype of parameters and data.
         baseline: makes the task's baseline estimator.
-        oracle: makes the task's oracle for an m-sample bound; None where the task names none.
-        memory: what measurements of several estimators share.
-        cell: what sets this measurement apart from others of the seed, and with it its own streams.
-        journal: where a measurement leaves what it needs to be continued.
-        recipe: makes the bench anew in another process; None where the bench itself can be pickled.
+        oracle: makes the task's oracle for an m-sample bound; None if the task names none.
+        memory: objects shared by the measurements of several estimators.
+        cell: identifies the measurement among those of the seed, and thereby its own random streams.
+        journal: keeps the states from which the measurement can be continued.
+        recipe: makes the bench again in another process; None if the bench itself can be pickled.
     """
 
     task: Task
@@ -119,40 +118,40 @@ class Bench:
     recipe: Callable[[], "Bench"] | None = None
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What ``make`` returns, made at the first call with this key."""
+        """The result of ``make``, which is called only once for each key."""
         if key not in self.memory:
             self.memory[key] = make()
         return self.memory[key]
 
     def stream(self, *names: int | str) -> int:
-        """The seed of a stream of random numbers, named by numbers and words."""
+        """The seed of the random stream with this name, which consists of numbers and words."""
         words = [part if isinstance(part, int) else int.from_bytes(part.encode(), "little") for part in names]
         return int(np.random.SeedSequence([self.seed, *words]).generate_state(1, np.uint64)[0] >> 1)
 
     def sow(self, *names: int | str) -> None:
-        """Seeds torch, and what NumPy and Python share among all that ask them, for a stream."""
+        """Seeds torch and the global generators of NumPy and Python with a random stream."""
         seed = self.stream(*names)
         torch.manual_seed(seed)
         shared_generators.seed(seed)
 
     @contextlib.contextmanager
     def aside(self, *names: int | str) -> Iterator[None]:
-        """Takes random numbers from a stream, and goes on afterwards as if nothing had happened."""
+        """Uses a random stream inside the context, and then restores the generators of torch, NumPy and Python."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices), shared_generators.kept():
             self.sow(*names)
             yield
 
     def generator(self, *names: int | str) -> torch.Generator:
-        """A generator of its own for a stream; it is the CPU's, so that its numbers are the same for every device."""
+        """A new generator for a random stream; it is on the CPU, so that its numbers do not depend on the device."""
         return torch.Generator().manual_seed(self.stream(*names))
 
     def model(self) -> torch.nn.Module:
-        """The model as initialised by the seed: the same for every estimator."""
+        """A new model, initialised by the seed: the same for every estimator."""
         self.sow("model")
         model = self.task.model().to(self.device, self.dtype)
         if any(nn.parameter.is_lazy(parameter) for parameter in [*model.parameters(), *model.buffers()]):
-            # lazy layers take their shapes from a minibatch, and their parameters from the same stream
+            # lazy layers get their shapes from a minibatch, and their parameters from the same random stream
             with torch.no_grad():
                 model(*next(self.minibatches()))
         return model
@@ -162,30 +161,30 @@ class Bench:
         return self.once("splits", lambda: Splits(*(self._moved(split) for split in self.on_cpu())))
 
     def take_data(self, others: Iterable["Bench"]) -> None:
-        """Takes the data of the first of other benches that has the same: one copy on a device is enough for all."""
+        """Shares the data of the first of these benches whose data are equal, so that a device holds a single copy."""
         fitting = (other for other in others if other.dtype == self.dtype and same_data(self.on_cpu(), other.on_cpu()))
         if (other := next(fitting, None)) is not None:
             self.memory["splits"] = other.splits()
 
     def on_cpu(self) -> Splits:
-        """The data on the CPU, in the bench's precision: orders and views are drawn there, with the CPU's numbers."""
+        """The data on the CPU, in the bench's dtype; orders and views are drawn there, with its random numbers."""
         return self.once("splits on the CPU", lambda: Splits(*(self._cast(split) for split in self.task.splits())))
 
     def minibatches(self, *names: int | str) -> Iterator[Batch]:
-        """Training minibatches on the device: for a seed the same on every device and for every estimator.
+        """Training minibatches on the device; a seed gives the same ones on every device and for every estimator.
 
         Args:
-            names: of the stream of random numbers; that of the order of training by default.
+            names: the name of the random stream; by default that of the order of training.
         """
         generator = self.generator(*(names or ("minibatches",)))
         return map(self._moved, self.task.minibatches(self.on_cpu().train, generator))
 
     def view(self, batch: Batch, *names: int | str) -> Batch:
-        """What training sees of examples that lie on the CPU, moved to the device.
+        """The training view of examples that are on the CPU, moved to the device.
 
         Args:
             batch: the examples.
-            names: of the stream of random numbers.
+            names: the name of the random stream.
         """
         return self._moved(self.task.view(batch, self.generator(*names)))
 
@@ -197,7 +196,7 @@ class Bench:
 
 
 def same_data(ours: Splits, theirs: Splits) -> bool:
-    """Whether data are the same tensors, or equal ones."""
+    """Whether two data sets have the same or equal tensors."""
     return all(
         len(one) == len(other)
         and all(a is b or (a.shape == b.shape and torch.equal(a, b)) for a, b in zip(one, other, strict=True))
@@ -206,13 +205,13 @@ def same_data(ours: Splits, theirs: Splits) -> bool:
 
 
 class Member(NamedTuple):
-    """One of several measurements of one kind.
+    """One of several measurements that may be made together.
 
     Args:
-        bench: where it takes place.
+        bench: its setting.
         key: the estimator's key.
         maker: makes the estimator.
-        auto: whether it is among others only if that is faster.
+        auto: whether it may be measured together with others only if that is faster.
     """
 
     bench: Bench
@@ -223,12 +222,12 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one of several measurements.
+    """The outcome of one of several measurements.
 
     Args:
-        rows: what was measured.
-        error: why it failed, if it did.
-        note: why it was not measured together with the others, if it was not.
+        rows: the rows that it yielded.
+        error: the exception, if it failed.
+        note: if it was not measured together with the others, the reason.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -240,15 +239,16 @@ class Measure(abc.ABC):
     """A measure of estimators on a task; its constructor's parameters are its options.
 
     Attributes:
-        metrics: what its rows hold: titles, units, better directions. The report, ``diff``, ``export``, ``track`` and
-            ``gate`` read them; rows of a metric that is not declared are shown without a better direction.
+        metrics: declarations of its metrics: titles, units, better directions. The report, ``diff``, ``export``,
+            ``track`` and ``gate`` read them; rows of a metric that is not declared are shown without a better
+            direction.
         joint: whether all estimators of a task are measured together, interleaved in time, or each alone.
-        repeated: whether it is done for every seed; a measure that repeats within itself takes the first.
-        tuned: whether each estimator is measured with the task's options that suit it best, such as its own learning
-            rate; other measures take all on the same task.
-        budgets: options that say how much is measured and not what: with more of them it goes on from what the
-            bench's journal holds.
-        ensembles: whether ``together`` does more than one measurement after another.
+        repeated: whether it is made for every seed; otherwise only for the first one.
+        tuned: whether each estimator is measured with the task's options that were tuned for it, such as a learning
+            rate; otherwise all are measured on the same task.
+        budgets: options that say how much is measured, not what; with larger values, a measurement continues from the
+            states in the bench's journal.
+        ensembles: whether ``together`` can measure several runs as one batch.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = ()
@@ -271,7 +271,7 @@ class Measure(abc.ABC):
 
 
 def found_alone(measure: Measure, member: Member) -> Outcome:
-    """What comes of one measurement."""
+    """The outcome of one measurement made on its own."""
     try:
         return Outcome([row for _, row in measure.rows(member.bench, {member.key: member.maker})])
     except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)

@@ -1,4 +1,4 @@
-"""Journals: what a measurement leaves behind on its way, so that it can be continued."""
+"""Journals: keep the states of a measurement, so that it can be continued later."""
 
 import abc
 from collections.abc import Mapping
@@ -6,10 +6,10 @@ from typing import Any
 
 
 class Journal(abc.ABC):
-    """Where a measurement leaves its state.
+    """Keeps the states of a measurement.
 
-    A state is a nested mapping of tensors, numbers and strings. Measures know no files: what keeps states is
-    given to them.
+    A state is a nested mapping of tensors, numbers and strings. Measures know nothing about files; they receive a
+    journal that keeps their states.
     """
 
     @abc.abstractmethod
@@ -18,22 +18,22 @@ class Journal(abc.ABC):
 
     @abc.abstractmethod
     def due(self) -> bool:
-        """Whether it is time to keep a state again."""
+        """Whether it is time to keep another state."""
 
     @abc.abstractmethod
     def keep(self, state: Mapping[str, Any], *, done: bool = False) -> None:
-        """Keeps a state in place of earlier ones of this measurement; of those that it continued too, once done."""
+        """Keeps a state and drops earlier ones of this measurement; if done, also the state that it continued from."""
 
 
 class NoJournal(Journal):
-    """Keeps nothing: a measurement that is stopped starts again."""
+    """A journal that keeps nothing: a measurement that is stopped has to start again."""
 
     def furthest(self, progress: str, limit: int) -> None:
-        """Nothing."""
+        """Returns None: nothing is kept."""
 
     def due(self) -> bool:
-        """Never."""
+        """Returns False: it is never time to keep a state."""
         return False
 
     def keep(self, state: Mapping[str, Any], *, done: bool = False) -> None:
-        """Forgets it."""
+        """Drops the state."""

@@ -1,4 +1,4 @@
-"""Model state: what a model keeps beside its parameters, put back after every run."""
+"""Model state: buffers and attributes of a model other than its parameters, restored after every run."""
 
 import collections
 import contextlib
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-# what makes a module itself, and is left alone
+# attributes of torch.nn.Module itself, which are not part of the state
 _ITSELF = frozenset({"_parameters", "_modules", "_buffers"})
 _CONTAINERS = (list, dict, set, collections.deque)
 
 
 class Kept(NamedTuple):
-    """What a module holds at some time.
+    """The state of a module at some time.
 
     Args:
         own: its attributes.
@@ -29,29 +29,29 @@ class Kept(NamedTuple):
 
 
 class ModelState:
-    """The attributes of a model's modules, with what is in their containers and generators.
+    """The attributes of a model's modules, including the contents of their containers and generators.
 
-    Running statistics of norms are held by having the norm not track them. Other tensors that change are held by
-    having clones of them in place: the clones change.
+    Running statistics of norms are kept constant by switching their tracking off. Other tensors that change are
+    replaced by clones during a run, so that only the clones change.
 
     Args:
         model: the model.
 
     Attributes:
-        changes: whether a run was seen to change anything.
-        parameters: whether that includes parameters, which are written back after each run.
+        changes: whether any run so far changed anything.
+        parameters: whether a run changed parameters; they are then written back after each run.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._modules, self._own_parameters = [*model.modules()], [*model.parameters()]
         self._norms = [m for m in self._modules if isinstance(m, _NormBase) and m.training and m.track_running_stats]
-        # by number of the module and name; None as long as it is not known
+        # the tensors that change, by number of the module and name; None until this is known
         self._changing: set[tuple[int, str]] | None = None
         self.changes, self.parameters = bool(self._norms), True
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Sees what runs change, and puts it back afterwards."""
+        """Finds out what a run inside the context changes, and restores it afterwards."""
         parameters = [p.detach().clone() for p in self._own_parameters]
         with self.held() as clones:
             before, contents = self.taken(), [*_contents(self._modules)]
@@ -60,7 +60,7 @@ class ModelState:
             written = {
                 place
                 for place, (tensor, clone) in clones.items()
-                # what is written to by .data has the version that it had
+                # writing through .data does not change a tensor's version counter
                 if clone._version != versions[place] or not _same(tensor, clone)  # noqa: SLF001
             }
             moved = any(not _same(p, value) for p, value in zip(self._own_parameters, parameters, strict=True))
@@ -70,13 +70,13 @@ class ModelState:
 
     @contextlib.contextmanager
     def held(self, start: list[Kept] | None = None) -> Iterator[dict[tuple[int, str], tuple[Tensor, Tensor]]]:
-        """Puts the model back afterwards as it was before.
+        """Restores the model's state at the end of the context.
 
         Args:
-            start: what its modules hold at first; what they hold now by default.
+            start: the state at the beginning; by default the current one.
 
         Yields:
-            The tensors that have a clone in their place, each with its clone, by number of the module and name.
+            The tensors that are replaced by a clone, each with its clone, by number of the module and name.
         """
         before, contents = self.taken(), [*_contents(self._modules)]
         values = [p.detach().clone() for p in self._own_parameters] if self.parameters else []
@@ -94,7 +94,7 @@ class ModelState:
                 parameter.data.copy_(value)
 
     def taken(self) -> list[Kept]:
-        """What the modules hold."""
+        """The current state of all modules."""
         return [
             Kept({name: value for name, value in vars(module).items() if name not in _ITSELF}, dict(module._buffers))  # noqa: SLF001
             for module in self._modules
@@ -109,7 +109,7 @@ class ModelState:
             module._buffers.update(buffers)  # noqa: SLF001
 
     def _clone(self) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
-        """Has clones in place of the tensors that change; of all, as long as it is not known which do."""
+        """Replaces the tensors that change by clones; all tensors, until it is known which change."""
         made: dict[int, Tensor] = {}
         clones: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
         for number, module in enumerate(self._modules):
@@ -117,7 +117,7 @@ class ModelState:
                 for name, value in holder.items():
                     place = number, name
                     if isinstance(value, Tensor) and (self._changing is None or place in self._changing):
-                        # a tensor in two places is one and the same clone in both
+                        # a tensor that occurs in two places has the same clone in both
                         clone = made.setdefault(id(value), value.detach().clone())
                         holder[name], clones[place] = clone, (value, clone)
         return clones
@@ -128,7 +128,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _differ(before: list[Kept], after: list[Kept]) -> bool:
-    """Whether modules hold other objects than before."""
+    """Whether attributes of the modules were replaced by other objects."""
     pairs = [pair for both in zip(before, after, strict=True) for pair in zip(*both, strict=True)]
     return any(
         one.keys() != other.keys() or any(value is not other[name] for name, value in one.items())
@@ -137,7 +137,7 @@ def _differ(before: list[Kept], after: list[Kept]) -> bool:
 
 
 def _contents(modules: list[nn.Module]) -> Iterator[tuple[Any, Any]]:
-    """Containers and generators among the attributes, with what is in them."""
+    """The containers and generators among the attributes, with their contents."""
     for module in modules:
         for name, value in vars(module).items():
             if name not in _ITSELF and (type(value) in _CONTAINERS or _generates(value)):
@@ -169,7 +169,7 @@ def _refill(holder: Any, content: Any) -> None:
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Whether contents are the same; those of containers, object by object."""
+    """Whether contents are equal; those of containers are compared object by object."""
     if isinstance(one, (list, collections.deque)):
         return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
     if type(one) is dict and all(type(key) is not str or not isinstance(one[key], dict) for key in one):

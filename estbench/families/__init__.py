@@ -1,1 +1,1 @@
-"""Families: abstract estimators that own ``forward``; a plugin fills in their hooks."""
+"""Families: abstract estimators that implement ``forward``; a plugin implements the hooks of one of them."""

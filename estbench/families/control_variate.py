@@ -1,8 +1,8 @@
-"""Control variates: subtract from the score-function estimate what the cost would be elsewhere."""
+"""The control-variate family: subtracts a control variate from the score-function estimate."""
 
 import abc
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -14,17 +14,18 @@ from estbench.core.node import Node
 from estbench.core.program import Program, Sites, repeat, replay
 
 WhatIf: TypeAlias = Callable[[Tensor], Tensor]
-# by the names of nodes: the gradients, and what they noted
+# both by name of node: the gradients, and the notes for ``observe``
 Gradients: TypeAlias = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 
 class ControlVariate(Estimator):
-    """Subtracts from the score-function estimate a control variate that asks what the cost would be elsewhere.
+    """Subtracts from the score-function estimate a control variate, which may evaluate the cost at other values.
 
-    Where the cost contains log q with a slope that varies, this slope weights the score beside what the hook gives.
+    If the cost contains log q with a slope that varies, the score weighted by this slope is added to the hook's
+    gradient.
 
-    The parameters of the estimator are tuned to minimise the squared gradient, hence its variance, as part of
-    the same backward pass; nothing of that reaches the model.
+    In training, the same backward pass also tunes the parameters of the estimator to minimise the squared gradient, and
+    thus the variance; this adds nothing to the gradient of the model.
 
     Attributes:
         samples: joint samples along a leading dimension of noise, cost and gradient; None for one sample
@@ -41,20 +42,20 @@ class ControlVariate(Estimator):
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
         """Hook: the gradient for the logits, in the noise's shape, from the cost at ``node.discretise(noise)``.
 
-        ``what_if(value)`` is the cost had the node taken this value, earlier nodes as they were and later ones
-        at their ``stand_in``.
+        ``what_if(value)`` is the cost if this node had this value, earlier nodes had their samples, and later nodes had
+        their ``stand_in``.
         """
 
     @abc.abstractmethod
     def stand_in(self, node: Node, noise: Tensor) -> Tensor:
-        """Hook: what a later node takes in ``what_if``; differentiable, and without new randomness."""
+        """Hook: the value of a later node in ``what_if``; differentiable, and without new random numbers."""
 
     def note(self, name: str, observed: Tensor) -> None:
-        """Keeps for ``observe`` what ``gradient`` found, which may be inside a derivative: nothing can change there."""
+        """Passes a tensor from ``gradient``, which must not change state under a transform, to ``observe``."""
         self._notes[name] = observed.detach()
 
     def observe(self, notes: dict[str, Tensor]) -> None:
-        """Hook: updates running statistics by what was noted of each node; called in training, after the gradients."""
+        """Hook: updates running statistics with the notes of each node; called in training, after the gradients."""
 
     def forward(self, program: Program) -> Tensor:
         """The scalar for a program."""
@@ -69,21 +70,12 @@ class ControlVariate(Estimator):
         cost, sites = evaluation.cost, evaluation.sites
 
         def gradients() -> Gradients:
-            found = {
-                name: self.gradient(name, site.node.detach(), noises[name], cost.detach(), what_if(name))
-                for name, site in sites.items()
-            }
+            found = {}
+            for name, site in sites.items():
+                what_if = self._what_if(program, sites, noises, name)
+                found[name] = self.gradient(name, site.node.detach(), noises[name], cost.detach(), what_if)
             notes, self._notes = self._notes, {}
             return found, notes
-
-        def what_if(name: str) -> WhatIf:
-            names = list(sites)
-            before = {n: sites[n].value for n in names[: names.index(name)]}
-
-            def later(other: str, node: Node, _sites: Sites) -> Tensor:
-                return self.stand_in(node, noises[other])
-
-            return lambda value: self.interpret(program, replay({**before, name: value}, later), keep_score=True)[0]
 
         (estimates, notes), tuning = self._tuned(gradients, sites)
         if self.training:
@@ -96,14 +88,24 @@ class ControlVariate(Estimator):
             total = total + inject(node, node.lift(self._centred(slope)) * node.score(value).detach())
         return total
 
+    def _what_if(self, program: Program, sites: Sites, noises: Mapping[str, Tensor], name: str) -> WhatIf:
+        """The cost at another value of one node: those before it keep theirs, those after it have stand-ins."""
+        names = list(sites)
+        before = {n: sites[n].value for n in names[: names.index(name)]}
+
+        def later(other: str, node: Node, _sites: Sites) -> Tensor:
+            return self.stand_in(node, noises[other])
+
+        return lambda value: self.interpret(program, replay({**before, name: value}, later), keep_score=True)[0]
+
     def _centred(self, slope: Tensor) -> Tensor:
-        """A slope less that of the other samples, where there are others."""
+        """A slope minus the mean slope of the other samples, if there are any."""
         if self.samples is None or self.samples < 2:
             return slope
         return slope - (slope.sum(0) - slope) / (self.samples - 1)
 
     def _tuned(self, gradients: Callable[[], Gradients], sites: Sites) -> tuple[Gradients, Tensor | float]:
-        """What the gradients are, and in training a silent term that carries the derivative of their squares."""
+        """The gradients, and in training a term of value zero whose gradient is that of the squared gradients."""
         own = {name: p for name, p in self.named_parameters() if p.requires_grad}
         if not (own and self.training):
             with torch.no_grad():
@@ -125,13 +127,13 @@ class Relaxed(ControlVariate):
     .. math:: g = (f(b) - c(\tilde z)) \nabla \log q(b) + \nabla_\ell \, [c(z) - c(\tilde z)],
         \qquad \tilde z \sim p(z \mid b)
 
-    Coupled, the relaxed value given the hard one is tied to the first: both are equal and only their derivatives with
-    respect to the logits differ, so that one evaluation does for two. Else it is drawn independently, given the hard
-    value, as in the authors' code: some percent less variance for an evaluation more.
+    If coupled, the conditional relaxed value :math:`\tilde z` is equal to :math:`z`, and only its derivative with
+    respect to the logits differs, so that one evaluation serves for both. Otherwise it is drawn independently given the
+    discrete value, as in the authors' code; this takes one more evaluation and reduces the variance by a few percent.
 
     Args:
-        temperature: of the relaxation at the start.
-        coupled: whether the two relaxed values are tied.
+        temperature: initial temperature of the relaxation.
+        coupled: whether the two relaxed values are equal.
     """
 
     differentiates = True
@@ -150,7 +152,7 @@ class Relaxed(ControlVariate):
         return node.relax(noise, self.log_temperature.exp())
 
     def evaluations(self, nodes: Sequence[Node]) -> int:
-        """The hard samples, and each node relaxed once, or twice where the two are not tied."""
+        """One for the samples, and for each node one relaxed value, or two if they are not coupled."""
         return 1 + (1 if self.coupled else 2) * len(nodes)
 
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:

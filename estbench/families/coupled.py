@@ -1,4 +1,4 @@
-"""Coupled: evaluates the cost at several coupled values of each node."""
+"""The coupled family: evaluates the cost at several coupled values of each node."""
 
 import abc
 import math
@@ -15,11 +15,11 @@ from estbench.core.program import Program, Sites, plate
 class Coupled(Estimator):
     """Evaluates the cost at several coupled values of each node, each of them an exact sample.
 
-    Gradients are linear in the costs. Where the cost contains log q with a slope that varies, ``gradient`` is given the
-    cost with this slope added to it.
+    Gradients are linear in the costs. If the cost contains log q with a slope that varies, ``gradient`` receives the
+    cost plus this slope.
 
     Attributes:
-        coupled: how many values are coupled, where that is the same for every node.
+        coupled: how many values are coupled, if that is the same for every node.
     """
 
     differentiates = False
@@ -63,7 +63,7 @@ class Coupled(Estimator):
 
 
 class Antithetic(Coupled):
-    """Couples each value with the one of opposite noise; for Bernoulli nodes."""
+    """Couples each value with the value of the negated noise; for Bernoulli nodes."""
 
     accepts = (Bernoulli,)
     coupled = 2
@@ -72,3 +72,17 @@ class Antithetic(Coupled):
         """Noise and its negative."""
         noise = node.noise()
         return torch.stack([noise, -noise])
+
+
+class Several(Coupled):
+    """Couples as many values of each node as it is told.
+
+    Args:
+        samples: coupled values per node, at least 2.
+    """
+
+    def __init__(self, samples: int = 3) -> None:
+        super().__init__()
+        if samples < 2:
+            raise ValueError(f"{type(self).__name__} couples samples, so it needs at least 2; got {samples}")
+        self.coupled = samples

@@ -1,4 +1,4 @@
-"""Pathwise: differentiates the cost through stand-ins for the samples."""
+"""The pathwise family: differentiates the cost through differentiable stand-ins for the samples."""
 
 import abc
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from estbench.core.program import Program, Sites
 
 
 class Pathwise(Estimator):
-    """Differentiates the cost through stand-ins for the samples.
+    """Differentiates the cost through differentiable stand-ins for the samples.
 
     Attributes:
-        hard: whether the stand-ins are exact samples in value (as straight-through ones are).
+        hard: whether the values of the stand-ins are exact samples (as for straight-through estimators).
     """
 
     differentiates = True
@@ -24,10 +24,10 @@ class Pathwise(Estimator):
 
     @abc.abstractmethod
     def sample(self, name: str, node: Node) -> Tensor:
-        """Hook: a differentiable stand-in for a draw from the node."""
+        """Hook: a differentiable stand-in for a sample of the node."""
 
     def observe(self) -> None:
-        """Hook: counts a training step; called in training, after the cost is made."""
+        """Hook: counts a training step; called in training, after the cost is computed."""
 
     def evaluations(self, nodes: Sequence[Node]) -> int:  # noqa: ARG002
         """One."""
@@ -46,15 +46,15 @@ class Pathwise(Estimator):
 
 
 class Tempered(Pathwise):
-    r"""Stand-ins with a temperature that is constant, or falls as training goes on.
+    r"""Stand-ins with a temperature that is constant or decays during training.
 
     .. math:: \tau = \max(\mathrm{floor}, \, \mathrm{temperature} \cdot e^{-\mathrm{rate} \cdot t})
 
     Args:
-        temperature: of the relaxation, at the start.
-        rate: at which it falls per training step; 0 keeps it constant.
-        floor: below which it does not fall.
-        every: how many training steps it stays the same between updates.
+        temperature: initial temperature of the relaxation.
+        rate: rate of decay per training step; 0 keeps the temperature constant.
+        floor: the smallest temperature.
+        every: how many training steps pass between updates.
     """
 
     def __init__(self, temperature: float = 1.0, rate: float = 0.0, floor: float = 0.5, every: int = 1000) -> None:
@@ -67,5 +67,5 @@ class Tempered(Pathwise):
         self.schedule.advance()
 
     def tau(self, node: Node) -> Tensor:
-        """The present temperature, as a scalar like the node's logits."""
+        """The current temperature, a scalar on the device and in the dtype of the node's logits."""
         return self.schedule.value(node.logits)

@@ -1,4 +1,4 @@
-"""Perturbed: the family that perturbs all logits at once and weights the cost by the perturbation."""
+"""The perturbed family: perturbs all logits at once and weights the cost by the perturbation."""
 
 import abc
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from estbench.core.program import Program, Sites, repeat
 
 
 class Perturbed(Estimator):
-    r"""Weights the cost at perturbed logits by a score of the perturbation; the cost is a black box.
+    r"""Weights the cost at perturbed logits by a score of the perturbation; it does not differentiate the cost.
 
     .. math:: g = \tfrac1K \sum_k f(b(\ell + \delta_k)) \, w(\delta_k)
 
     Every node is perturbed in the same evaluation.
 
     Attributes:
-        perturbations: how many one gradient takes.
+        perturbations: number of perturbations per gradient.
     """
 
     differentiates = False
@@ -27,9 +27,9 @@ class Perturbed(Estimator):
 
     @abc.abstractmethod
     def perturb(self, node: Node) -> tuple[Tensor, Tensor]:
-        """Hook: noise to discretise and weights of the cost, both in the shape of the logits.
+        """Hook: the noise to discretise, and the weights of the cost, both in the shape of the logits.
 
-        Their leading dimension is that of the perturbations.
+        The leading dimension of these logits is that of the perturbations.
         """
 
     def evaluations(self, nodes: Sequence[Node]) -> int:  # noqa: ARG002
@@ -55,12 +55,12 @@ class Perturbed(Estimator):
 
 
 def mirrored(node: Node, direction: Tensor, size: float) -> tuple[Tensor, Tensor]:
-    """Noise common to both halves, shifted by plus and minus ``size * direction``, and the sign of the shift.
+    """Noise shared by both halves, shifted by plus and minus ``size * direction``, and the sign of the shift.
 
     Args:
-        node: with logits of an even number of perturbations.
-        direction: in the shape of one half.
-        size: of the shift.
+        node: a node with logits for an even number of perturbations.
+        direction: the direction of the shift, in the shape of one half.
+        size: the size of the shift.
     """
     common = node.arranged(node.logits[: len(direction)]).noise()
     shift = size * direction

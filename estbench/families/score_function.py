@@ -1,4 +1,4 @@
-"""Score function: weights the score of joint samples by their excess over a baseline."""
+"""The score-function family: weights the score of joint samples by the cost minus a baseline."""
 
 import abc
 import functools
@@ -14,18 +14,18 @@ from estbench.core.program import Program, draw, repeat
 
 
 class ScoreFunction(Estimator):
-    """Weights the score of joint samples by how much their cost exceeds a baseline.
+    """Weights the score of joint samples by their cost minus a baseline.
 
-    Where the cost contains log q with a slope that varies, the cost that weights a node's score, and that its baseline
-    is given, has this slope added to it.
+    If the cost contains log q with a slope that varies, this slope is added to the cost that weights a node's score and
+    that the baseline receives.
 
     A baseline with parameters is fitted to the costs by least squares as part of the same backward pass.
 
     Args:
         samples: joint samples per gradient.
-        normalise: whether to divide what exceeds the baseline by its running standard deviation where that is
-            above 1, as in Mnih & Gregor (2014). It rescales the gradient, which is then unbiased only up to
-            that scale: the one of earlier steps, common to all nodes.
+        normalise: whether to divide the cost minus the baseline by its running standard deviation if that is above 1,
+            as in Mnih & Gregor (2014). The gradient is then unbiased only up to this scale, which comes from earlier
+            steps and is the same for all nodes.
     """
 
     differentiates = False
@@ -41,10 +41,10 @@ class ScoreFunction(Estimator):
 
     @abc.abstractmethod
     def baseline(self, name: str, node: Node, cost: Tensor) -> Tensor:
-        """Hook: what to subtract from the cost, ``(samples, *batch)``; no sample may see its own cost."""
+        """Hook: the baseline, ``(samples, *batch)``; that of a sample must not depend on the sample's own cost."""
 
     def observe(self, cost: Tensor) -> None:
-        """Hook: updates running statistics; called in training, after the gradient is made."""
+        """Hook: updates running statistics; called in training, after the gradient is computed."""
 
     def evaluations(self, nodes: Sequence[Node]) -> int:  # noqa: ARG002
         """One per sample."""

@@ -1,4 +1,4 @@
-"""Weighted: the family that evaluates the cost at distinct values, weighted so that their sum is unbiased."""
+"""The weighted family: evaluates the cost at distinct values, with weights that make the weighted sum unbiased."""
 
 import abc
 import functools
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from estbench.core.estimator import Estimator, NotApplicableError, full_cost, inject
 from estbench.core.logits import DEPTH
-from estbench.core.node import Categorical, Node, draw_in_proportion, log_softmax, one_hot
+from estbench.core.node import Categorical, Node, log_softmax, one_hot
+from estbench.core.one_hot import draw_in_proportion
 from estbench.core.program import Evaluation, Program, Sites, leading, plate
 
 
@@ -32,7 +33,7 @@ class Weighted(Estimator):
         """Hook: how many values of this node are chosen."""
 
     def baseline(self, node: Node, value: Tensor, cost: Tensor) -> Tensor:  # noqa: ARG002
-        """Hook: what to subtract from costs ``(chosen, *batch)``; its weighted score must have mean zero."""
+        """Hook: the baseline for costs ``(chosen, *batch)``; its weighted score must have mean zero."""
         return torch.zeros_like(cost)
 
     def evaluations(self, nodes: Sequence[Node]) -> int:
@@ -51,7 +52,7 @@ class Weighted(Estimator):
 
         evaluation = self.evaluate(program, plate(chosen))
         sites, cost = evaluation.sites, full_cost(evaluation.cost, evaluation.sites)
-        # plates are averaged over, so that weights count as many times as there are values
+        # costs are averaged over plates, so weights are multiplied by the number of values
         joint, earlier = cost.new_ones(()), {}
         for name, weight in weights.items():
             earlier[name], joint = joint, joint * weight * len(weight)
@@ -67,7 +68,7 @@ class Weighted(Estimator):
         return total
 
     def _by_slope(self, evaluation: Evaluation, name: str, weights: Mapping[str, Tensor]) -> Tensor:
-        """A scalar of value zero, with the gradient that the slope of the cost with respect to log q gives."""
+        """A scalar of value zero whose gradient is the part due to the slope of the cost with respect to log q."""
         node, value = evaluation.sites[name]
         with torch.no_grad():
             others = [weight for other, weight in weights.items() if other != name]
@@ -76,7 +77,7 @@ class Weighted(Estimator):
         with torch.no_grad():
             excess = weights[name] * (slope - self.baseline(node, value, slope))
             gradient = (node.lift(excess) * node.score(value)).sum(tuple(range(value.ndim - node.logits.ndim)))
-            # the weights of earlier values are in the slope: what is averaged over them is to be summed
+            # the slope already contains the weights of earlier values, so it is summed over them, not averaged
             plates = math.prod(node.logits.shape[: leading(node, evaluation.sites)])
         return inject(node, plates * gradient)
 
@@ -86,14 +87,14 @@ class Weighted(Estimator):
             raise NotApplicableError(f"{type(self).__name__} takes {takes} distinct values; {name!r} has only {has}")
 
 
-# log-probability that stands for none: small enough to be lost beside others, and near enough to them for float32
+# stands for a log-probability of minus infinity: negligible beside others, but within the precision of float32
 _NONE = -60.0
 
 
 def log_prob_once(node: Node, value: Tensor) -> Tensor:
-    """Log-probabilities of values ``(chosen, *batch, *event)``, where one that came before counts as good as nothing.
+    """Log-probabilities of values ``(chosen, *batch, *event)``; a value that occurred before counts as impossible.
 
-    Values repeat only where masks leave fewer than are chosen.
+    Values repeat only if masks leave fewer than are chosen.
     """
     found = node.log_prob(value)
     if not node.masks or len(value) < 2:
@@ -106,7 +107,7 @@ def log_prob_once(node: Node, value: Tensor) -> Tensor:
 def most_probable(node: Categorical, count: int) -> Tensor:
     """The most probable joint values, ``(count, *batch, units, classes)``: a beam search, which is exact here.
 
-    Where masks leave fewer than ``count``, the most probable is repeated.
+    If masks leave fewer than ``count`` values, the most probable one is repeated.
     """
     log_probs = log_softmax(node.logits)
     units, classes = node.logits.shape[-2:]
@@ -119,16 +120,16 @@ def most_probable(node: Categorical, count: int) -> Tensor:
         past = index.gather(-2, parent.expand(*parent.shape[:-1], unit))
         index = torch.cat([past, (best % classes)[..., None]], -1)
     if node.masks:
-        # what holds a masked class has a log-probability far below all others
+        # a value with a masked class has a log-probability far below all others
         allowed = total[..., None] > total[..., :1, None] - DEPTH / 2
         index = torch.where(allowed, index, index[..., :1, :])
     return one_hot(index, classes, log_probs.dtype).movedim(-3, 0)
 
 
 def draw_outside(node: Categorical, taken: Tensor) -> Tensor:
-    """A draw given that it is none of the values ``(taken, *batch, units, classes)``, unit after unit.
+    """A sample conditioned on being none of the values ``(taken, *batch, units, classes)``, drawn unit after unit.
 
-    Where no other value has any probability, one of them is drawn again.
+    If no other value has positive probability, one of them is drawn again.
     """
     log_probs = log_softmax(node.logits)
     each = (taken * log_probs).sum(-1)
@@ -139,16 +140,16 @@ def draw_outside(node: Categorical, taken: Tensor) -> Tensor:
         lost = ((alike * rest[..., unit])[..., None] * taken[..., unit, :]).sum(0)
         masses = log_probs[..., unit, :].exp()
         left = masses * (1 - lost).clamp_min(0)
-        # where nothing is left, a value that was taken is repeated
+        # if no value is left, one of those that were taken is repeated
         drawn.append(draw_in_proportion(torch.where(left.sum(-1, keepdim=True) > 0, left, masses)))
         alike = alike * (taken[..., unit, :] * drawn[-1]).sum(-1)
     return torch.stack(drawn, -2)
 
 
 def without_replacement(node: Categorical, count: int) -> Tensor:
-    """Joint values drawn one after the other, ``(count, *batch, units, classes)``.
+    """Joint values sampled without replacement, ``(count, *batch, units, classes)``.
 
-    None is drawn twice, unless masks leave fewer than ``count``.
+    A value is repeated only if masks leave fewer than ``count``.
     """
     taken = node.sample()[None]
     for _ in range(count - 1):
@@ -157,11 +158,16 @@ def without_replacement(node: Categorical, count: int) -> Tensor:
 
 
 def mean_before_last(node: Node, value: Tensor, cost: Tensor) -> Tensor:
-    """The mean cost of all these values but the last, weighted by their probabilities."""
+    """The mean cost of all values except the last, weighted by their probabilities."""
     weights = log_prob_once(node, value[:-1]).softmax(0)
     return (weights * cost[:-1]).sum(0).expand_as(cost)
 
 
+def with_remainder(log_probs: Tensor) -> Tensor:
+    """The weights of summed values, their probabilities, and of one sample for the rest: what is left of the mass."""
+    return torch.cat([log_probs.exp(), remainder(log_probs)[None]])
+
+
 def remainder(log_probs: Tensor) -> Tensor:
-    """The probability of all values but these, from log-probabilities ``(taken, *batch)``."""
+    """The total probability of all other values, from the log-probabilities of these, ``(taken, *batch)``."""
     return (1 - log_probs.exp().sum(0)).clamp_min(0)

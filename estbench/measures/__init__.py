@@ -1,1 +1,1 @@
-"""Measures: what is asked of an estimator on a task, one a file."""
+"""Measures: plugins that measure estimators on a task, one per file."""

@@ -1,8 +1,8 @@
-"""Gradient: bias, variance, signal-to-noise ratio and evaluations of the cost.
+"""The measure ``gradient``: bias, variance, signal-to-noise ratio and evaluations of the cost.
 
-All estimators are measured at the same points of one common run: the initial parameters, and those after training
-with the task's baseline estimator, on one fixed minibatch. What an estimator learns (baselines, temperatures) it
-learns alongside that training. They can also be measured along training runs of their own.
+All estimators are measured at the same points of one training run with the task's baseline estimator: at the initial
+and at later parameters, on one fixed minibatch. An estimator's own parameters (baselines, temperatures) are trained
+alongside. Estimators can also be measured along their own training runs.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +27,7 @@ from estbench.engine.moments.variables import DEFAULT, Groups, Parameters, child
 from estbench.measures.metrics.gradient import METRICS
 from estbench.runtime import shared_generators
 
-# bytes of moments that are kept for more replicates to be added to; beyond that, more replicates start anew
+# largest size in bytes of moments that are kept for later replicates; larger ones are not kept, and are drawn anew
 KEPT = 2**24
 
 
@@ -35,24 +35,23 @@ class Gradient(Measure):
     """Moments of the gradient estimate, with respect to logits and to parameters of the model.
 
     Args:
-        replicates: independent estimates per point; more of them are added to those that are there.
-        reference_replicates: estimates of the baseline behind a reference that is not exact.
-        after: training steps of the baseline estimator after which the gradient is measured last; 0 measures at the
-            initial parameters only.
-        points: how many points of that training are measured, evenly spaced from 0 to ``after``.
-        along: which training: ``common``, with the baseline; ``own``, with the estimator itself; or ``both``.
-        groups: what the gradient is taken with respect to, separated by spaces: ``logits``, of all nodes and of each
-            apart; a child of the model, such as ``encoder``, ``decoder`` or ``prior``; ``parameters``, all of them
-            together; or ``all``. Where the samples make no difference to a group, it is left out.
-        minibatches: random minibatches over which the total variance is taken, and split into the part of sampling
-            and that of the minibatch; for parameters only. 0 leaves it out.
-        precision: half the width of the variance's interval, over the variance, at which replicates are enough in
-            every group; they double until then. 0 takes ``replicates`` as they are.
-        max_replicates: how many there are at most, where a precision is asked for.
-        budget: bytes of memory for the replicates in flight; 0 finds it.
-        chunk: replicates in flight at once, which decides the random numbers of each; 0 for as many as fit into the
-            budget. The result tells it as ``chunk/...``: asked for, it gives the same values on a device of other
-            memory.
+        replicates: number of independent estimates per point; a larger number later adds to the kept replicates.
+        reference_replicates: number of baseline estimates for a reference that is not exact.
+        after: number of training steps at the last point; 0 measures at the initial parameters only.
+        points: number of points of the training run, evenly spaced from 0 to ``after``.
+        along: the training run: ``common``, with the baseline; ``own``, with the estimator itself; or ``both``.
+        groups: variables with respect to which the gradient is taken, separated by spaces: ``logits``, of all nodes and
+            of each node; a child of the model, such as ``encoder``, ``decoder`` or ``prior``; ``parameters``, all of
+            them together; or ``all``. A group whose gradient does not depend on the samples is left out.
+        minibatches: number of random minibatches for the total variance, which is decomposed into a sampling part and
+            a minibatch part; for parameters only. 0 leaves it out.
+        precision: the number of replicates doubles until the half-width of the variance's interval, relative to the
+            variance, is at most this in every group. 0 draws ``replicates`` replicates.
+        max_replicates: the largest number of replicates, if a precision is requested.
+        budget: bytes of memory for the replicates that are computed at once; 0 for the default of the device.
+        chunk: number of replicates computed at once, which decides their random numbers; 0 for as many as fit into the
+            budget. Results record it as ``chunk/...``; with that number, another device with different memory gives
+            the same values.
         model_noise: random numbers that the model draws itself, such as dropout masks: ``held``, one draw for the
             reference, all estimators and all replicates; or ``drawn``, anew in every replicate, and then part of the
             variance and of the reference's mean.
@@ -87,7 +86,7 @@ class Gradient(Measure):
         self._free = model_noise == "drawn"
 
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
-        # streams seed them
+        # random streams seed them
         with shared_generators.kept():
             yield from self._rows(bench, makers)
 
@@ -110,7 +109,7 @@ class Gradient(Measure):
     def _at(
         self, bench: Bench, point: Point, estimator: Estimator, key: str, found: dict[str, Moments]
     ) -> Iterator[Row]:
-        """The rows of a point; ``found`` holds earlier moments and takes the new ones."""
+        """The rows of a point; ``found`` holds the earlier moments and receives the new ones."""
         place, note = (point.name, key, bench.cell), ""
         wanted = self._groups.variables(bench, point)
         for variables in by_layers(bench, wanted, estimator):
@@ -136,7 +135,7 @@ class Gradient(Measure):
             yield Row(f"variance/{name}", status="not applicable", error=error)
 
     def _narrow(self, judged: Judged, group: str, own: Moments) -> Iterator[Row]:
-        """Whether the precision that is asked for was reached."""
+        """The rows that say whether the requested precision was reached."""
         replication = self._drawing.replication
         if replication.precision:
             reached = replication.reached([own]) and judged.chances.resolved({group: own})
@@ -144,7 +143,7 @@ class Gradient(Measure):
             yield Row(f"precision_reached/{group}", *exactly(reached), n=own.n)
 
     def _points(self, bench: Bench, maker: MakeEstimator) -> Iterator[tuple[Point, Estimator]]:
-        """The points of measurement, each with the estimator as it is there."""
+        """The points of measurement, each with the estimator in its state at that point."""
         batch, noise = next(bench.minibatches()), (bench.stream("model noise"), self._free)
         if self._along != "own":
             estimator = _prepared(bench, maker, batch)
@@ -162,7 +161,7 @@ class Gradient(Measure):
         return bench.once(memo, lambda: list(trajectory.common(bench, self._stops, None)))
 
     def _earlier(self, bench: Bench) -> dict[str, Any]:
-        """The moments that are kept of the same replicates, fewer or as many, by point."""
+        """The kept moments of the same replicates (at most as many as requested), by point."""
         replication = self._drawing.replication
         state = bench.journal.furthest("limit", replication.limit) or {}
         same = state.get("replicates") == replication.replicates or not replication.precision

@@ -1,7 +1,7 @@
-"""Speed: time of a gradient and of a training step and its parts, memory, and what is computed.
+"""The measure ``speed``: time of a gradient, of a training step and its parts, memory, and counts of operations.
 
-Estimators are timed in blocks, one after another in random order, so that whatever else the machine does
-meets all of them alike; ratios to the baseline are taken block by block.
+Estimators are timed in blocks, in random order within a block, so that other load of the machine affects all of them
+equally; ratios to the baseline are computed block by block.
 """
 
 import contextlib
@@ -29,12 +29,12 @@ PARTS = ("forward_time", "backward_time", "optimizer_time")
 
 
 class Speed(Measure):
-    """Seconds per gradient and per training step, memory, and what one gradient computes.
+    """Seconds per gradient and per training step, memory, and counts of operations of one gradient.
 
     Args:
-        blocks: rounds over all estimators.
-        seconds: shortest time for which each estimator runs in a block, and for which it is warmed up before.
-        resident: whether to measure resident memory too, each estimator in a fresh process; it takes seconds to start.
+        blocks: number of rounds over all estimators.
+        seconds: least time for which each estimator runs in a block, and is warmed up before.
+        resident: whether to measure resident memory too, in a new process per estimator, which takes seconds to start.
     """
 
     metrics = METRICS
@@ -71,9 +71,9 @@ class Speed(Measure):
     def _times(
         self, bench: Bench, actions: Mapping[str, Parts], clocks: list[float], lost: dict[str, Row]
     ) -> dict[str, Floats]:
-        """Seconds per call of each part, ``(blocks, parts)`` for each action; notes the clock once a block.
+        """Seconds per call of each part, ``(blocks, parts)`` for each action; reads the clock rate once per block.
 
-        What fails is timed no further, and noted among what is lost.
+        An estimator that fails is not timed any further, and its failure is added to ``lost``.
         """
         calls: dict[str, int] = {}
         for key, action in actions.items():
@@ -89,7 +89,7 @@ class Speed(Measure):
         return {key: np.stack(values) for key, values in found.items() if key not in lost}
 
     def _warm(self, bench: Bench, action: Parts) -> float:
-        """Calls it at least three times, and for as long as a block; returns the seconds of the shortest call."""
+        """Calls a function at least three times, and for as long as a block; returns the shortest call's seconds."""
         found: list[float] = []
         while len(found) < 3 or sum(found) < self.seconds:
             found.append(float(seconds(action, 1, bench.device).sum()))
@@ -135,7 +135,7 @@ class _Runner:
         self._backward()
 
     def counts(self) -> Iterator[Row]:
-        """What one gradient takes, by counting: memory, operations, evaluations of the cost; and the threads."""
+        """The counted metrics of one gradient: memory, operations, evaluations of the cost; the number of threads."""
         evaluations = Evaluations()
         self._estimator(evaluations.of(self._model(*self._batch)))
         yield _count("evaluations", evaluations.made)
@@ -146,7 +146,7 @@ class _Runner:
         yield _count("threads", torch.get_num_threads())
 
     def _peak_memory(self) -> int:
-        """Bytes that one gradient has allocated at its peak, above what was there before."""
+        """The peak of bytes allocated by one gradient, in addition to those allocated before."""
         if self._device.type == "cuda":
             before = torch.cuda.memory_allocated(self._device)
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -160,7 +160,7 @@ class _Runner:
 
 
 def _split(times: Floats, total: str, parts: tuple[str, ...]) -> list[tuple[str, Floats]]:
-    """The seconds of all parts together, and of those that have a name."""
+    """The total seconds of all parts, and the seconds of the parts that have a name."""
     return [(total, times.sum(1)), *zip(parts, times.T, strict=False)]
 
 

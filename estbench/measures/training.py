@@ -1,6 +1,6 @@
-"""Training: the objective against steps and seconds.
+"""The measure ``training``: the objective against steps and seconds.
 
-Evaluation always takes hard samples, whatever an estimator trains with.
+Evaluation always uses exact samples, also if an estimator trains with relaxed ones.
 """
 
 import contextlib
@@ -38,12 +38,12 @@ class Training(Measure):
     """Trains a model from the same start on the same minibatches with each estimator.
 
     Args:
-        steps: training steps; more of them go on from where fewer ended.
+        steps: number of training steps; a larger number later continues from the kept state.
         evaluations: how often the objective is evaluated along the way, evenly spaced.
         samples: size of the multi-sample bound of an ELBO or NLL on the test images at the end; 0 leaves it out. On
-            the validation images, where it only serves to choose, it is at most 100.
-        examples: evaluate the training objective on that many examples.
-        pictures: test examples in the pictures that a task makes at the end, if it makes any; 0 for none.
+            the validation images, where the bound only serves tuning, at most 100 are used.
+        examples: number of training examples on which the objective is evaluated.
+        pictures: number of test examples in the task's pictures at the end, if it makes any; 0 for none.
     """
 
     metrics = METRICS
@@ -71,7 +71,7 @@ class Training(Measure):
             yield from ((key, row) for row in found.rows)
 
     def together(self, members: Sequence[Member]) -> list[Outcome]:
-        """Trains those that are alike as one, and each alone where that cannot be."""
+        """Trains compatible runs as one batch, and each of the others alone."""
         found: dict[int, Outcome] = {}
         trainees: dict[int, TrainingRun] = {}
         for number, member in enumerate(members):
@@ -86,15 +86,15 @@ class Training(Measure):
             for some in _parts(numbers, replicas_that_fit(group[0])):
                 own, runs = [members[n] for n in some], [trainees[n] for n in some]
                 if len(some) == 1 < len(members):
-                    # the others have moved the generators that it shares with them
+                    # the other runs have advanced the generators that it shares with them
                     runs = [self._trainee(own[0])]
                 found |= zip(some, self._found(own, runs), strict=True)
         return [found[number] for number in range(len(members))]
 
     def _found(self, members: Sequence[Member], group: Sequence[TrainingRun], before: str = "") -> list[Outcome]:
-        """What comes of some that are alike; ``before`` says why they are not more."""
+        """The outcomes of compatible runs; ``before`` says why the batch was split, if it was."""
         device = members[0].bench.device
-        # on a GPU a single one is an ensemble too, for its graph
+        # on a GPU a single run is an ensemble too, so that it can use a CUDA graph
         if len(group) == 1 and device.type != "cuda":
             return [self._alone(lambda: group[0], before)]
         if members[0].auto and not together_pays(group[0]):
@@ -107,7 +107,7 @@ class Training(Measure):
             check_answers(device, error)
             halve = isinstance(error, torch.OutOfMemoryError) and len(members) > 1
             note = f"not in an ensemble of {len(members)}: {type(error).__name__}: {error}"
-        # out here the error is gone, and with it what its frames held: memory may have been what was short
+        # after the except block, the exception's frames hold no memory any more, which may have been what was lacking
         collect(device)
         note = " ".join(note.split())[:300]
         if halve:
@@ -159,8 +159,8 @@ class Training(Measure):
         return [round(self.steps * k / self.evaluations) for k in range(self.evaluations + 1)]
 
     def _shown(self, trainee: TrainingRun) -> list[Row]:
-        # a shorter run evaluated more densely: what a single long run would not have is left out, unless it is
-        # all there is
+        # a shorter run was evaluated at more steps: rows that one long run would not have are left out, unless there
+        # are no others
         fits = trainee.evaluated.issuperset(self._grid)
         return [row for row in trainee.rows if row.step in self._grid or not fits]
 
@@ -181,7 +181,7 @@ class Training(Measure):
             yield _picture(title, images, len(batch[0]))
 
     def _evaluate(self, crew: RunGroup) -> None:
-        """The objective, and what the task tells beside it, on each split."""
+        """The objective and the task's further metrics on each split."""
         task, splits = crew.trainees[0].bench.task, crew.trainees[0].bench.splits()
         question = functools.partial(_in_evaluation, functools.partial(_answers, task))
         named = {"train": self._few(crew), "valid": [splits.valid], "test": [splits.test]}
@@ -190,7 +190,7 @@ class Training(Measure):
             answers = crew.ask(question, data, size, "evaluation", crew.step, split)
             for number, trainee in crew.alive:
                 costs, *metrics = ((name, values[number]) for name, values in answers.items())
-                # parameters may be lost while the sampled cost that is trained on still looks like one
+                # parameters may be NaN while the sampled cost used in training is still finite
                 if not costs[1].isfinite().all():
                     what = f"{task.objective}_{split} is {costs[1].mean().item()}"
                     trainee.error = MeasurementError(f"{what} after {crew.step} training steps")
@@ -200,7 +200,7 @@ class Training(Measure):
                 trainee.rows += [_of(trainee, crew.step, row) for row in rows]
 
     def _few(self, crew: RunGroup) -> list[Batch]:
-        """The training examples on which each replica is evaluated, as training sees them."""
+        """The training examples on which each replica is evaluated, in their training view."""
         benches = [trainee.bench for trainee in crew.trainees]
         if type(benches[0].task).view is Task.view:
             return [tuple(x[: self.examples] for x in benches[0].splits().train)]
@@ -238,7 +238,7 @@ def _parts(values: Sequence[T], most: int) -> list[Sequence[T]]:
 
 
 def bound_name(objective: str) -> str:
-    """What the multi-sample bound of an objective is called in results, before its number of samples."""
+    """The name of the multi-sample bound of an objective in results, without the number of samples."""
     return "bound" if objective == "elbo" else objective
 
 
@@ -249,14 +249,14 @@ def _bound(samples: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
 
 
 def _in_evaluation(question: Question, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Asks a model in evaluation mode: without dropout, and with the running statistics that training left."""
+    """Calls a question with the model in evaluation mode: without dropout, with running statistics from training."""
     with _evaluated(model):
         return question(model, batch)
 
 
 @contextlib.contextmanager
 def _evaluated(model: nn.Module) -> Iterator[None]:
-    """Has a model in evaluation mode; afterwards each module is in its own again, which need not be training."""
+    """Puts a model into evaluation mode inside the context, and restores the mode of each module afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -267,7 +267,7 @@ def _evaluated(model: nn.Module) -> Iterator[None]:
 
 
 def _answers(task: Task, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """The cost of each example, exact where the task knows it, else at one hard sample; then the task's metrics."""
+    """The cost of each example, exact if the task knows it, else at one exact sample; then the task's metrics."""
     exact = task.closed_form(model, batch)
     cost = run(exact, mean)[0] if exact else _bound(1, model, batch)["bound"]
     metrics = task.metrics(model, batch).items()
@@ -288,5 +288,5 @@ def _row(metric: str, values: Tensor, unit: str) -> Row:
 
 
 def _of(trainee: TrainingRun, step: int, row: Row) -> Row:
-    """A row with the training behind it."""
+    """The row with the step, seconds and replicas of its training run."""
     return dataclasses.replace(row, step=step, seconds=trainee.seconds, replicas=trainee.replicas)

@@ -1,28 +1,24 @@
-"""Plugins: how estimators, tasks, measures, charts and executors are found, described and made.
+"""The registry: finds, describes and makes estimators, tasks, measures, charts and executors.
 
-All come through the same door: files in the built-in folders, entry points of installed packages, and files
-named by the user. Finding and describing them reads their source and imports nothing.
+All kinds are found in the same way: as files in the built-in folders, as entry points of installed packages, and as
+files named by the user. Finding and describing them reads their source and imports nothing.
 """
 
 import functools
 import importlib
 import importlib.util
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import estbench
-from estbench.errors import UserError, nearest, plain, reason
+from estbench.errors import UserError, nearest
 from estbench.plugins import options
-from estbench.plugins.installed import installed, locate, missing, origin
-from estbench.plugins.loading import base, home, import_file, kind_of, only_class
-from estbench.plugins.source import Source
+from estbench.plugins.installed import installed, locate, origin
+from estbench.plugins.loading import home, kind_of
+from estbench.plugins.plugin import BUILT_IN, Plugin
 from estbench.plugins.spec import Spec
-from estbench.runtime.guard import muted, pass_on
 from estbench.runtime.isolation import DiedError, isolated
 
 if TYPE_CHECKING:
@@ -31,95 +27,6 @@ if TYPE_CHECKING:
 
 
 Value = TypeVar("Value")
-
-# where plugins were found that are estbench's own
-BUILT_IN = "built-in"
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """A plugin that was found, not yet imported.
-
-    Args:
-        name: the plugin's name.
-        kind: estimator, task, measure, chart or executor.
-        module: name to import it by; empty for a file named by the user.
-        attribute: the class in the module; empty where it is the module's only concrete one.
-        path: its source.
-        origin: where it was found, for people.
-    """
-
-    name: str
-    kind: str
-    module: str
-    attribute: str
-    path: Path | None
-    origin: str
-
-    @cached_property
-    def _source(self) -> Source:
-        return Source.of(self.path, estbench.HOMES)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # what travels to other processes is the description, not the parsed source
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @property
-    def doc(self) -> str:
-        """The module's docstring."""
-        return self._source.doc
-
-    @property
-    def summary(self) -> str:
-        """The first line of the docstring, without the name that it begins with."""
-        first, _, _ = self.doc.partition("\n")
-        return plain(first.partition(": ")[2] or first)
-
-    @property
-    def declared(self) -> dict[str, Any]:
-        """The class attributes with literal values of the plugin's class, read from its source."""
-        return self._source.declared(self.kind, self.attribute)
-
-    @property
-    def foreign(self) -> bool:
-        """Whether it is code of others: of a package that is installed, or in a file of the user."""
-        return self.origin != BUILT_IN
-
-    def load(self) -> type[Any]:
-        """Imports the plugin's class; what its module prints is dropped.
-
-        Raises:
-            UserError: it fails to import, or does not hold exactly one concrete class of its kind.
-        """
-        try:
-            with muted():
-                module = importlib.import_module(self.module) if self.module else import_file(self.path)
-        except UserError:
-            raise
-        except BaseException as error:
-            pass_on(error)
-            why = missing(error) or f"fails to import: {reason(error)}"
-            raise UserError(f"{self.kind} {self.name!r} ({self.origin}) {why}") from error
-        if self.attribute:
-            return self._named(module)
-        return only_class(module, self.kind, self.origin)
-
-    def _named(self, module: ModuleType) -> type[Any]:
-        """The class that an entry point names.
-
-        Raises:
-            UserError: it does not exist, or is no concrete class of its kind.
-        """
-        cls: Any = module
-        for part in self.attribute.split("."):
-            cls = getattr(cls, part, None)
-        wanted = base(self.kind)
-        if not (isinstance(cls, type) and issubclass(cls, wanted)) or inspect.isabstract(cls):
-            raise UserError(
-                f"{self.kind} {self.name!r} ({self.origin}) must be a concrete {wanted.__name__}; "
-                f"{self.module}:{self.attribute} is {'nothing' if cls is None else repr(cls)}"
-            )
-        return cls
 
 
 @dataclass(frozen=True)
@@ -146,9 +53,9 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Plugins:
-    """All plugins that a request may use: found once, when the request begins, and handed down from there.
+    """All plugins that a request may use: discovered once, when the request begins, and passed down from there.
 
-    It can be pickled: worker processes are given it, and search nothing themselves.
+    It can be pickled: worker processes receive it and do not search for plugins themselves.
 
     Args:
         estimators: the estimators.
@@ -167,7 +74,7 @@ class Plugins:
 
     @classmethod
     def found(cls, files: Iterable[Path | str] = ()) -> Self:
-        """What is built in, installed, and in these files.
+        """Discovers the plugins that are built in, installed, or in these files.
 
         Raises:
             UserError: a file is not there, fails to import, or holds no plugin or several.
@@ -191,10 +98,10 @@ class Plugins:
         return any(self.of(kind)[name].foreign for kind, names in used.items() for name in names)
 
     def apart(self, function: Callable[[], Value]) -> Value:
-        """What a function returns that asks plugins: in a process of its own, if there is code of others among them.
+        """Calls a function that uses plugins, in a separate process if third-party code is among them.
 
         Args:
-            function: returns what can be pickled.
+            function: the function; its result must be picklable.
 
         Raises:
             UserError: the function raised it, or its process ended.
@@ -208,7 +115,7 @@ class Plugins:
 
     @property
     def problems(self) -> list[str]:
-        """What was wrong with plugins that are left out, each once."""
+        """Why plugins were left out, each reason once."""
         return list(dict.fromkeys(problem for catalogue in self for problem in catalogue.problems))
 
     def baseline(self, task: "Task") -> Spec:
@@ -258,7 +165,7 @@ def _collected(kind: str, built_in: Iterable[Plugin], files: Iterable[Plugin] = 
 
 
 def load_estimator(name: str, **options: Any) -> "Estimator":
-    """An estimator by its name, for anybody's own training loop.
+    """An estimator by its name, for use in your own training loop.
 
     Args:
         name: a built-in or installed plugin, ``"rloo"``, or with options ``"rloo[samples=4]"``.

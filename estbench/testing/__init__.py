@@ -6,14 +6,14 @@
     def test_conformance(estimator, check):
         check(estimator)
 
-``run_checks`` gives the same verdicts without pytest; ``check_task`` checks a task and
-``check_measure`` a measure. The statistics are in docs/testing.md.
+``run_checks`` gives the same verdicts without pytest; ``check_task`` checks a task, with
+verdicts by ``run_task_checks``, and ``check_measure`` a measure. The statistics are in docs/testing.md.
 """
 
 from estbench.testing.inference import FALSE_ALARMS, POWER, RESOLUTION
 from estbench.testing.kit import CHECKS, Check, parametrize_with_checks, run_checks
 from estbench.testing.measures import check_measure
-from estbench.testing.tasks import check_task
+from estbench.testing.tasks import check_task, run_task_checks
 from estbench.testing.verdict import Verdict
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "check_task",
     "parametrize_with_checks",
     "run_checks",
+    "run_task_checks",
 ]

@@ -1,12 +1,16 @@
-"""The check of a task: its data stay the same, and its program keeps its one duty, to broadcast."""
+"""The checks of a task: its data stay the same, and its program keeps its one duty, to broadcast."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from estbench.core.node import Node
-from estbench.core.program import Program, Sites, draw, plate, repeat, replay, run
+from estbench.core.program import Sites, draw, plate, repeat, replay, run
 from estbench.core.task import Batch, Task
 from estbench.plugins.registry import discover, load_estimator
+from estbench.testing.verdict import Verdict, one_line
 
 EXAMPLES = 3
 
@@ -17,13 +21,40 @@ def check_task(task: Task) -> None:
     Raises:
         AssertionError: it does not keep what a task promises; the message says what.
     """
+    for check in CHECKS.values():
+        with _seeded():
+            check(task)
+
+
+def run_task_checks(task: Task) -> Iterator[Verdict]:
+    """Checks a task: one verdict per check, as soon as there is one.
+
+    Args:
+        task: the task.
+
+    Example:
+        >>> from estbench import load_task
+        >>> [str(verdict) for verdict in run_task_checks(load_task("toy"))][:2]
+        ['declarations: passed', 'data: passed']
+    """
+    for name, check in CHECKS.items():
+        try:
+            with _seeded():
+                check(task)
+        except AssertionError as error:
+            yield Verdict(name, "failed", reason=str(error))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (a plugin may raise anything)
+            yield Verdict(name, "failed", reason=one_line(error))
+        else:
+            yield Verdict(name, "passed")
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Random numbers of a seed; afterwards those of before go on."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        _declarations(task)
-        batch = _data(task)
-        program = task.model()(*batch)
-        _broadcasts(program, len(batch[0]))
-        _differentiates(task, batch)
+        yield
 
 
 def _demand(holds: bool, otherwise: str) -> None:
@@ -39,18 +70,23 @@ def _declarations(task: Task) -> None:
         _demand(name.partition("[")[0] in known, f"it names the estimator {name!r}, which does not exist")
 
 
-def _data(task: Task) -> Batch:
-    """A small minibatch."""
+def _data(task: Task) -> None:
     first, second = task.splits(), task.splits()
     for one, other in zip(first, second, strict=True):
         _demand(len({len(x) for x in one}) == 1, "the tensors of a split must have equally many examples")
         _demand(all(map(torch.equal, one, other)), "splits must be the same at every call")
-    batch = next(task.minibatches(first.train, torch.Generator().manual_seed(0)))
+
+
+def _batch(task: Task) -> Batch:
+    """A small minibatch."""
+    batch = next(task.minibatches(task.splits().train, torch.Generator().manual_seed(0)))
     return tuple(x[:EXAMPLES] for x in batch)
 
 
-def _broadcasts(program: Program, examples: int) -> None:
+def _broadcasts(task: Task) -> None:
     """A cost per example alone; for several samples at once, for each what it is alone."""
+    batch = _batch(task)
+    program, examples = task.model()(*batch), len(batch[0])
     cost, _ = run(program, draw)
     _demand(cost.shape == (examples,), f"the cost must have shape ({examples},); got {tuple(cost.shape)}")
     cost, sites = run(program, repeat(draw, 2))
@@ -78,8 +114,8 @@ def _pair(_name: str, node: Node, _sites: Sites) -> Tensor:
     return torch.stack([node.sample(), node.sample()])
 
 
-def _differentiates(task: Task, batch: Batch) -> None:
-    model = task.model()
+def _differentiates(task: Task) -> None:
+    model, batch = task.model(), _batch(task)
     estimator = load_estimator(task.baseline).prepare(model(*batch))
     estimator(model(*batch)).backward()
     gradients = {name: p.grad for name, p in model.named_parameters()}
@@ -87,3 +123,12 @@ def _differentiates(task: Task, batch: Batch) -> None:
     _demand(not missing, f"the baseline's gradient reaches every parameter but {missing}")
     broken = [name for name, g in gradients.items() if g is not None and not g.isfinite().all()]
     _demand(not broken, f"the baseline's gradient is not finite for {broken}")
+
+
+# each raises AssertionError with what it found
+CHECKS: Mapping[str, Callable[[Task], None]] = {
+    "declarations": _declarations,
+    "data": _data,
+    "program": _broadcasts,
+    "gradient": _differentiates,
+}

@@ -1,17 +1,13 @@
-"""The main job: from a suite to a report. It prints nothing: what a user should see is told to a watcher."""
+"""The comparison: from a suite to a report. It prints nothing; progress goes to a watcher."""
 
-import contextlib
 import datetime as dt
 import io
 import itertools
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 import pandas as pd
 import torch
@@ -28,7 +24,6 @@ from estbench.planning.cell import Cell
 from estbench.planning.plan import Plan
 from estbench.planning.trials import Trials, trials
 from estbench.plugins.registry import Plugins
-from estbench.plugins.spec import Spec
 from estbench.runtime.environment import commit, environment, label
 from estbench.store import declared
 from estbench.store.files import digest, make_folder
@@ -36,70 +31,16 @@ from estbench.store.records import Result, joined
 from estbench.store.run_folder import RunFolder, RunInfo
 from estbench.store.store import Store
 from estbench.workflows import tuning
-
-# of tables beside a report, in characters
-WIDTH = 160
-# requests to end; not every system has all of them
-_REQUESTS = [each for each in signal.Signals if each.name in ("SIGTERM", "SIGHUP")]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for.
-
-    Args:
-        suite: its file or name.
-        overrides: values that replace the suite's.
-        parts: which parts of the suite; all if none is named.
-        out: folder for the report; None for a new one under ``runs/``.
-        store: folder that keeps finished cells.
-        threads: of torch; None for its own choice.
-        executor: where cells are measured.
-        workers: cells at once; None for what the executor makes of the machine.
-        timeout: seconds after which a cell is given up; None for no limit.
-        checkpoint: seconds from one checkpoint to the next.
-        retry_failed: whether to measure cells again that failed.
-        ensemble: how many cells are measured together at most; or ``auto``, ``off``.
-        width: of the tables that are kept beside the report, in characters.
-        command: what it was asked for with, as the report says.
-    """
-
-    suite: str
-    overrides: dict[str, Any]
-    parts: tuple[int, ...] = ()
-    out: Path | None = None
-    store: Path = Path(".estbench")
-    threads: int | None = None
-    executor: Spec = Spec("auto")  # noqa: RUF009  (immutable)
-    workers: int | None = None
-    timeout: float | None = None
-    checkpoint: float = 60.0
-    retry_failed: bool = False
-    ensemble: str = "off"
-    width: int = WIDTH
-    command: str = ""
-
-
-# told of each cell as it is done, with its result, and whether that was in the store
-Done: TypeAlias = Callable[[Cell, Result, bool], None]
-
-
-class Watcher(Protocol):
-    """Whoever follows a comparison while it goes on."""
-
-    def planned(self, plan: Plan, candidates: int) -> None:
-        """What will be measured, and how many candidates of tuning before it."""
-
-    def measuring(self, cells: int) -> AbstractContextManager[Done]:
-        """So many cells are measured now; gives what is told of each."""
+from estbench.workflows.end_requests import terminable
+from estbench.workflows.request import WIDTH, Request, Watcher
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What came of a comparison.
+    """The outcome of a comparison.
 
     Args:
-        results: by cell, as far as it got.
+        results: the results by cell; incomplete if it was interrupted.
         interrupted: whether the user stopped it.
         page: the report; None if it was stopped before there was anything to report.
         tables: for the screen.
@@ -113,11 +54,11 @@ class Finished:
 
 @dataclass(frozen=True)
 class Compared:
-    """What a comparison measured, before it is reported.
+    """The measured results of a comparison, before the report.
 
     Args:
-        results: by cell, as far as it got.
-        info: what is known of the run.
+        results: the results by cell; incomplete if it was interrupted.
+        info: information about the run.
         interrupted: whether the user stopped it.
         new: how many cells were not in the store.
         tuned: what tuning found and chose, where the suite tunes.
@@ -132,7 +73,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request that was found to be possible.
+    """A checked and resolved request.
 
     Args:
         suite: what is asked for, as it was written.
@@ -148,7 +89,7 @@ class Prepared:
 
 
 def prepare(request: Request, plugins: Plugins) -> Prepared:
-    """What a request means.
+    """Checks and resolves a request.
 
     Args:
         request: what is asked for.
@@ -173,7 +114,7 @@ def run_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Fini
     Args:
         request: what is asked for.
         plugins: what there is.
-        watcher: is told how it goes.
+        watcher: is informed about the progress.
 
     Raises:
         UserError: the request cannot be met.
@@ -192,12 +133,12 @@ def run_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Fini
 
 
 def measure_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Compared:
-    """Measures, and reports nothing; what is measured is kept in the store.
+    """Measures without a report; the results are kept in the store.
 
     Args:
         request: what is asked for.
         plugins: what there is.
-        watcher: is told how it goes.
+        watcher: is informed about the progress.
 
     Raises:
         UserError: the request cannot be met.
@@ -227,7 +168,7 @@ def _started(info: RunInfo) -> dt.datetime:
 
 
 def _new_folder(name: str) -> Path:
-    """A folder under ``runs/`` that nobody else has: of comparisons of one second the later ones have a number."""
+    """A new folder under ``runs/``; if several comparisons start in the same second, the later ones get a number."""
     make_folder(Path("runs"))
     for number in itertools.count(1):
         place = Path("runs") / (name if number == 1 else f"{name}-{number}")
@@ -242,7 +183,7 @@ def _new_folder(name: str) -> Path:
 
 
 def _digest(plan: Plan, results: Mapping[Cell, Result]) -> str:
-    """What tells these results from others, without comparing values."""
+    """A digest that identifies these results."""
     parts = [f"{plan.entries[cell].name} {result.about['finished']!r}" for cell, result in results.items()]
     return digest("\n".join(parts).encode())
 
@@ -256,7 +197,7 @@ def _same(out: Path | None, cells: str) -> RunFolder | None:
 def _info(
     request: Request, wanted: suite.Suite, plan: Plan, started: dt.datetime, cells: str, metrics: Metrics
 ) -> RunInfo:
-    """What is known of the run."""
+    """The information about the run."""
     return RunInfo(
         command=request.command,
         suite=wanted.model_dump(),
@@ -312,7 +253,7 @@ def check_device(device: str, dtype: str, executor: str) -> None:
 
 @dataclass
 class _Measured:
-    """How far a plan got.
+    """The progress of a plan.
 
     Args:
         results: by cell.
@@ -330,7 +271,7 @@ def _measure(plan: Plan, store: Store, executor: Executor, request: Request, wat
     work = runner.CellWork(plan.plugins, store.folder.resolve(), request.checkpoint, request.timeout, request.threads)
     how: dict[str, Any] = {"retry_failed": request.retry_failed, "ensembles": Ensembles.of(request.ensemble)}
     measured, found = _Measured({}), {}
-    with watcher.measuring(len(plan.cells)) as done, _terminable():
+    with watcher.measuring(len(plan.cells)) as done, terminable():
         try:
             for cell, result, cached in runner.run(plan, store, executor, work, **how):
                 found[cell] = result
@@ -340,21 +281,3 @@ def _measure(plan: Plan, store: Store, executor: Executor, request: Request, wat
             measured.interrupted = True
     measured.results = {cell: found[cell] for cell in plan.cells if cell in found}
     return measured
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Takes a polite request to end, of clusters before they kill or of a terminal that is closed, for Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in _REQUESTS}
-    # under nohup the end of the terminal is no request
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in heard:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in heard:
-            signal.signal(number, before[number])

@@ -38,7 +38,7 @@ _README = Template("""\
 $title, $article $kind for estbench. `$module.py` is the place to work.
 
     pip install -e '.[test]'    # from then on, estbench list shows $name
-    pytest                      # holds it to what it promises
+    pytest                      # checks that it is what it declares
     $use
 """)
 
@@ -245,7 +245,7 @@ def new(kind: str, name: str, folder: Path | str = ".") -> Path:
 
 
 def _words(kind: str, name: str, package: str) -> dict[str, str]:
-    """What the templates are filled in with."""
+    """The values of the templates' placeholders."""
     words = {
         "name": name,
         "kind": kind,

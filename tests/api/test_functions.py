@@ -121,7 +121,7 @@ def test_a_run_is_shown_drawn_written_and_loaded(run, tmp_path):
     assert "half_baseline" in shown
     assert all(sentence.partition(" ")[0] in shown for sentence in run.answers())
     assert run.figure("variance").axes
-    with pytest.raises(UserError, match="the kinds of figures are"):
+    with pytest.raises(UserError, match="unknown chart 'pie'; known: bias-variance, "):
         run.figure("pie")
     page = run.report(tmp_path / "out")
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
@@ -168,6 +168,76 @@ def test_the_source_of_an_own_class_is_in_its_key(store):
     ]
     variances = [run.table()["variance"].item() for run in found]
     assert variances[0] == variances[2] != variances[1]
+
+
+class Tenth(HalfBaseline):
+    """A class of the caller's that extends another of theirs, and has no method of its own."""
+
+    unbiased = False
+
+
+def test_an_own_class_may_extend_another(store):
+    """The source of what a class extends is taken along, though no method names it."""
+    found = estbench.compare(
+        "toy[units=2]", Tenth, "gradient[after=0,replicates=64]", 1, store=store, executor="inline"
+    )
+    assert (found.estimators, set(found.results["status"])) == (["tenth"], {"ok"})
+
+
+def test_generators_and_numbers_of_numpy_are_taken(store):
+    """Whatever can be gone through is several; whole numbers of NumPy and torch are seeds; torch's names are names."""
+    wanted = (name for name in ("rloo", Spec("exact")))
+    how = {"device": torch.device("cpu"), "dtype": torch.float64, "scale": np.float32(0.5), "store": store}
+    found = estbench.compare(
+        iter(["toy[units=2]"]), wanted, "training[steps=4,samples=0]", np.arange(2), executor="inline", **how
+    )
+    assert (sorted(found.estimators), found.info.seeds) == (["exact", "rloo"], [0, 1])
+    assert set(found.results["dtype"]) == {"float64"}
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"seeds": 2.0}, "seeds takes whole numbers; got 2.0"),
+        ({"seeds": "2"}, "seeds takes whole numbers; got '2'"),
+        ({"seeds": True}, "seeds takes whole numbers; got True"),
+        ({"estimators": {"rloo": 4}}, "not a mapping; got {'rloo': 4}"),
+        ({"workers": 0}, "workers takes a finite number of at least 1; got 0"),
+        ({"threads": 1.5}, "threads takes whole numbers; got 1.5"),
+        ({"timeout": float("nan")}, "timeout takes a finite number of at least 0.001; got nan"),
+        ({"checkpoint": "often"}, "checkpoint takes a number; got 'often'"),
+        ({"executor": None}, "executor takes a name with options or a Spec; got None"),
+        ({"plugins": "nowhere.py"}, "no such plugin file: .*nowhere.py"),
+        ({"parts": 1}, "suite quick has 0 parts"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_one_line(how, message, store):
+    """Plan and compare refuse them alike, before anything is measured."""
+    for function in (estbench.plan, estbench.compare):
+        with pytest.raises(UserError, match=message):
+            function(**{"tasks": "toy", "estimators": "rloo", "measures": "training[steps=4]", "store": store} | how)
+
+
+def test_two_own_classes_of_one_name_are_refused(store):
+    """Neither is measured in the other's place."""
+
+    def made():
+        class HalfBaseline(ScoreFunction):
+            unbiased = False
+
+            def baseline(self, name, node, cost):
+                return cost.detach()
+
+        return HalfBaseline
+
+    with pytest.raises(UserError, match="several of your classes would be called half_baseline"):
+        estbench.plan("toy", [HalfBaseline, made()], "training[steps=4]", 1, store=store)
+
+
+@pytest.mark.parametrize("plugin", ["toy[units=2]", TwoCoins, TwoCoins(0.3), lambda: TwoCoins(0.2)])
+def test_tasks_are_checked(plugin):
+    """A name, a class, an instance or a function: a verdict for each check."""
+    assert [verdict.verdict for verdict in estbench.check(plugin)] == ["passed"] * 4
 
 
 def test_a_built_in_class_is_taken_by_its_name(store):

@@ -77,7 +77,7 @@ env --foo|no such option
 env x|unexpected extra
 new|missing argument
 new estimator|missing argument
-new thing x|estimator or a task; got 'thing'
+new thing x|estimator, a task or a measure; got 'thing'
 new estimator ''|NAME is empty
 new estimator 1x|lower-case words
 new estimator rloo|choose another name
@@ -165,7 +165,6 @@ plot gumbel_softmax --out file|not a directory
 plot gumbel_softmax --out ''|--out is empty
 plot training nowhere|nowhere
 plot training folder --out LONG|file name too long
-plan --suite quick|no such option
 plan nothing|unknown suite 'nothing'
 plan LONG|unknown suite
 plan ''|SUITE is empty
@@ -240,7 +239,7 @@ compare SMALL --ensemble -3|--ensemble takes
 compare SMALL --ensemble nan|--ensemble takes
 compare SMALL -e missing.py|no such plugin file
 compare SMALL -e undeclared.py --tasks toy --estimators undeclared|does not declare 'unbiased'
-compare SMALL extra|unexpected extra
+compare SMALL extra|unknown suite 'extra'
 compare --estimators rlo|did you mean 'rloo'
 compare --estimators 'rloo['|missing
 compare --estimators 'rloo]'|expected name or name

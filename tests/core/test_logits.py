@@ -6,8 +6,8 @@ from torch.func import grad, vmap
 
 from estbench import Bernoulli, Categorical, load_estimator
 from estbench.core import logits as limits
-from estbench.core.node import draw_in_proportion
 from estbench.core.noise import NoiseSource, drawn_from
+from estbench.core.one_hot import draw_in_proportion
 
 INF = float("inf")
 HALVES = [torch.bfloat16, torch.float16]

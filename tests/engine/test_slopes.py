@@ -55,8 +55,8 @@ def test_replicates_of_a_recorded_graph_are_unbiased(name):
     where = bench()
     point = Point(0, where.model(), where.splits().train)
     estimator = load_estimator(name).prepare(point.program()).eval()
-    exact = point.logit_gradient(load_estimator("exact"), point.program())()
-    one = point.logit_gradient(estimator, point.program())
+    exact = point.logit_gradient(load_estimator("exact"), point.program)()
+    one = point.logit_gradient(estimator, point.program)
     many = torch.func.vmap(lambda _: one(), randomness="different")
     with torch.no_grad():
         graph = recorded(many, torch.empty(16_000), 0)

@@ -127,6 +127,14 @@ def test_zgr_of_bits_is_darn():
             torch.testing.assert_close(one, other)
 
 
+def test_reinmax_of_classes_is_zgr():
+    """At temperature 1 ReinMax is ZGR for every sample, since diag(b) is b b^T for one-hot b."""
+    for value in Categorical(LOGITS["classes"]).enumerate_support():
+        fixed = FixedClasses(LOGITS["classes"], value=value)
+        one, other = (gradient(load_estimator(name), fixed, cubic) for name in ("zgr", "reinmax"))
+        torch.testing.assert_close(one, other)
+
+
 def test_darn_of_two_classes_is_that_of_bits():
     """The gradient with respect to the second class's logit is that with respect to the bit's."""
     for value in Bernoulli(LOGITS["bits"]).enumerate_support():

@@ -1,4 +1,4 @@
-"""The calibration of what is printed; scripts/calibration.py says more, with more simulations."""
+"""The calibration of what is printed; scripts/calibration says more, with more simulations."""
 
 import runpy
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import ROOT
 
-CALIBRATION = runpy.run_path(str(ROOT / "scripts" / "calibration.py"))
+CALIBRATION = runpy.run_path(str(ROOT / "scripts" / "calibration"))
 INTERVALS = CALIBRATION["kinds"](CALIBRATION["INTERVALS"])
 TESTS = CALIBRATION["kinds"](CALIBRATION["TESTS"])
 

@@ -9,8 +9,9 @@ import pytest
 
 from estbench.plugins.registry import Plugins, discover
 from estbench.plugins.spec import Spec
-from estbench.workflows.comparison import Request, run_comparison
+from estbench.workflows.comparison import run_comparison
 from estbench.workflows.dry_run import preview
+from estbench.workflows.request import Request
 
 # a plugin that notes every time that it is imported, and by which process
 NOTING = '''

@@ -5,14 +5,14 @@ import signal
 
 import pytest
 
-from estbench.workflows.comparison import _terminable
+from estbench.workflows.end_requests import terminable
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_request_to_end_is_as_ctrl_c(number):
     """It interrupts what is being measured; afterwards the handlers are those of before."""
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), _terminable():
+    with pytest.raises(KeyboardInterrupt), terminable():
         os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
 
@@ -21,7 +21,7 @@ def test_nohup_is_respected():
     """Where the end of the terminal is ignored, it stays ignored."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with _terminable():
+        with terminable():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)

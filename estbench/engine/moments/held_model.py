@@ -1,4 +1,4 @@
-"""Held models: at a point where gradients are measured, every run of the model is the same but for the samples."""
+"""Held models: models whose own random numbers and state are fixed, so that runs differ only in the samples."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -14,22 +14,22 @@ from estbench.engine.model_state import ModelState
 from estbench.engine.moments.model_noise import CannotHoldError, ModelNoise
 from estbench.runtime import shared_generators
 
-# relative difference of two costs in float32 that rounding explains
+# relative difference of two costs in float32 that rounding can explain
 ROUNDING = 1e-3
 
 
 class HeldModel:
-    """A model on a minibatch, whose own state and random numbers are those of one run.
+    """A model on a minibatch, with its own state and random numbers fixed to those of one run.
 
-    What it draws before the program runs comes from a seed, and so does what NumPy and Python draw; under a transform
-    of ``torch.func``, where a seed would give each replicate its own numbers, it is given again as it was noted. What
-    it draws while the program runs is always given again, to all samples alike.
+    Numbers that the model draws before the program runs come from a fixed seed, as do those from NumPy and Python.
+    Under a transform of ``torch.func``, where a seed would give each replicate different numbers, recorded numbers are
+    replayed instead. Numbers that the model draws while the program runs are always replayed, the same for all samples.
 
     Args:
         model: the model.
         batch: the minibatch.
-        seed: of what it draws.
-        free: whether it draws anew in every run; its state is held all the same.
+        seed: seed of the model's random numbers.
+        free: whether the model draws new numbers in every run; its state is fixed in any case.
 
     Attributes:
         draws: whether the model draws random numbers of its own.
@@ -49,7 +49,7 @@ class HeldModel:
             self._look_again(cost, values)
 
     def _look(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """A first run: its costs and its samples."""
+        """The costs and samples of a first run, which is recorded."""
         with torch.no_grad(), self._seeded(), self._state.watched():
             with self._before.noting():
                 program = self._model(*self._batch)
@@ -67,7 +67,7 @@ class HeldModel:
         return cost, {name: site.value for name, site in sites.items()}
 
     def _look_again(self, cost: Tensor, values: dict[str, Tensor]) -> None:
-        """Sees whether the samples alone make the cost, also among others."""
+        """Checks that the cost depends on the samples only, also if several samples are evaluated at once."""
         with torch.no_grad(), torch.random.fork_rng(_devices(self._batch)):
             program = self.program()
             again = run(program, replay(values, draw))[0]
@@ -89,7 +89,7 @@ class HeldModel:
             self._look_back()
 
     def _look_back(self) -> None:
-        """Sees whether the way back draws: a checkpointed block then computes again what was held on the way there."""
+        """Checks that the backward pass draws no random numbers, as a recomputed checkpointed block would."""
         watch = ModelNoise(inside=True)
         with torch.enable_grad(), torch.random.fork_rng(_devices(self._batch)):
             before = self.program()
@@ -118,7 +118,7 @@ class HeldModel:
         return found
 
     def running(self, make: Callable[[], Program | None]) -> Program | None:
-        """A program that is made by running the model, if any is; it runs as the model's own does."""
+        """Wraps a program made from the model, so that it runs under the same fixed conditions."""
         if self.still:
             return make()
         with self._state.held(), self._same_as_before():
@@ -156,7 +156,7 @@ class HeldModel:
 
     @contextlib.contextmanager
     def _numbers_seeded(self) -> Iterator[None]:
-        """Seeds the generators that NumPy and Python share, and puts them back."""
+        """Seeds the global generators of NumPy and Python, and restores them afterwards."""
         with shared_generators.kept():
             shared_generators.seed(self._seed)
             self._started = shared_generators.state()
@@ -172,13 +172,13 @@ def _devices(batch: Sequence[Tensor]) -> list[torch.device]:
 
 
 def _without(noise: ModelNoise, program: Program) -> Program:
-    """A program whose own random numbers are noted or given again, and those of its samples are not."""
+    """A program whose own random numbers are recorded or replayed, except those of its samples."""
 
     def run_by_itself(sample: Sample) -> Tensor:
         def paused(name: str, node: Node) -> tuple[Tensor, Tensor]:
             with noise.paused():
                 value, log_q = sample(name, node)
-            # numbers are drawn for each example, also where all examples have the same values
+            # numbers are drawn for each example, even if all examples share their values
             shape = torch.broadcast_shapes(value.shape, node.logits.shape)
             return value.expand(shape) if noise.drawn else value, log_q
 

@@ -1,4 +1,4 @@
-"""The rows of an estimator's gradient at a point: its values, or why there are none."""
+"""The rows of an estimator's gradient at a point: values of metrics, or the reason why there are none."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -22,13 +22,13 @@ _OF_BIAS = ("bias", "squared_bias", "relative_bias", "mse", "cosine")
 
 @dataclass(frozen=True)
 class Judged:
-    """An estimator at a point, as its moments are judged.
+    """Computes the rows of an estimator at a point from its moments.
 
     Args:
         bench: the bench.
-        variables: what the gradient is taken with respect to.
-        estimator: whose moments they are.
-        reference: what they are compared with.
+        variables: the variables with respect to which the gradient is taken.
+        estimator: the estimator that was measured.
+        reference: the true gradient, exact or estimated.
     """
 
     bench: Bench
@@ -38,12 +38,12 @@ class Judged:
 
     @functools.cached_property
     def chances(self) -> Chances:
-        """How much of chance there is in the gradient."""
+        """How much the gradient depends on rare events."""
         return Chances.of(self.bench, self.variables, self.estimator)
 
     @functools.cached_property
     def _rounding(self) -> Mapping[str, float]:
-        """How far estimate and reference together may be off by rounding, by group."""
+        """A bound on the rounding error of estimate and reference together, by group."""
         self.estimator.eval()
         with torch.no_grad():
             gradient = functools.partial(self.variables.single, self.estimator, self.variables.point.program)
@@ -53,12 +53,12 @@ class Judged:
         return {group: distance + true.get(group, 0.0) for group, distance in own.items()}
 
     def rows(self, group: str, own: Moments, truth: Moments | None) -> Iterator[Row]:
-        """The values of a group.
+        """The rows of a group.
 
         Args:
-            group: which.
+            group: name of the group.
             own: moments of the estimate.
-            truth: of the reference; None where there is none.
+            truth: moments of the reference; None if there is none.
         """
         known = compared(own, truth)
         exact = truth is not None and truth.n == 0
@@ -81,12 +81,12 @@ class Judged:
 
 
 def exactly(value: float) -> Interval:
-    """A value without error."""
+    """A row of an exact value, whose interval has width 0."""
     return Interval(*[float(value)] * 3)
 
 
 def _rows(known: GradientMetrics, names: tuple[str, ...], group: str, n: int, found: Resolution) -> Iterator[Row]:
-    """Values by name; where they are not resolved, that they are not."""
+    """The rows of these metrics, marked as unresolved if there are too few replicates."""
     for name in names:
         if found.reason:
             yield Row(f"{name}/{group}", n=n, status="unresolved", error=f"{group}: {found.reason}")

@@ -1,9 +1,9 @@
-r"""Layers: the gradient of linear layers that feed the logits, without ever forming it.
+r"""Linear layers: moments of the gradient of linear layers before the logits, without computing each gradient.
 
 Let :math:`\delta_n` be the gradient with respect to the outputs of a linear layer for example :math:`n` and
 :math:`h_n` its input. The gradient of its weights is :math:`\sum_n \delta_n h_n^\top`. It is linear in :math:`\delta`,
-so that its mean takes one product. Where examples are sampled independently of each other, covariances between them
-vanish, and the trace of its covariance is
+so that its mean takes one product. If examples are sampled independently of each other, the covariances between them
+are zero, and the trace of its covariance is
 
 .. math:: \sum_n \lVert h_n \rVert^2 \, \mathrm{tr\,Cov}\,\delta_n
 
@@ -26,7 +26,7 @@ from estbench.engine.moments.moments import Gradients, Moments, Weights
 from estbench.engine.moments.points import Objective, Point, shifted
 from estbench.engine.moments.variables import LOGITS, Logits, Parameters, Variables, parts_of
 
-# relative difference of two ways to compute one gradient in float32 that rounding explains
+# relative difference of two ways to compute one gradient in float32 that rounding can explain
 ROUNDING = 1e-4
 
 
@@ -36,9 +36,9 @@ class Layer:
 
     Args:
         inputs: ``(examples, features)``.
-        outputs: how many.
-        weight: name of its weight.
-        bias: name of its bias; empty where it has none.
+        outputs: number of outputs.
+        weight: name of the weight parameter.
+        bias: name of the bias parameter; empty if there is none.
     """
 
     inputs: Tensor
@@ -48,7 +48,7 @@ class Layer:
 
     @property
     def scale(self) -> Tensor:
-        """What the variance of each output's gradient counts for, ``(examples * outputs,)``."""
+        """The factor of the variance of each output's gradient in the trace, ``(examples * outputs,)``."""
         squares = self.inputs.double().square().sum(1) + bool(self.bias)
         return squares[:, None].expand(-1, self.outputs).flatten()
 
@@ -62,13 +62,13 @@ class Layered(Variables):
     """Logits, and the parameters of a child of the model that consists of linear layers before all samples.
 
     Args:
-        point: where.
-        child: name of the child of the model.
-        names: of its parameters, in order.
+        point: the point of measurement.
+        child: name of the model's child module.
+        names: names of its parameters, in order.
         layers: its layers.
         pull: maps gradients of the logits by node to those of each layer's outputs.
-        constant: what of the gradient does not go through the samples, by parameter.
-        logits: whether the logits are told too.
+        constant: the part of the gradient that does not depend on the samples, by parameter.
+        logits: whether moments of the logits are reported too.
     """
 
     name = LOGITS
@@ -93,7 +93,7 @@ class Layered(Variables):
     def gradient(
         self, objective: Objective, program: Callable[[], Program], *, mapped: bool = True
     ) -> Callable[[], Gradients]:
-        """One gradient with respect to a shift of the logits, and what it is for the layers' outputs."""
+        """One gradient with respect to a shift of the logits, and with respect to the outputs of the layers."""
         logits = self.point.logit_gradient(objective, program, mapped=mapped)
         nodes = dict(zip(Logits(self.point).parts, self.point.nodes().values(), strict=True))
 
@@ -106,7 +106,7 @@ class Layered(Variables):
         return gradient
 
     def grouped(self, parts: Mapping[str, Moments]) -> dict[str, Moments]:
-        """Moments by group; of the child, with respect to its parameters."""
+        """The moments by group; those of the child are with respect to its parameters."""
         found = super().grouped(parts)
         outputs = found[self._child]
         return {**found, self._child: replace(outputs, means=self.parameters(outputs.means))}
@@ -121,10 +121,10 @@ class Layered(Variables):
 
 
 def by_layers(bench: Bench, variables: Sequence[Variables], estimator: Estimator) -> list[Variables]:
-    """The same groups, those of linear layers by layers where that is right.
+    """The same groups, with those of linear layers replaced by ``Layered`` where that gives the right moments.
 
-    It is where the layers' outputs reach the cost through the logits only, and where neither the model nor the
-    estimator lets one example's gradient depend on another's: both are tried out.
+    This requires that the outputs of the layers affect the cost through the logits only, and that no example's gradient
+    depends on other examples, neither through the model nor through the estimator. Both are tested.
     """
     logits = any(isinstance(each, Logits) for each in variables)
     found: list[Variables] = []
@@ -142,7 +142,7 @@ def by_layers(bench: Bench, variables: Sequence[Variables], estimator: Estimator
 
 @dataclass(frozen=True)
 class _LayeredTrial:
-    """Whether the gradient of a child of the model can be had by layers, for an estimator at a point."""
+    """Tests whether an estimator's gradient of a child of the model can be computed layer by layer at a point."""
 
     bench: Bench
     point: Point
@@ -150,8 +150,8 @@ class _LayeredTrial:
     child: str
 
     def layered(self, *, logits: bool) -> Layered | None:
-        """The way by layers; None if it is not right."""
-        # with masks of its own in each replicate the layers are others each time
+        """The layer-wise computation; None if it would be wrong."""
+        # if each replicate has its own dropout masks, the layers differ between replicates
         if self.estimator.couples_examples or self.point.varies:
             return None
         training = self.estimator.training
@@ -189,7 +189,7 @@ class _LayeredTrial:
         return Layered(self.point, self.child, names, layers, pull, constant, logits=logits)
 
     def _constant(self, layered: Layered, names: Sequence[str]) -> dict[str, Tensor] | None:
-        """What the gradient by layers lacks, by parameter; None if that depends on the samples."""
+        """The part of the gradient that the layers do not give, by parameter; None if it depends on the samples."""
         general = Parameters(self.point, {self.child: names}, {self.child: [self.child]})
         part = f"{self.child}/outputs"
         lacking = []
@@ -206,7 +206,7 @@ class _LayeredTrial:
         return {name: part.reshape(own[name].shape) for name, part in zip(names, parts, strict=True)}
 
     def _mixed(self, pull: Callable[[Mapping[str, Tensor]], Sequence[Tensor]]) -> bool:
-        """Whether an example's logits depend on another's outputs of a layer, as they do after a batch norm."""
+        """Whether an example's logits depend on another example's outputs of a layer, as after a batch norm."""
         parts = zip(Logits(self.point).parts, self.point.nodes().values(), strict=True)
         first = {part: torch.zeros_like(node.logits) for part, node in parts}
         for gradient in first.values():
@@ -214,7 +214,7 @@ class _LayeredTrial:
         return any(bool(delta[1:].any()) for delta in pull(first))
 
     def _apart(self) -> bool:
-        """Whether the gradient of each example stays as it is when another's samples and cost change."""
+        """Whether the gradient of each example stays the same when samples and cost of another example change."""
         program, nodes = self.point.program(), self.point.nodes()
         still = {name: torch.zeros_like(node.logits) for name, node in nodes.items()}
         moved = {name: shift.clone() for name, shift in still.items()}
@@ -239,7 +239,7 @@ def _linear(model: nn.Module, child: str, names: Sequence[str]) -> dict[str, nn.
     """The linear layers of a child by name; empty if it has other parameters than theirs."""
     found = {f"{child}.{name}".rstrip("."): m for name, m in model.get_submodule(child).named_modules()}
     linear = {name: module for name, module in found.items() if isinstance(module, nn.Linear)}
-    # a weight that is parametrised is no parameter itself
+    # a parametrised weight is not itself a parameter
     own = {f"{name}.{kind}" for name, module in linear.items() for kind, _ in module.named_parameters()}
     kinds = {f"{name}.{kind}" for name in linear for kind in ("weight", "bias")}
     return linear if own == set(names) and own <= kinds else {}

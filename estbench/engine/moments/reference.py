@@ -1,4 +1,4 @@
-"""Moments of an estimator's gradient, and of the true one."""
+"""Draws the moments of an estimator's gradient, and computes or estimates those of the true gradient."""
 
 import contextlib
 import functools
@@ -37,8 +37,8 @@ class Drawn:
 
     Args:
         parts: the moments.
-        chunk: how many replicates were in flight at once.
-        note: why they took a loop; empty where they did not.
+        chunk: how many replicates were computed at once.
+        note: why the replicates were drawn in a loop; empty if they were not.
     """
 
     parts: Parts
@@ -51,9 +51,9 @@ class Drawing:
     """How replicates are drawn.
 
     Args:
-        replication: how many.
-        budget: bytes of memory for those in flight; 0 finds it.
-        chunk: how many are in flight at once; 0 for as many as fit into the budget.
+        replication: the rule for their number.
+        budget: bytes of memory for the replicates that are computed at once; 0 for the default of the device.
+        chunk: how many are computed at once; 0 for as many as fit into the budget.
     """
 
     replication: Replication
@@ -72,10 +72,10 @@ class Drawing:
 
         Args:
             bench: the bench.
-            variables: what the gradient is taken with respect to.
-            estimator: measured as it is.
-            stream: of random numbers.
-            earlier: moments of fewer replicates, of the same stream.
+            variables: the variables with respect to which the gradient is taken.
+            estimator: the estimator, measured in its current mode.
+            stream: seed of the random stream.
+            earlier: moments of fewer replicates of the same random stream.
         """
         stream = (*stream, variables.name)
         known = {part: earlier[part] for part in variables.parts if part in earlier}
@@ -85,11 +85,7 @@ class Drawing:
             way = route(bench, variables, estimator)
             gradient = variables.gradient(estimator, variables.point.program, mapped=way.mapped)
             bench.sow(*stream)
-            if way.mapped:
-                size = working_set(gradient)
-                chunk = self.chunk or chunk_size(size, self.budget, bench.device, largest_tensor(gradient))
-            else:
-                chunk = BATCHES
+            chunk = self._chunk(gradient, bench) if way.mapped else BATCHES
             seeds = functools.partial(bench.stream, *stream)
             found = self.replication.draw(
                 lambda goal, have: moments(
@@ -102,24 +98,28 @@ class Drawing:
         estimator.train()
         return Drawn(found, min(chunk, next(iter(found.values())).n) if way.mapped else 1, way.reason)
 
+    def _chunk(self, gradient: Callable[[], Gradients], bench: Bench) -> int:
+        """How many replicates are made at once, by the memory that one takes."""
+        return self.chunk or chunk_size(working_set(gradient), self.budget, bench.device, largest_tensor(gradient))
+
 
 @dataclass(frozen=True)
 class Reference:
-    """The true gradient: exact where it can be had, else estimated by the baseline.
+    """The true gradient: exact if it can be computed, otherwise estimated by the baseline.
 
     Args:
-        drawing: of the baseline.
+        drawing: how the baseline's replicates are drawn.
     """
 
     drawing: Drawing
 
     def parts(self, bench: Bench, variables: Variables, bound: int) -> Parts | None:
-        """Its moments by part; None where there is neither.
+        """The moments by part; None if there is neither an exact gradient nor a baseline.
 
         Args:
             bench: the bench.
-            variables: what the gradient is taken with respect to.
-            bound: the objective, as of an estimator.
+            variables: the variables with respect to which the gradient is taken.
+            bound: the objective, as in ``Estimator.bound``.
         """
         if variables.point.own:
             return self._parts(bench, variables, bound)
@@ -141,7 +141,7 @@ class Reference:
         return self._by_baseline(bench, variables)
 
     def _over_draws(self, bench: Bench, variables: Variables, bound: int) -> Parts | None:
-        """The mean over what the model draws itself: of the oracle's gradient, or else of the baseline's."""
+        """The mean of the oracle's gradient, or else of the baseline's, over the model's own random numbers."""
         stream = ("reference", variables.point.name)
         if bench.oracle is not None:
             with contextlib.suppress(NotApplicableError):
@@ -153,26 +153,26 @@ class Reference:
         return self.drawing.draw(bench, variables, baseline, ("reference", variables.point.name)).parts
 
     def exact(self, bench: Bench, variables: Variables, bound: int) -> Callable[[], Gradients] | None:
-        """What gives the exact gradient by part, unless there is too much to enumerate; None where nothing does.
+        """A function that computes the exact gradient by part; None if there is none, or too much to enumerate.
 
         Args:
             bench: the bench.
-            variables: what the gradient is taken with respect to.
-            bound: the objective, as of an estimator.
+            variables: the variables with respect to which the gradient is taken.
+            bound: the objective, as in ``Estimator.bound``.
         """
         point = variables.point
 
         def closed_form() -> Program:
-            # it is None for every minibatch or for none
+            # this is None either for every minibatch or for none
             return cast("Program", point.held.running(lambda: bench.task.closed_form(point.model, point.batch)))
 
-        # what a program draws as it runs has no closed form
+        # there is no closed form for numbers that a program draws itself
         if bound == 1 and not point.held.draws_inside and closed_form() is not None:
             return functools.partial(variables.single, lambda program: run(program, mean)[0].mean(), closed_form)
         return None if bench.oracle is None else functools.partial(variables.single, bench.oracle(bound), point.program)
 
     def rounding(self, bench: Bench, variables: Variables, bound: int) -> Mapping[str, float]:
-        """How far the exact gradient may be off by rounding, by group."""
+        """A bound on the rounding error of the exact gradient, by group."""
         exact = self.exact(bench, variables, bound)
         if exact is None:
             return {}
@@ -181,12 +181,12 @@ class Reference:
 
 
 def kept(parts: Parts) -> dict[str, dict[str, Any]]:
-    """Moments as a journal takes them."""
+    """Moments as the state of a journal."""
     return {part: vars(moments) for part, moments in parts.items()}
 
 
 def loaded(parts: Mapping[str, Mapping[str, Any]], device: torch.device) -> Parts:
-    """Moments as a journal gives them back."""
+    """Moments from the state of a journal."""
 
     def there(value: Any) -> Any:
         return value.to(device) if isinstance(value, Tensor) else value

@@ -1,4 +1,4 @@
-"""Chunks of replicates, as fast as they can be had."""
+"""Computes chunks of replicates by vmap, by recorded graphs, or in a loop."""
 
 import contextlib
 from collections import deque
@@ -17,20 +17,20 @@ from estbench.runtime import shared_generators
 
 Reduced = TypeVar("Reduced")
 
-# chunks by which a graph has saved the time that it takes to record it
+# number of chunks after which a graph has saved the time of recording it
 WORTHWHILE = 30
 
 
 class Replicates:
     """Chunks of independent replicates of a function, by vmap.
 
-    Where there are enough of them to be worth it, the function is recorded as a graph. Graphs that need nothing from
-    outside run side by side, one on each thread of torch: a chunk on one core has no operation that waits for another.
+    If there are enough chunks to make it worthwhile, the function is recorded as a graph. Graphs that use no external
+    state run in parallel, one on each torch thread; on one core, no operation has to wait for other threads.
 
     Args:
         function: one replicate, by name.
-        size: replicates of a full chunk.
-        chunks: how many there will be, about.
+        size: number of replicates in a full chunk.
+        chunks: approximate number of chunks.
     """
 
     def __init__(self, function: Callable[[], dict[str, Tensor]], size: int, chunks: int) -> None:
@@ -59,22 +59,22 @@ class Replicates:
     def draw(
         self, chunks: Iterable[tuple[int, int]], reduced: Callable[[dict[str, Tensor]], Reduced]
     ) -> Iterator[Reduced]:
-        """What is made of chunks of replicates, in their order.
+        """Yields the reduced chunks of replicates, in order.
 
         Args:
-            chunks: how many replicates, and their seed.
+            chunks: number of replicates and seed of each chunk.
             reduced: of replicates ``(count, ...)`` by name; called where they were drawn and are still in the caches.
         """
         waiting: deque[Callable[[], Reduced]] = deque()
         for count, seed in chunks:
             waiting.append(self._begun(count, seed, reduced))
-            # results that nobody has taken yet are few, so that memory does not grow
+            # only a few results wait to be consumed, so that memory does not grow
             if len(waiting) > self._threads:
                 yield waiting.popleft()()
         yield from (result() for result in waiting)
 
     def _begun(self, count: int, seed: int, reduced: Callable[[dict[str, Tensor]], Reduced]) -> Callable[[], Reduced]:
-        """Begins with a chunk, if it needs nothing from outside; what waits for its result, or makes it."""
+        """Starts a chunk in the background if it can run in parallel; returns a function that gives its result."""
         if self._graph is None or count != self._size:
             return lambda: reduced(self._by_vmap(count, seed))
         graph = self._graph
@@ -88,7 +88,7 @@ class Replicates:
 class LoopedReplicates(contextlib.ExitStack):
     """Chunks of independent replicates of a function, one after another.
 
-    Each has seeds of its own, of torch's generators and of those that NumPy and Python share.
+    Each chunk seeds torch's generators and the global ones of NumPy and Python.
 
     Args:
         function: one replicate, by name.
@@ -105,10 +105,10 @@ class LoopedReplicates(contextlib.ExitStack):
     def draw(
         self, chunks: Iterable[tuple[int, int]], reduced: Callable[[dict[str, Tensor]], Reduced]
     ) -> Iterator[Reduced]:
-        """What is made of chunks of replicates, in their order.
+        """Yields the reduced chunks of replicates, in order.
 
         Args:
-            chunks: how many replicates, and their seed.
+            chunks: number of replicates and seed of each chunk.
             reduced: of replicates ``(count, ...)`` by name.
         """
         for count, seed in chunks:

@@ -1,8 +1,8 @@
-"""Resolution: whether so many replicates say anything about an estimator whose gradient hangs on rare events.
+"""Resolution: whether there are enough replicates to measure an estimator whose gradient depends on rare events.
 
-A bit that is 1 with probability 0.0025 is 1 in two or three of 1,024 replicates. Whatever is computed from these, the
-variance above all, hangs on how many they happened to be, and where there was none an unbiased estimator looks as if it
-had no variance and a bias. So no value is given until enough replicates carry it.
+A bit that is 1 with probability 0.0025 is 1 in two or three of 1,024 replicates. Estimates from these replicates, above
+all of the variance, depend on how many there happen to be; if there are none, an unbiased estimator seems to have a
+bias and no variance. A value is therefore reported only if it rests on enough replicates.
 """
 
 import math
@@ -21,7 +21,7 @@ from estbench.engine.moments.variables import Logits, Variables
 from estbench.runtime import shared_generators
 from estbench.stats import Floats, contributing
 
-# replicates of equal size that a variance has to hang on, and rare draws that have to be expected among the replicates
+# least effective number of replicates behind a variance, and least expected number of rare samples among the replicates
 CARRIERS, DEPARTURES = 30, 60
 
 
@@ -30,8 +30,8 @@ class Resolution:
     """Whether moments are resolved.
 
     Args:
-        reason: why they are not, in words; empty where they are.
-        needed: how many replicates it would take; 0 where that cannot be told or they are enough.
+        reason: why they are not, in words; empty if they are.
+        needed: how many replicates would be needed; 0 if this is unknown or if there are enough.
     """
 
     reason: str = ""
@@ -43,12 +43,12 @@ RESOLVED = Resolution()
 
 @dataclass(frozen=True)
 class Chances:
-    """How much of chance there is in an estimator's gradients at a point.
+    """How much an estimator's gradients at a point depend on rare events.
 
     Args:
-        departures: by group, how many variables of a sample are expected to differ from their likeliest value.
+        departures: expected number of variables of a sample that differ from their most likely value, by group.
         discrete: whether the estimator evaluates the cost at discrete values.
-        random: whether an estimate takes random numbers at all.
+        random: whether an estimate uses random numbers at all.
     """
 
     departures: Mapping[str, float]
@@ -57,7 +57,7 @@ class Chances:
 
     @classmethod
     def of(cls, bench: Bench, variables: Variables, estimator: Estimator) -> "Chances":
-        """Of an estimator, by one estimate on the side."""
+        """Measures this for an estimator with one extra estimate."""
         point, groups = variables.point, variables.groups
         with bench.aside("chances"), torch.no_grad():
             nodes = dict(zip(Logits(point).parts, point.nodes().values(), strict=True))
@@ -68,7 +68,7 @@ class Chances:
             moved = any(not torch.equal(*pair) for pair in zip(before, _generators(bench), strict=True))
             moved |= shared_generators.state() != shared
             estimator.train()
-        # parameters of the model may move all nodes
+        # parameters of the model may affect all nodes
         reached = {group: parts if set(parts) <= set(nodes) else [*nodes] for group, parts in groups.items()}
         rates = {group: sum(_departures(nodes[part]) for part in parts) for group, parts in reached.items()}
         return cls(rates, seen.discrete, moved)
@@ -86,11 +86,11 @@ class Chances:
         """Whether the moments of a group are resolved.
 
         Args:
-            group: which.
-            own: its moments.
-            true: whether they are those of the true gradient, without variance, to rounding.
+            group: name of the group.
+            own: moments of the estimate.
+            true: whether the estimate has neither variance nor bias, up to rounding.
         """
-        # random numbers of another library than torch are not seen, but what they do is
+        # random numbers of libraries other than torch are not detected, but their effect is
         if true or not (self.random or own.variances.any()):
             return RESOLVED
         expected = own.n * self.departures[group]
@@ -103,16 +103,16 @@ class Chances:
 
 
 def carried(n: int, variances: Floats) -> Resolution:
-    """Whether a variance is that of enough replicates, and not of the few largest; where nothing varies, it is.
+    """Whether a variance rests on enough replicates, not only on a few very large ones; a variance of 0 always does.
 
     Args:
-        n: replicates.
-        variances: of each batch of them.
+        n: number of replicates.
+        variances: the variance of each batch of replicates.
     """
     carriers = contributing(variances)
     if not 0 < carriers < CARRIERS:
         return RESOLVED
-    # twice as many, since the largest of those that are missing are not seen
+    # twice as many, since the largest replicates may not have occurred yet
     needed = _rounded(2 * n * CARRIERS / carriers)
     return Resolution(_few(n, f"vary as if {carriers:.2g} of them made all the variance", needed), needed)
 
@@ -123,24 +123,24 @@ def _few(replicates: int, what: str, needed: int) -> str:
 
 
 def _rounded(count: float) -> int:
-    """Up to two digits."""
+    """The number rounded up to two significant digits."""
     unit = 10 ** max(math.floor(math.log10(count)) - 1, 0)
     return math.ceil(count / unit) * unit
 
 
 class _Seen:
-    """Whether a program was given discrete values."""
+    """Detects whether a program receives discrete values."""
 
     def __init__(self) -> None:
         self.discrete = False
 
     def watched(self, program: Program) -> Program:
-        """The same program."""
+        """The same program, with its samples observed."""
 
         def watched(sample: Sample) -> Tensor:
             def looked(name: str, node: Node) -> tuple[Tensor, Tensor]:
                 value, log_q = sample(name, node)
-                # relaxed values are nowhere 1, unless they are so cold that they are discrete for all one can tell
+                # relaxed values are never exactly 1, unless the temperature is so low that they are discrete in effect
                 self.discrete |= bool((value.detach() == 1).any() | (value.detach() == 0).all())
                 return value, log_q
 
@@ -150,7 +150,7 @@ class _Seen:
 
 
 def _departures(node: Node) -> float:
-    """How many variables of a node are expected to differ from their likeliest value."""
+    """The expected number of variables of a node that differ from their most likely value."""
     mean = node.at(node.logits.detach().double()).mean
     likeliest = mean.maximum(1 - mean) if isinstance(node, Bernoulli) else mean.amax(-1)
     return float((1 - likeliest).sum())

@@ -1,8 +1,8 @@
-"""Rounding: how far the arithmetic of one gradient may be off, measured by disturbing its operations.
+"""Rounding: the rounding error of one gradient, measured by perturbing its operations at random.
 
-Each operation's result is moved by no more than what rounding could move it, at random, while the random numbers of the
-estimate stay as they are. Results of disturbed runs scatter as far as rounding errors that add up, cancel or are
-magnified can take the undisturbed one from the truth.
+The result of each operation is perturbed by at most one rounding error, while the random numbers of the estimate stay
+the same. The spread of the perturbed runs shows how large the rounding error of the unperturbed run can be after errors
+have accumulated, cancelled or been amplified.
 
 Reference: Monte Carlo arithmetic, Parker (1997), https://web.cs.ucla.edu/~stott/mca/CSD-970002.ps.gz
 """
@@ -21,10 +21,10 @@ from estbench.engine.moments.variables import Variables
 from estbench.runtime.precision import inside
 
 RUNS = 5
-# how many times as far as disturbed runs are apart at most a gradient may be off without that being a bias
+# an error of up to this many times the largest distance between perturbed runs is not reported as bias
 MARGIN = 4.0
 
-# operations whose results are rounded also where they are whole numbers, as the sigmoid of 17 is in float32
+# operations whose results are rounded even if they are whole numbers, like the sigmoid of 17 in float32
 _NAMES = (
     "sigmoid", "tanh", "exp", "log", "log1p", "expm1", "softplus", "logaddexp", "log_sigmoid_forward", "_softmax",
     "_log_softmax", "logsumexp",
@@ -38,9 +38,9 @@ _TF32 = 2.0**-10
 
 
 class _Disturbed(TorchDispatchMode):
-    """Moves about half the results of floating-point operations by their last digits, towards zero.
+    """Changes about half the results of floating-point operations in their last digits, towards zero.
 
-    Random numbers stay as they are, and so do whole numbers such as samples, whose arithmetic is exact.
+    Random numbers are not changed, nor whole numbers such as samples, whose arithmetic is exact.
     """
 
     def __init__(self, seed: int) -> None:
@@ -72,12 +72,12 @@ class _Disturbed(TorchDispatchMode):
 
 
 def rounding(bench: Bench, variables: Variables, gradient: Callable[[], Gradients]) -> dict[str, float]:
-    """How far one gradient may be off by rounding, by group: the norm of the difference.
+    """A bound on the norm of the rounding error of one gradient, by group.
 
     Args:
         bench: the bench.
-        variables: what the gradient is taken with respect to.
-        gradient: one gradient by part, as of an estimator or of the truth.
+        variables: the variables with respect to which the gradient is taken.
+        gradient: computes one gradient by part, of an estimator or the true one.
     """
     plain = variables.grouped(_moments(_run(bench, gradient, None)))
     moved = [variables.grouped(_moments(_run(bench, gradient, seed))) for seed in range(RUNS)]

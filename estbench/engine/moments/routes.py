@@ -1,7 +1,7 @@
-"""Routes: whether replicates of an estimate can be had by ``torch.func.vmap``, or take a loop.
+"""Routes: whether replicates of an estimate can be drawn with ``torch.func.vmap``, or need a loop.
 
-A function under vmap is called once for all replicates. What it draws from torch differs between them; what it draws
-from elsewhere, NumPy for instance, is silently the same for all, and what looks at values cannot be mapped at all.
+Under vmap a function is called once for all replicates. Random numbers from torch differ between the replicates, but
+numbers from elsewhere, such as NumPy, are the same for all without any error, and code that reads values fails.
 """
 
 import functools
@@ -20,37 +20,37 @@ from estbench.engine.moments.moments import Gradients
 from estbench.engine.moments.variables import Variables
 from estbench.runtime import shared_generators
 
-# relative difference of two ways to compute one gradient that rounding explains
+# relative difference of two ways to compute one gradient that rounding can explain
 ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
 class Route:
-    """How replicates are had.
+    """How replicates are drawn.
 
     Args:
-        reason: why they take a loop; empty where vmap does.
+        reason: why they need a loop; empty if vmap works.
     """
 
     reason: str = ""
 
     @property
     def mapped(self) -> bool:
-        """Whether they are had by vmap."""
+        """Whether they are drawn with vmap."""
         return not self.reason
 
 
 def route(bench: Bench, variables: Variables, estimator: Estimator) -> Route:
-    """The way to replicates of an estimator's gradient, by trying it out; random streams stay as they are.
+    """Tests how replicates of an estimator's gradient can be drawn, without affecting random streams.
 
     Args:
         bench: the bench.
-        variables: what the gradient is taken with respect to.
-        estimator: in the mode in which it is measured.
+        variables: the variables with respect to which the gradient is taken.
+        estimator: the estimator, in the mode in which it is measured.
 
     Raises:
         NotApplicableError: the estimator refuses the program.
-        MeasurementError: its replicates are equal where they should not be.
+        MeasurementError: its replicates are equal although they should differ.
     """
     with bench.aside("route"), shared_generators.kept():
         trial = _VmapTrial(bench, variables, estimator)
@@ -58,16 +58,16 @@ def route(bench: Bench, variables: Variables, estimator: Estimator) -> Route:
 
 
 class _VmapTrial:
-    """A few single estimates, by autograd and by vmap."""
+    """Compares a few single estimates by autograd and by vmap."""
 
     def __init__(self, bench: Bench, variables: Variables, estimator: Estimator) -> None:
         self._bench, self._variables, self._estimator = bench, variables, estimator
         self._shared = self._constant = False
 
     def elsewhere(self) -> str:
-        """Whether an estimate depends on anything that torch's seed does not set, in words.
+        """Says in words if an estimate depends on anything that torch's seed does not determine; empty otherwise.
 
-        It is seen where all values are equally likely, and so hardly two estimates are alike.
+        The test makes all values equally likely, so that different random numbers almost surely give other estimates.
         """
         seen: list[dict[str, Tensor]] = [{}, {}, {}]
         try:
@@ -87,16 +87,18 @@ class _VmapTrial:
         return ""
 
     def _even(self, seed: int, values: dict[str, Tensor]) -> Gradients:
-        """An estimate where all values are equally likely; it notes the samples."""
+        """An estimate with all values equally likely; it records the samples."""
         return self._seeded(seed, self._plain(lambda program: self._estimator(_even(program, values))))
 
     def changed(self) -> str:
-        """Whether vmap has no estimate, or another one, in words."""
+        """Says in words if vmap fails or gives another estimate; empty otherwise."""
         try:
             gradient = self._variables.gradient(self._estimator, self._variables.point.program)
             many = vmap(lambda _: gradient(), randomness="different")
             two = self._seeded(0, lambda: many(torch.empty(2)))
-            if self._constant and any(not torch.equal(*x) for x in two.values()):
+            first, second = ({name: x[place] for name, x in two.items()} for place in range(2))
+            # where nothing is random, the lanes of one product may still round otherwise
+            if self._constant and not _equal(first, second):
                 return "torch's seed makes no difference to it, and its replicates under torch.func.vmap differ"
             if self._variables.point.varies:
                 return ""
@@ -104,12 +106,12 @@ class _VmapTrial:
         except NotApplicableError:
             raise
         except Exception as error:  # noqa: BLE001  (a plugin may raise anything; a loop will say if it was no fault of vmap)
-            first, *_ = str(error).strip().splitlines() or [""]
-            return f"torch.func.vmap cannot map it ({type(error).__name__}: {first[:150]})"
+            line, *_ = str(error).strip().splitlines() or [""]
+            return f"torch.func.vmap cannot map it ({type(error).__name__}: {line[:150]})"
         return "" if alike else "its gradient changes under torch.func.vmap"
 
     def _alike(self, seed: int, many: Callable[[Tensor], Gradients]) -> bool:
-        """Whether both ways give one estimate; where one sample tips over by rounding, another seed is asked."""
+        """Whether both ways give the same estimate; if rounding flips a sample, another seed is tried."""
         mapped = self._seeded(seed, lambda: {name: x[0] for name, x in many(torch.empty(1)).items()})
         return _equal(self._seeded(seed, self._plain(self._estimator)), mapped)
 
@@ -134,15 +136,15 @@ def _equal(one: Gradients, other: Gradients, rounding: float = ROUNDING) -> bool
 
 
 def _even(program: Program, values: dict[str, Tensor]) -> Program:
-    """A program whose nodes have all values equally likely; it notes the samples."""
+    """A program in which all values of its nodes are equally likely; it records the samples."""
 
     def evened(sample: Sample) -> Tensor:
         def even(name: str, node: Node) -> tuple[Tensor, Tensor]:
-            # the derivative with respect to the logits stays
+            # the derivative with respect to the logits is kept
             found = sample(name, node.at((node.logits - node.logits.detach()).nan_to_num(0.0)))
             values[name] = found[0].detach().clone()
             if isinstance(node, (Bernoulli, Categorical)) and found[0].ndim == node.logits.ndim:
-                # one sample, whose variables are alike in all examples and units; several may be all that there are
+                # the first of the samples; its variables have the same distribution in all examples and units
                 values[name] = values[name].flatten(0, node.batch_ndim)
             elif node.batch_ndim:
                 values[name] = values[name].movedim(-1 - node.event_ndim, 0)
@@ -154,5 +156,5 @@ def _even(program: Program, values: dict[str, Tensor]) -> Program:
 
 
 def _uneven(values: Tensor) -> bool:
-    """Whether samples ``(variables, ...)`` differ between the variables."""
+    """Whether samples ``(variables, ...)`` differ between variables."""
     return bool((values != values[:1]).any())

@@ -1,4 +1,4 @@
-"""How many replicates are drawn: a number, or until intervals are narrow enough."""
+"""How many replicates are drawn: a fixed number, or as many as it takes for intervals to be narrow enough."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,13 +11,12 @@ Parts = Mapping[str, Moments]
 
 @dataclass(frozen=True)
 class Replication:
-    """How many replicates.
+    """The rule for the number of replicates.
 
     Args:
-        replicates: how many; with a precision, how many at first.
-        precision: half the width of the variance's interval, over the variance, at which they are enough; 0 to take
-            the number as it is.
-        most: with a precision, how many at most.
+        replicates: their number; with a precision, the number to begin with.
+        precision: the requested half-width of the variance's interval relative to the variance; 0 for a fixed number.
+        most: the largest number of replicates, if a precision is requested.
     """
 
     replicates: int
@@ -26,11 +25,11 @@ class Replication:
 
     @property
     def limit(self) -> int:
-        """The most replicates that there can be."""
+        """The largest possible number of replicates."""
         return max(self.replicates, self.most) if self.precision else self.replicates
 
     def goals(self) -> Iterator[int]:
-        """The numbers of replicates after which it is judged whether they are enough."""
+        """The numbers of replicates at which the rule checks whether they are enough."""
         goal = self.replicates
         while goal < self.limit:
             yield goal
@@ -44,17 +43,17 @@ class Replication:
         known: Parts,
         resolved: Callable[[Parts], bool] = lambda _: True,
     ) -> Parts:
-        """Moments of as many replicates as it takes.
+        """Draws replicates until there are enough, and returns their moments.
 
         Args:
             add: adds replicates to moments, up to this number.
-            judged: what the moments are judged by.
+            judged: selects the moments that the rule looks at.
             known: moments of earlier replicates.
-            resolved: whether moments are of enough replicates for their intervals to be right.
+            resolved: whether moments rest on enough replicates for their intervals to be valid.
         """
         for goal in self.goals():
             n = next((found.n for found in known.values()), 0)
-            # numbers that were passed on the way here were not enough; none that it stopped between them is judged
+            # smaller numbers were not enough before; the rule looks only at the numbers of its own schedule
             if n >= goal + BATCHES:
                 continue
             known = add(goal, known) if n < goal else known

@@ -1,4 +1,4 @@
-"""Trajectories: models along a training run."""
+"""Trajectories: the models at several steps of one training run."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,12 +15,12 @@ def stops(after: int, points: int) -> list[int]:
 
 
 def common(bench: Bench, at: Sequence[int], follower: Estimator | None) -> Iterator[nn.Module]:
-    """The models at these steps of training with the baseline; a follower learns on the same minibatches.
+    """The models at these steps of training with the baseline; a follower is trained on the same minibatches.
 
     Args:
         bench: the bench.
         at: the steps, in order, the first of them 0.
-        follower: learns what it learns alongside; prepared.
+        follower: a prepared estimator, whose own parameters are trained alongside.
     """
     model, leader = bench.model(), bench.baseline().to(bench.device)
     yield _copy(bench, model)
@@ -38,7 +38,7 @@ def common(bench: Bench, at: Sequence[int], follower: Estimator | None) -> Itera
             follow.zero_grad()
             follower(model(*batch)).backward()
             follow.step()
-        # a follower uses up random numbers; the trajectory must not depend on it
+        # a follower consumes random numbers, on which the trajectory must not depend
         bench.sow("trajectory", step)
         lead.zero_grad()
         model.zero_grad()
@@ -54,7 +54,7 @@ def own(bench: Bench, at: Sequence[int], estimator: Estimator) -> Iterator[nn.Mo
     Args:
         bench: the bench.
         at: the steps, in order, the first of them 0.
-        estimator: trains the model, and learns what it learns; prepared.
+        estimator: a prepared estimator, which trains the model and its own parameters.
     """
     model = bench.model()
     yield _copy(bench, model)
@@ -62,7 +62,7 @@ def own(bench: Bench, at: Sequence[int], estimator: Estimator) -> Iterator[nn.Mo
         return
     minibatches, trainer = bench.minibatches(), bench.task.trainer(model, estimator)
     for step, batch in zip(range(at[-1]), minibatches, strict=False):
-        # measuring on the way uses up random numbers
+        # measurements between the steps consume random numbers
         bench.sow("own", step, bench.cell)
         trainer.zero_grad()
         estimator(model(*batch)).backward()

@@ -1,4 +1,4 @@
-"""Groups: what gradients are taken with respect to, and which of their entries are told together."""
+"""Variables with respect to which gradients are taken, and the groups into which their entries are divided."""
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
@@ -21,15 +21,15 @@ DEFAULT = "logits encoder"
 
 
 class Variables(abc.ABC):
-    """What gradients are taken with respect to at a point, in one go.
+    """Variables at a point, with respect to which one gradient is computed at a time.
 
-    A gradient comes in parts; a group is one part or several.
+    A gradient consists of parts; a group is one or more parts.
 
     Attributes:
         name: ``logits`` or ``parameters``.
-        point: where.
+        point: the point of measurement.
         groups: the parts of each group.
-        weights: of the entries of a part in the trace of the covariance, where they are not 1.
+        weights: weights of a part's entries in the trace of the covariance, for parts where they are not 1.
     """
 
     name: ClassVar[str]
@@ -39,7 +39,7 @@ class Variables(abc.ABC):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """All parts."""
+        """The names of all parts."""
         return tuple(dict.fromkeys(part for parts in self.groups.values() for part in parts))
 
     @abc.abstractmethod
@@ -51,11 +51,11 @@ class Variables(abc.ABC):
         Args:
             objective: maps a program to a scalar, as an estimator does.
             program: makes the program.
-            mapped: whether the function is to run under ``vmap``; it is autograd's otherwise.
+            mapped: whether the function will run under ``vmap``; otherwise it uses autograd.
         """
 
     def single(self, objective: Objective, program: Callable[[], Program]) -> Gradients:
-        """One gradient; by autograd where ``torch.func`` has none.
+        """One gradient; by autograd if ``torch.func`` cannot compute it.
 
         Raises:
             NotApplicableError: the objective refuses the program.
@@ -68,15 +68,15 @@ class Variables(abc.ABC):
             return self.gradient(objective, program, mapped=False)()
 
     def grouped(self, parts: Mapping[str, Moments]) -> dict[str, Moments]:
-        """Moments by group from those by part."""
+        """Moments by group, from moments by part."""
         return {group: pooled([parts[name] for name in names]) for group, names in self.groups.items()}
 
 
 class Logits(Variables):
-    """The logits of all nodes, and of each apart where there are several.
+    """The logits of all nodes and, if there are several nodes, of each node.
 
     Args:
-        point: where.
+        point: the point of measurement.
     """
 
     name = LOGITS
@@ -98,8 +98,8 @@ class Parameters(Variables):
     """Parameters of the model.
 
     Args:
-        point: where.
-        names: of the parameters, by part.
+        point: the point of measurement.
+        names: names of the parameters, by part.
         groups: the parts of each group.
     """
 
@@ -118,11 +118,11 @@ class Parameters(Variables):
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups that are asked for.
+    """The requested groups.
 
     Args:
         names: ``logits``; ``parameters`` for all parameters together; or a child of the model.
-        everything: whether all that there are are asked for.
+        everything: whether all existing groups are requested.
     """
 
     names: tuple[str, ...]
@@ -130,10 +130,10 @@ class Groups:
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """Groups from names separated by spaces, or ``all``.
+        """Reads names of groups that are separated by spaces, or ``all``.
 
         Raises:
-            ValueError: there is no name in it.
+            ValueError: the text contains no name.
         """
         names = tuple(dict.fromkeys(text.split()))
         if not names:
@@ -141,13 +141,13 @@ class Groups:
         return cls(names, ALL in names)
 
     def variables(self, bench: Bench, point: Point) -> list[Variables]:
-        """What has to be differentiated for them at a point; nothing for those that the model does not have."""
+        """The variables of these groups at a point; groups that the model does not have are left out."""
         found: list[Variables] = [Logits(point)] if self.everything or LOGITS in self.names else []
         parameters = self.parameters(bench, point)
         return [*found, parameters] if parameters else found
 
     def parameters(self, bench: Bench, point: Point) -> Parameters | None:
-        """The parameters among them; None if there are none."""
+        """The parameters among the variables; None if there are none."""
         parts = parts_of(point.model)
         if not self.everything and not {PARAMETERS, *parts} & set(self.names):
             return None
@@ -160,29 +160,29 @@ class Groups:
         return Parameters(point, parts, groups) if groups else None
 
     def missing(self, model: nn.Module) -> list[str]:
-        """Those that the model does not have; of the default ones, none is missed."""
+        """The requested groups that the model does not have; default groups may be missing."""
         known = {LOGITS, PARAMETERS, ALL, *DEFAULT.split(), *parts_of(model)}
         return [name for name in self.names if name not in known]
 
 
 def parts_of(model: nn.Module) -> dict[str, list[str]]:
-    """Names of the parameters that are trained, by child of the model; under no name those of the model itself."""
+    """Names of the trained parameters by child of the model; the empty name holds those of the model itself."""
     parts: dict[str, list[str]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            # the name of the nodes' logits is taken
+            # this name is reserved for the logits of the nodes
             child, _, rest = name.partition(".")
             parts.setdefault(child if rest and child != LOGITS else "", []).append(name)
     return parts
 
 
 def children(model: nn.Module) -> list[str]:
-    """The children of a model that have parameters which are trained."""
+    """The children of a model that have trained parameters."""
     return [child for child in parts_of(model) if child]
 
 
 def pooled(parts: Sequence[Moments]) -> Moments:
-    """Moments of several groups of entries as one, from the same replicates."""
+    """Combines the moments of several parts of the same replicates."""
     if len(parts) == 1:
         return parts[0]
     means = torch.cat([part.means for part in parts], 1)
@@ -195,7 +195,7 @@ def _soft(_name: str, node: Node, _sites: Sites) -> Tensor:
 
 
 def _depending(bench: Bench, point: Point, parts: Mapping[str, Sequence[str]]) -> set[str]:
-    """The parts whose gradient is not the same whatever is sampled."""
+    """The parts whose gradient depends on the samples."""
 
     def gradient(sampler: Sampler, index: int) -> Gradients:
         def objective(program: Program) -> Tensor:
@@ -205,6 +205,6 @@ def _depending(bench: Bench, point: Point, parts: Mapping[str, Sequence[str]]) -
         with bench.aside("depending", index):
             return Parameters(point, parts, {part: [part] for part in parts}).single(objective, point.program)
 
-    # a cost may be flat between hard samples, and few hard samples may come out alike
+    # a cost may be constant between exact samples, and a few exact samples may happen to be equal
     tries: list[Any] = [[gradient(sampler, index) for index in range(4)] for sampler in (draw, _soft)]
     return {part for part in parts if any(not torch.equal(one[0][part], more[part]) for one in tries for more in one)}

@@ -1,1 +1,1 @@
-"""Time, memory and counts of operations."""
+"""Profiling: time, memory and counts of operations."""

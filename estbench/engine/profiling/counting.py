@@ -1,4 +1,4 @@
-"""Counts: what a gradient computes, whatever the machine."""
+"""Counts of operations and cost evaluations, which do not depend on the machine."""
 
 import math
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from estbench.core.program import Program, Sample
 
 
 def flops(gradient: Callable[[], None]) -> int:
-    """Floating-point operations of matrix products and convolutions; a product and a sum are two."""
+    """Floating-point operations of matrix products and convolutions; a multiplication and an addition count as two."""
     with _Flops() as counter:  # type: ignore[no-untyped-call]
         gradient()
     return counter.total
 
 
 class _Flops(TorchDispatchMode):
-    """Adds up torch's own formulas; its counter also tracks modules, which fails where one runs within a gradient."""
+    """Sums torch's own formulas; its counter also tracks modules, which fails if one runs inside a gradient."""
 
     total = 0
 
@@ -35,17 +35,17 @@ class _Flops(TorchDispatchMode):
 
 
 class Evaluations:
-    """Counts how often costs are evaluated.
+    """Counts evaluations of the cost.
 
     Attributes:
-        made: evaluations of the cost per example so far.
+        made: number of evaluations per example so far.
     """
 
     def __init__(self) -> None:
         self.made = 0.0
 
     def of(self, program: Program) -> Program:
-        """The same program, its evaluations counted."""
+        """The same program, with its evaluations counted."""
 
         def counted(sample: Sample) -> Tensor:
             nodes: list[Node] = []

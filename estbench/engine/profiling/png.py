@@ -1,4 +1,4 @@
-"""Pictures as text: what a measure hands on of images."""
+"""Pictures as PNG in base64, the form in which measures return images."""
 
 import base64
 import io
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from estbench.engine.base import MeasurementError
 
-# as few as the eye hardly misses, for a file half the size
+# few grey levels, a difference that is hardly visible, for a file of half the size
 _GREYS = 16
 _GAP = 1
 
@@ -20,7 +20,7 @@ def png(images: Tensor) -> str:
         images: values in [0, 1], ``(rows, columns, height, width)``.
 
     Raises:
-        MeasurementError: they have another shape, or values that are no brightness.
+        MeasurementError: they have another shape, or values outside [0, 1].
     """
     takes = "a picture takes finite values from 0 to 1 of shape (rows, columns, height, width)"
     if not isinstance(images, Tensor):
@@ -30,7 +30,7 @@ def png(images: Tensor) -> str:
     if not images.isfinite().all() or images.min() < 0 or images.max() > 1:
         got = f"values from {images.min():.3g} to {images.max():.3g}"
         raise MeasurementError(f"{takes}; got {got}")
-    # a line of paper between images: the report draws dark on light
+    # a white line between images, since the report shows dark on light
     spaced = nn.functional.pad(1 - images.float(), (0, _GAP, 0, _GAP), value=1.0)
     height, width = (images.shape[i] * (images.shape[i + 2] + _GAP) - _GAP for i in (0, 1))
     grid = spaced.transpose(1, 2).flatten(2).flatten(0, 1)[:height, :width]

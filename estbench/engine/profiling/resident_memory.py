@@ -1,7 +1,7 @@
-"""Resident memory: what one gradient adds to its process, in a fresh process that does nothing else.
+"""Resident memory that one gradient adds to its process, measured in a new process that does nothing else.
 
-A process that has measured before holds memory that it freed, and would show less. Linux alone tells and resets the
-peak of a process.
+A process that has run before reuses memory that it freed, and would show less. Only Linux reports and resets the peak
+of a process.
 """
 
 import contextlib
@@ -45,10 +45,10 @@ def resident_peak(make_bench: Callable[[], Bench], maker: MakeEstimator) -> int:
 
 
 def measured(bench: Bench, maker: MakeEstimator) -> int:
-    """The same of this process, which should be fresh."""
+    """The same, measured in the current process, which should be new."""
     model, estimator = bench.model(), maker().to(bench.device)
     batch = next(bench.minibatches())
-    # two examples load all code and start all threads, and leave next to nothing behind
+    # a run with two examples loads all code and starts all threads, and leaves hardly any memory behind
     few = tuple(x[:2] for x in batch)
     estimator.prepare(model(*few))
     _gradient(model, estimator, few)
@@ -65,13 +65,13 @@ def _gradient(model: torch.nn.Module, estimator: torch.nn.Module, batch: Batch) 
 
 
 def _status(name: str) -> int:
-    """Bytes, as the kernel counts them."""
+    """A number of bytes as the kernel reports it."""
     lines = _STATUS.read_text(encoding="ascii").splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def main() -> None:
-    """In the fresh process: prints the peak; what plugins print goes to standard error."""
+    """Entry point of the new process: prints the peak to standard output, and plugins' output to standard error."""
     threads, where, make_bench, maker = pickle.load(sys.stdin.buffer)  # noqa: S301  (from the process that started this one)
     torch.set_num_threads(threads)
     with contextlib.redirect_stdout(sys.stderr), arithmetic(*where):

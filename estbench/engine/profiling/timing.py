@@ -1,4 +1,4 @@
-"""Clocks: the seconds of the parts of a call, by CUDA's events on a GPU."""
+"""Timing: the seconds of the parts of a call, measured by CUDA events on a GPU."""
 
 import itertools
 import time
@@ -17,7 +17,7 @@ Parts: TypeAlias = Sequence[Callable[[], None]]
 def seconds(parts: Parts, calls: int, device: torch.device) -> Floats:
     """Mean seconds of each part, ``(parts,)``, over calls of all parts in order.
 
-    On a GPU, events are recorded between the parts and read once all calls are done: nothing waits in between.
+    On a GPU, events are recorded between the parts and read after all calls, so that nothing waits in between.
     """
     between = _events if device.type == "cuda" else _ticks
     found = between(parts, calls, device)
@@ -44,7 +44,7 @@ def _events(parts: Parts, calls: int, device: torch.device) -> list[float]:
 
 
 def clock(device: torch.device) -> float:
-    """The present clock rate in Hz, of the GPU or the mean over the processor's cores; NaN where it cannot be read."""
+    """The current clock rate in Hz, of the GPU or the mean over the CPU's cores; NaN if it cannot be read."""
     if device.type == "cuda":
         try:
             return torch.cuda.clock_rate(device) * 1e6

@@ -1,1 +1,1 @@
-"""Training runs, alone or many in one batched program."""
+"""Training runs, one at a time or many as one batch."""

@@ -1,4 +1,4 @@
-"""Likeness: which trainees can be trained together, and in which numbers they differ."""
+"""Compatibility: which training runs can be trained as one batch, and in which floats they differ."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from estbench.engine.base import same_data
 from estbench.engine.training.stacked_optimizer import kind
 from estbench.engine.training.training_run import TrainingRun
 
-# what every module has; the hooks among it are of no concern here
+# attributes that every module has; its hooks do not matter here
 _OF_MODULES = frozenset(vars(nn.Module())) - {"training"}
 
 _PLAIN = (bool, int, float, str, list, tuple, dict, set, type(None))
@@ -22,8 +22,8 @@ class Number(NamedTuple):
 
     Args:
         owner: the object of the first replica.
-        name: of the attribute.
-        values: of each replica.
+        name: name of the attribute.
+        values: the value of each replica.
     """
 
     owner: Any
@@ -32,7 +32,7 @@ class Number(NamedTuple):
 
 
 def alike(trainees: Sequence[TrainingRun]) -> list[list[TrainingRun]]:
-    """Those that can be trained together, in their order: alike but for seeds, learning rates and numbers."""
+    """Groups of runs that can be trained together, in order: they differ only in seeds, learning rates and floats."""
     groups: list[list[TrainingRun]] = []
     for trainee in trainees:
         fitting = (group for group in groups if _fit(group[0], trainee))
@@ -71,7 +71,7 @@ def _shapes(module: nn.Module) -> list[tuple[Any, ...]]:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether values are equal; of those that do not tell, only one and the same is."""
+    """Whether values are equal; values that cannot be compared are equal only if they are the same object."""
     if isinstance(one, Tensor):
         return torch.equal(one, other)
     with contextlib.suppress(Exception):
@@ -80,12 +80,12 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _data(first: TrainingRun, other: TrainingRun) -> bool:
-    """Whether they learn from the same tensors."""
+    """Whether both have the same data."""
     return same_data(first.bench.on_cpu(), other.bench.on_cpu())
 
 
 def _owners(trainee: TrainingRun) -> list[tuple[str, Any]]:
-    """What holds attributes: the task, and the modules of model and estimator."""
+    """The objects whose attributes are compared: the task, and the modules of model and estimator."""
     wholes = _wholes(trainee)
     modules = [(f"{which}.{name}", module) for which, whole in wholes for name, module in whole.named_modules()]
     return [("task", trainee.bench.task), *modules]
@@ -100,7 +100,7 @@ def _attributes(owner: Any) -> dict[str, Any]:
 
 
 def numbers(trainees: Sequence[TrainingRun]) -> list[Number]:
-    """The attributes in which trainees that are alike differ."""
+    """The attributes in which compatible runs differ."""
     found: list[Number] = []
     for place, (_, owner) in enumerate(_owners(trainees[0])):
         others = [_owners(trainee)[place][1] for trainee in trainees]
@@ -112,7 +112,7 @@ def numbers(trainees: Sequence[TrainingRun]) -> list[Number]:
 
 
 def plain(trainee: TrainingRun) -> dict[str, str]:
-    """What is no tensor of the attributes of task, model and estimator, by name, in words."""
+    """The attributes of task, model and estimator that are not tensors, as text, by name."""
     return {
         f"{place.rstrip('.')}.{name}": repr(value)
         for place, owner in _owners(trainee)
@@ -123,7 +123,7 @@ def plain(trainee: TrainingRun) -> dict[str, str]:
 
 @contextlib.contextmanager
 def instead(attributes: Sequence[Number], values: Sequence[Tensor]) -> Iterator[None]:
-    """Has tensors in place of numbers."""
+    """Replaces floats by tensors inside the context."""
     before = [vars(number.owner)[number.name] for number in attributes]
     try:
         for number, value in zip(attributes, values, strict=True):

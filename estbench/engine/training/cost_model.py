@@ -43,8 +43,8 @@ def replicas_that_fit(trainee: TrainingRun) -> int:
 
 
 def _step(trainee: TrainingRun) -> "_Made":
-    """What a step makes, without its update."""
-    # a copy, for it counts steps
+    """Counts the tensors that a training step creates, without the optimiser's update."""
+    # a copy, since estimators count steps
     model, estimator = copy.deepcopy((trainee.model, trainee.estimator))
     with trainee.bench.aside("worth"), _Made() as made:  # type: ignore[no-untyped-call]
         estimator(model(*trainee.minibatches.at(trainee.step))).backward()
@@ -52,7 +52,7 @@ def _step(trainee: TrainingRun) -> "_Made":
 
 
 class _Made(TorchDispatchMode):
-    """Counts operations that make tensors, and the bytes of those."""
+    """Counts operations that create tensors, and the bytes of these tensors."""
 
     operations = bytes = 0
 

@@ -1,4 +1,4 @@
-"""CUDA graphs: a training step captured once and replayed, so that the host launches one thing in place of hundreds."""
+"""CUDA graphs: a training step is captured once and replayed, so that the host launches one graph per step."""
 
 import contextlib
 import functools
@@ -13,20 +13,20 @@ from torch.torch_version import TorchVersion
 from estbench.runtime import memory
 
 Step: TypeAlias = Callable[[Sequence[Tensor]], Tensor]
-# steps before the capture, as real ones: what a library sets up at its first calls must not be in a graph
+# number of ordinary steps before the capture, since what a library sets up at its first calls must not be in a graph
 WARM_UP = 3
 
 
 class Replayed:
-    """A step of training as a CUDA graph; step by step where it cannot be captured, with the reason.
+    """A training step as a CUDA graph; if it cannot be captured, the step is run operation by operation.
 
-    Its inputs are copied to where the graph reads them. What it returns is overwritten by the next call.
+    Inputs are copied to the tensors that the graph reads. The returned tensors are overwritten by the next call.
 
     Args:
-        device: where it takes place.
+        device: the device of the step.
 
     Attributes:
-        reason: why it is not a graph; empty if it is, or has not been tried yet.
+        reason: why the step could not be captured; empty if it was, or was not tried yet.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -37,11 +37,11 @@ class Replayed:
         self.reason = ""
 
     def __call__(self, step: Step, inputs: Sequence[Tensor]) -> Tensor:
-        """One step; always the same one.
+        """Takes one step; every call must pass the same function.
 
         Args:
-            step: changes parameters in place, once it has all gradients.
-            inputs: the tensors; where their shapes are not those of the capture, the step is taken without the graph.
+            step: the function; it changes parameters in place after computing all gradients.
+            inputs: its tensors; if their shapes differ from those of the capture, the step runs without the graph.
         """
         self._calls += 1
         if self.reason:
@@ -52,7 +52,7 @@ class Replayed:
         if self._replay is None:
             return self._tried(step, inputs)
         if [(x.shape, x.dtype) for x in inputs] != [(x.shape, x.dtype) for x in self._inputs]:
-            # a copy would fill the graph's places with what there is, by broadcasting
+            # a copy would silently broadcast to the shape of the graph's tensors
             with aside(self._device):
                 return step(inputs)
         for static, x in zip(self._inputs, inputs, strict=True):
@@ -61,7 +61,7 @@ class Replayed:
         return self._output
 
     def _tried(self, step: Step, inputs: Sequence[Tensor]) -> Tensor:
-        """The last step before the capture, and the capture; one step is taken, whatever fails."""
+        """Takes the last step before the capture, then captures; one step is taken even if the capture fails."""
         try:
             with aside(self._device), unwaiting():
                 output = step(inputs)
@@ -74,7 +74,7 @@ class Replayed:
         except Exception as error:  # noqa: BLE001  (likewise)
             self.reason = _said(error)
         if self.reason:
-            # out here the error is gone, and with it what its frames held of the capture's memory
+            # after the except block, the exception and its frames no longer hold memory of the capture
             memory.collect(self._device)
         return output
 
@@ -85,13 +85,13 @@ def _said(error: Exception) -> str:
 
 @functools.cache
 def _side(device: torch.device) -> torch.cuda.Stream:
-    """The stream of captures: one for all, for the linear algebra keeps memory for each that it has seen."""
+    """The CUDA stream of all captures; a single one, since linear-algebra libraries keep memory for each stream."""
     return torch.cuda.Stream(device)
 
 
 @contextlib.contextmanager
 def aside(device: torch.device) -> Iterator[None]:
-    """On the stream on which a capture will be."""
+    """Runs the context on the CUDA stream of captures."""
     main, side = torch.cuda.current_stream(device), _side(device)
     side.wait_stream(main)
     try:
@@ -103,10 +103,10 @@ def aside(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unwaiting() -> Iterator[None]:
-    """Has whatever makes the host wait for the device raise an error: in a capture it would leave torch in disorder."""
+    """Makes every synchronisation with the device an error; inside a capture it would leave torch in a bad state."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
-        # torch says that this mode does not see all
+        # according to torch's documentation, this mode does not detect every synchronisation
         warnings.simplefilter("ignore")
         torch.cuda.set_sync_debug_mode("error")
     try:
@@ -116,7 +116,7 @@ def unwaiting() -> Iterator[None]:
 
 
 def captured(step: Step, inputs: Sequence[Tensor], device: torch.device) -> tuple[Callable[[], Any], Tensor]:
-    """What replays a step, and where it leaves its result. Nothing is computed yet."""
+    """Captures a step; returns a function that replays it, and its results. Nothing is computed yet."""
     graph, main, pool = torch.cuda.CUDAGraph(), torch.cuda.current_stream(device), torch.cuda.graph_pool_handle()
     failed: BaseException | None = None
     output = torch.zeros(())
@@ -127,12 +127,12 @@ def captured(step: Step, inputs: Sequence[Tensor], device: torch.device) -> tupl
             except BaseException as error:  # noqa: BLE001  (raised below, once the capture has ended)
                 failed = error
     except BaseException as error:  # noqa: BLE001  (likewise)
-        # the graph still lives, which the allocator asks whether a stream is being captured
+        # the graph must still exist, since the allocator asks it whether a stream is being captured
         _abandon(pool, device)
         failed = failed or error
     if failed is not None:
         torch.cuda.set_stream(main)
-        # torch's generator stays in a capture that failed until another one ends
+        # torch's generator remains in the state of a failed capture until another capture ends
         with contextlib.suppress(Exception), torch.cuda.graph(torch.cuda.CUDAGraph(), stream=_side(device)):
             torch.zeros(1, device=device)
         torch.cuda.set_stream(main)
@@ -141,11 +141,11 @@ def captured(step: Step, inputs: Sequence[Tensor], device: torch.device) -> tupl
 
 
 def _abandon(pool: Any, device: torch.device) -> None:
-    """Ends an invalidated capture for torch's allocator, and gives up its pool.
+    """Ends an invalidated capture for torch's allocator, and releases its memory pool.
 
-    Where a capture cannot be ended, torch up to 2.11 goes on to allocate from its pool
-    (https://github.com/pytorch/pytorch/pull/180395), and up to 2.13 never releases that
-    (https://github.com/pytorch/pytorch/pull/190348). Later ones do both, and must not be told twice to release it.
+    If a capture cannot be ended, torch up to 2.11 continues to allocate from its pool
+    (https://github.com/pytorch/pytorch/pull/180395), and torch up to 2.13 never releases the pool
+    (https://github.com/pytorch/pytorch/pull/190348). Later versions do both; releasing a pool twice is an error.
     """
     index = device.index if device.index is not None else torch.cuda.current_device()
     with contextlib.suppress(Exception):
@@ -156,7 +156,7 @@ def _abandon(pool: Any, device: torch.device) -> None:
 
 
 def _end_allocation() -> Callable[[int, Any], None]:
-    """What ends the allocation from a pool; torch renamed it in 2.8."""
+    """The function that ends allocation from a pool; torch renamed it in 2.8."""
     renamed = TorchVersion(torch.__version__) >= "2.8"
     name = "_cuda_endAllocateToPool" if renamed else "_cuda_endAllocateCurrentStreamToPool"
     return getattr(torch._C, name)  # noqa: SLF001  (likewise)

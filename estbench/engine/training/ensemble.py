@@ -1,8 +1,8 @@
-"""Ensembles: replicas of one task and estimator, trained in one batched program.
+"""Ensembles: replicas of one task and estimator, trained as one batch.
 
 Parameters, buffers and states of optimisers are stacked along a leading dimension, and model, estimator and
-derivative are mapped over it. Replicas may differ in seeds, learning rates and numbers that task, model and
-estimator have as attributes: such a number becomes a tensor with an entry per replica.
+derivative are vmapped over it. Replicas may differ in seeds, learning rates, and floats that are attributes of task,
+model and estimator: such a float becomes a tensor with an entry per replica.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ from estbench.engine.training.stacked_optimizer import StackedTrainer
 from estbench.engine.training.training_run import TrainingRun
 
 Tensors = dict[str, Tensor]
-# rows that pass through a model at once in evaluation, all replicas together
+# number of rows evaluated at once by a model, over all replicas
 ROWS_AT_ONCE = {"cpu": 2**14, "cuda": 2**17}
 
 
 class _ModelAndEstimator(nn.Module):
-    """A model and an estimator as one module, so that their parameters have names that differ."""
+    """A model and an estimator as one module, so that their parameters have different names."""
 
     def __init__(self, model: nn.Module, estimator: nn.Module) -> None:
         super().__init__()
@@ -42,11 +42,11 @@ class _ModelAndEstimator(nn.Module):
 
 
 class Ensemble(RunGroup):
-    """Trainees that are alike, as one.
+    """Compatible training runs, trained as one batch.
 
     Args:
-        trainees: as ``alike`` groups them.
-        graphs: whether to capture the step as a CUDA graph, on such a device.
+        trainees: the runs, as grouped by ``alike``.
+        graphs: whether to capture the step as a CUDA graph on a CUDA device.
 
     Raises:
         CannotTogetherError: they cannot be trained together.
@@ -81,8 +81,8 @@ class Ensemble(RunGroup):
         return {name: torch.stack([own[name].detach() for own in each]) for name in names}
 
     def _look(self) -> None:
-        """Sees from one replica what a step asks for at random."""
-        # a copy, for it counts steps
+        """Finds out, with one replica, which random numbers a step draws."""
+        # a copy, since estimators count steps
         pair, step = copy.deepcopy(self._pairs[0]), self.step
         rows = self._shown(self._laid_out(step))
         self._minibatches.tape.begin(step)
@@ -96,11 +96,11 @@ class Ensemble(RunGroup):
         self.strangers = self._tape.strangers | self._minibatches.tape.strangers
 
     def _compare(self) -> None:
-        """Makes sure that the first and the last replica have the gradients that they have alone."""
+        """Checks that the gradients of the first and the last replica are those that each has alone."""
         before = plain(self.trainees[0])
         found, _ = self._gradients(self._laid_out(self.step))
         if changed := [name for name, value in plain(self.trainees[0]).items() if before.get(name) != value]:
-            # a graph would keep it as it was, and replicas have it in common
+            # a CUDA graph would keep its first value, and all replicas share it
             raise CannotTogetherError(f"{', '.join(changed)} changes from step to step and is no buffer")
         for number in () if self.strangers else sorted({0, len(self.trainees) - 1}):
             trainee, pair = self.trainees[number], copy.deepcopy(self._pairs[number])
@@ -116,12 +116,12 @@ class Ensemble(RunGroup):
                 raise CannotTogetherError("its gradients change under vmap")
 
     def _laid_out(self, step: int) -> list[Tensor]:
-        """All that a step takes: which examples, or the examples of a task with an order of its own; random numbers."""
+        """The inputs of a step: indices of examples (or examples, if the task has its own order), random numbers."""
         chosen = self._minibatches.taken(step) if self._minibatches.own else (self._minibatches.order(step),)
         return [*chosen, *self._minibatches.tape.laid_out(step), *self._tape.laid_out(step)]
 
     def _shown(self, inputs: Sequence[Tensor]) -> Batch:
-        """Has tapes show a step's random numbers; the minibatches before they are dressed, ``(replicas, ...)``."""
+        """Gives a step's random numbers to the tapes; returns the minibatches, not yet viewed, ``(replicas, ...)``."""
         drawn, ahead = len(self._tape.places), len(self._minibatches.tape.places)
         rows = inputs[: len(inputs) - drawn - ahead]
         self._minibatches.tape.show(inputs[len(rows) : len(rows) + ahead])
@@ -129,9 +129,9 @@ class Ensemble(RunGroup):
         return tuple(rows) if self._minibatches.own else tuple(x[rows[0]] for x in self._minibatches.train)
 
     def train(self) -> Tensor:
-        """One step of each."""
+        """One training step of each replica."""
         inputs = self._laid_out(self.step)
-        # it keeps no reference to the step: what a graph holds is free as soon as the ensemble is gone
+        # no reference to the step is kept, so that a graph's memory is freed together with the ensemble
         losses = self._replayed(self._step, inputs) if self._replayed else self._step(inputs)
         self._trainer.schedule()
         for trainee in self.trainees:
@@ -147,8 +147,8 @@ class Ensemble(RunGroup):
 
     @torch.no_grad()
     def _gradients(self, inputs: Sequence[Tensor]) -> tuple[Tensors, tuple[Tensor, Tensors]]:
-        """Of each replica the gradient, what it minimises and its buffers afterwards."""
-        # in this order tensors tell estimators whether they need a gradient
+        """For each replica: the gradient, the minimised value, and the buffers afterwards."""
+        # in this order, estimators can see whether tensors require gradients
         mapped = vmap(grad_and_value(self._loss, has_aux=True), randomness="different")
         gradients, found = mapped(*self._state, self._values, self._replicas, self._shown(inputs))
         return gradients, found
@@ -156,7 +156,7 @@ class Ensemble(RunGroup):
     def _loss(
         self, leaves: Tensors, fixed: Tensors, buffers: Tensors, values: list[Tensor], replica: Tensor, rows: Batch
     ) -> tuple[Tensor, Tensors]:
-        """What one replica minimises, and its buffers afterwards."""
+        """The value that one replica minimises, and its buffers afterwards."""
         pair = self._pairs[0]
 
         def loss() -> tuple[Tensor, Tensors]:
@@ -166,13 +166,13 @@ class Ensemble(RunGroup):
             return value, dict(pair.named_buffers())
 
         with self._as(replica, values, self._tape, self._minibatches.tape):
-            # estimators count in their buffers, in place
+            # estimators change their counters, which are buffers, in place
             own = {name: buffer.clone() for name, buffer in buffers.items()}
             return functional_call(pair, (leaves, fixed, own), (loss,))
 
     @contextlib.contextmanager
     def _as(self, replica: Tensor, values: Sequence[Tensor], *tapes: Tape) -> Iterator[None]:
-        """Inside the mapped function: as the replica that it is called for."""
+        """Inside the vmapped function: makes the tapes answer for the current replica."""
         for tape in tapes:
             tape.replica = replica
         try:
@@ -184,13 +184,13 @@ class Ensemble(RunGroup):
 
     @property
     def note(self) -> str:
-        """Why its steps are no graph, where they might be."""
+        """Why its steps are not a CUDA graph, if they could be one."""
         reason = self._replayed.reason if self._replayed else ""
         return f"no CUDA graph: {reason}" if reason else ""
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Gives trainees their parameters, buffers, and states of optimisers and schedules."""
+        """Copies parameters, buffers, and states of optimisers and schedules back to the single runs."""
         self._trainer.unstack()
         for number, pair in enumerate(self._pairs):
             for name, buffer in pair.named_buffers():
@@ -198,7 +198,7 @@ class Ensemble(RunGroup):
 
     @torch.no_grad()
     def ask(self, question: Question, data: Sequence[Batch], size: int, *names: int | str) -> Tensors:
-        """Answers of each replica; as many replicas at once as memory has room for."""
+        """The answers of each replica, for as many replicas at once as fit into memory."""
         streams = [trainee.bench.stream(*names) for trainee in self.trainees]
         many = max(1, ROWS_AT_ONCE[self._device.type] // rows_at_once(self._device))
         with self.trainees[0].bench.aside(*names):
@@ -211,7 +211,7 @@ class Ensemble(RunGroup):
     def _some(
         self, question: Question, data: Sequence[Batch], size: int, streams: Sequence[int], which: slice
     ) -> Tensors:
-        """Answers of some of the replicas."""
+        """The answers of some of the replicas."""
         tape = Tape(streams[which], self._device, ahead=False)
         shared = len(data) == 1
         batch = data[0] if shared else tuple(torch.stack(parts, 1) for parts in zip(*data[which], strict=True))
@@ -230,7 +230,7 @@ class Ensemble(RunGroup):
         return found
 
     def _places(self, question: Question, chunk: Batch) -> list[Place]:
-        """What a question asks for at random."""
+        """The random numbers that a question draws."""
         tape = Tape([0], self._device, ahead=False)
         asked(question, self._pairs[0].model, chunk, tape, 0)
         return tape.places

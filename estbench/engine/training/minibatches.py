@@ -13,14 +13,14 @@ from estbench.runtime.device import moved
 
 
 class Minibatches:
-    """The training minibatches of replicas: their order, and what training sees of them.
+    """The training minibatches of replicas: their order, and their views for training.
 
-    All depend on the seed and the step alone, so that every estimator sees the same. Their random numbers are the
-    CPU's and are copied to the device, so that a seed has the same minibatches on every device. A task with an order
-    of its own is asked for it from its beginning.
+    They depend only on seed and step, so that every estimator sees the same ones. Their random numbers are drawn on the
+    CPU and copied to the device, so that a seed gives the same minibatches on every device. If a task has its own
+    order, that order is replayed from its beginning.
 
     Args:
-        benches: one for each replica; of tasks that differ in numbers only, with the same data.
+        benches: one for each replica; their tasks differ in floats only and have the same data.
     """
 
     def __init__(self, benches: Sequence[Bench]) -> None:
@@ -31,7 +31,7 @@ class Minibatches:
         self.dressed = kind.view is not Task.view or kind.supplement is not Task.supplement
         self._streams = [bench.stream("minibatches") for bench in benches]
         self.tape = Tape([mixed(stream, 1) for stream in self._streams], device, source=torch.device("cpu"))
-        # what no tape holds comes from the generator that is given to views
+        # numbers that no tape holds come from the generator that views receive
         self._given, self._epoch = torch.Generator(device), -1
         self._size = min(task.batch_size, len(self.train[0]))
         self._taken, self._batches = 0, self._begun()
@@ -59,7 +59,7 @@ class Minibatches:
         return tuple(torch.stack(parts) for parts in zip(*batches, strict=True))
 
     def order(self, step: int) -> Tensor:
-        """Which examples the minibatches hold, ``(replicas, examples)``."""
+        """The indices of the examples in the minibatches, ``(replicas, examples)``."""
         examples = len(self.train[0])
         epoch, number = divmod(step, examples // self._size)
         if epoch != self._epoch:
@@ -69,7 +69,7 @@ class Minibatches:
         return self._orders[:, number * self._size : (number + 1) * self._size]
 
     def dress(self, task: Task, rows: Batch) -> Batch:
-        """What training sees of these examples, with what it adds to them; the tape is at the step's beginning."""
+        """The training view of these examples, with the task's supplement; the tape must be at the step's beginning."""
         if not self.dressed:
             return rows
         with Routed(self.tape):

@@ -1,4 +1,4 @@
-"""Routing: what asks torch itself for random numbers gets them from a tape."""
+"""Random routing: torch's own random functions take their numbers from a tape."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +18,14 @@ Handler: TypeAlias = Callable[..., Tensor]
 class Routed(TorchFunctionMode):
     """Answers calls of torch's functions for random numbers from a tape.
 
-    It looks at every call of torch, which costs a small model a seventh of its time: what draws through
-    ``estbench.noise`` alone does without it.
+    It intercepts every call of a torch function, which costs a small model a seventh of its time. It is therefore not
+    used for code that draws through ``estbench.core.noise`` only.
 
     Args:
         tape: the tape.
 
     Attributes:
-        used: whether anything asked torch itself.
+        used: whether any of torch's own random functions was called.
     """
 
     def __init__(self, tape: Tape) -> None:
@@ -35,10 +35,10 @@ class Routed(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        """The function's result, or what the tape holds in its place."""
+        """The function's result, or the numbers of the tape instead."""
         kwargs = kwargs or {}
         if kwargs.get("generator") is self._tape.generator:
-            # the tape itself is being filled
+            # this call comes from the tape itself, which is being filled
             return func(*args, **kwargs)
         if func in _HANDLERS:
             self.used = True
@@ -99,7 +99,7 @@ def _exponential_(tape: Tape, x: Tensor, lambd: float = 1.0, **_: Any) -> Tensor
 
 
 def _noise(tape: Tape, x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Uniform noise for a tensor; in half precision it would be too coarse to compare with a probability."""
+    """Uniform noise for a tensor, in at least float32: half precision is too coarse to compare with probabilities."""
     dtype = x.dtype if x.dtype == torch.float64 else torch.float32
     return tape.draw(UNIFORM, shape, dtype, x.device)
 
@@ -107,7 +107,7 @@ def _noise(tape: Tape, x: Tensor, shape: tuple[int, ...]) -> Tensor:
 def _dropping(
     features: Callable[[Tensor], tuple[int, ...]], scaled: Callable[[Tensor, Tensor, float], Tensor]
 ) -> Handler:
-    """Dropout: what is dropped has one entry of a shape, and what is kept is scaled."""
+    """Dropout with one random number per entry of ``shape``; entries that are kept are scaled up."""
 
     def dropped(tape: Tape, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if not training or p == 0:
@@ -125,7 +125,7 @@ def _entries(x: Tensor) -> tuple[int, ...]:
 
 
 def _channels(unbatched: int) -> Callable[[Tensor], tuple[int, ...]]:
-    """One entry a channel; with so many dimensions there is no batch."""
+    """The shape with one entry per channel; an input with this many dimensions has no batch."""
 
     def channels(x: Tensor) -> tuple[int, ...]:
         kept = 1 if x.ndim == unbatched else 2
@@ -139,7 +139,7 @@ def _zeroed(x: Tensor, mask: Tensor, p: float) -> Tensor:
 
 
 def _saturated(x: Tensor, mask: Tensor, p: float) -> Tensor:
-    """Klambauer et al. (2017), https://arxiv.org/abs/1706.02515: mean and variance stay as they are."""
+    """Alpha dropout, which keeps mean and variance: Klambauer et al. (2017), https://arxiv.org/abs/1706.02515."""
     alpha = 1.7580993408473766
     a = 1 / math.sqrt((alpha**2 * p + 1) * (1 - p)) if p < 1 else 0.0
     return a * (x * mask + alpha * (mask - 1)) + alpha * a * p
@@ -148,7 +148,7 @@ def _saturated(x: Tensor, mask: Tensor, p: float) -> Tensor:
 _HANDLERS: Mapping[Any, Handler] = {
     **dict.fromkeys((F.dropout, torch.dropout), _dropping(_entries, _zeroed)),
     F.dropout1d: _dropping(_channels(2), _zeroed),
-    # with three dimensions torch takes the first for the batch
+    # with three dimensions, torch takes the first one as the batch
     **dict.fromkeys((F.dropout2d, torch.feature_dropout), _dropping(_channels(0), _zeroed)),
     F.dropout3d: _dropping(_channels(4), _zeroed),
     **dict.fromkeys((F.alpha_dropout, torch.alpha_dropout), _dropping(_entries, _saturated)),

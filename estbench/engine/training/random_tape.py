@@ -1,7 +1,7 @@
-"""Tapes: random numbers of replicas that are trained together, each replica's as if it were alone.
+"""Random tapes: random numbers for replicas that are trained together, the same that each has when trained alone.
 
-What a replica gets depends on its own seed, the step and the place in the step alone, not on its neighbours: a lone
-training reads the same tape with one track.
+The numbers of a replica depend only on its own seed, the step, and the position within the step, not on the other
+replicas. A single training run reads the same kind of tape, with one track.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from estbench.core.noise import NORMAL, UNIFORM, Law, NoiseSource
 
-# numbers that a replica draws at once for a place in the step: fewer launches, and no more than a cache holds
+# how many numbers a replica draws at once for a position in the step: few launches, but not more than fits into a cache
 AT_ONCE = {"cpu": 2**14, "cuda": 2**18}
 STEPS_AT_ONCE = 256
 
@@ -25,7 +25,7 @@ class CannotTogetherError(RuntimeError):
 
 
 class Place(NamedTuple):
-    """What is drawn at some place in a step."""
+    """The distribution and shape of the numbers drawn at one position in a step."""
 
     law: Law
     shape: tuple[int, ...]
@@ -37,15 +37,15 @@ class Tape(NoiseSource):
 
     Args:
         streams: a seed for each replica.
-        device: where the numbers are.
+        device: the device of the numbers.
         ahead: whether to draw for several steps at once.
-        source: the device that draws the numbers; by default the one where they are.
+        source: the device that draws the numbers; by default ``device``.
 
     Attributes:
-        places: what is drawn in a step, as far as it is known.
-        replica: inside a function mapped over replicas, which of them it is, ``(1,)``; None for a single one.
-        generator: what fills it.
-        strangers: functions that were asked for random numbers which no tape holds.
+        places: the draws of a step, as far as they are known.
+        replica: inside a function vmapped over replicas, the index of the current one, ``(1,)``; None for a single one.
+        generator: the generator that fills the tape.
+        strangers: names of called functions whose random numbers the tape does not provide.
     """
 
     def __init__(
@@ -62,23 +62,23 @@ class Tape(NoiseSource):
         self._step = self._position = 0
 
     def begin(self, step: int) -> None:
-        """Goes to the beginning of a step."""
+        """Moves to the beginning of a step."""
         self._step, self._position = step, 0
 
     def laid_out(self, step: int) -> list[Tensor]:
-        """What the known places of a step hold, ``(replicas, *shape)`` each."""
+        """The numbers of a step at its known positions, each ``(replicas, *shape)``."""
         self._step = step
         return [self._at(number, place) for number, place in enumerate(self.places)]
 
     def show(self, values: Sequence[Tensor]) -> None:
-        """Goes to the beginning of a step that has these values at its places."""
+        """Moves to the beginning of a step that has these values at its positions."""
         self._values, self._position = list(values), 0
 
     def draw(self, law: Law, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:  # noqa: ARG002
-        """What is next in the step, for the replica that asks.
+        """The next numbers in the step, for the current replica.
 
         Raises:
-            CannotTogetherError: replicas ask for what the first did not.
+            CannotTogetherError: a replica draws something else than the first one did.
         """
         place, number = Place(law, shape, dtype), self._position
         self._position += 1
@@ -100,7 +100,7 @@ class Tape(NoiseSource):
 
     def _drawn(self, number: int, block: int, place: Place, ahead: int) -> Tensor:
         shape, brought = (len(self._streams), ahead, *place.shape), self._source != self._device
-        # from pinned memory the host does not wait for the copy to a GPU
+        # with pinned memory, the host does not wait for the copy to a GPU
         drawn = torch.empty(shape, dtype=place.dtype, device=self._source, pin_memory=brought)
         seeds = [mixed(stream, number, block) for stream in self._streams]
         if brought:
@@ -121,13 +121,13 @@ def _fill(values: Tensor, law: Law, generator: torch.Generator) -> None:
 
 
 def _fill_side_by_side(tracks: Tensor, law: Law, seeds: Sequence[int]) -> None:
-    """Fills a track a replica on all cores: a GPU would wait for one core that fills them one after another."""
+    """Fills the tracks of all replicas, in parallel on all cores, so that a GPU does not wait for a single core."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda track, seed: _fill(track, law, torch.Generator().manual_seed(seed)), tracks, seeds))
 
 
 def mixed(seed: int, *numbers: int) -> int:
-    """A seed for a seed and numbers: all bits of each matter to all bits of it (the mixer of SplitMix64).
+    """A seed from a seed and numbers, mixed so that every input bit affects every output bit (SplitMix64).
 
     Reference: Steele, Lea & Flood (2014), https://doi.org/10.1145/2660193.2660195
     """

@@ -1,4 +1,4 @@
-"""Crews: trainees that are trained and evaluated together, or one alone."""
+"""Run groups: training runs that are trained and evaluated together, or a single run."""
 
 import abc
 import time
@@ -14,15 +14,15 @@ from estbench.engine.training.random_routing import Routed
 from estbench.engine.training.random_tape import Tape
 from estbench.engine.training.training_run import TrainingRun
 
-# what is asked of a model and a batch: named tensors with a value per example
+# a function of model and batch that returns named tensors with a value per example
 Question: TypeAlias = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
 
 class RunGroup(abc.ABC):
-    """Trainees at the same step.
+    """Training runs at the same step.
 
     Args:
-        trainees: them.
+        trainees: the training runs.
     """
 
     def __init__(self, trainees: Sequence[TrainingRun]) -> None:
@@ -30,16 +30,16 @@ class RunGroup(abc.ABC):
 
     @property
     def alive(self) -> list[tuple[int, TrainingRun]]:
-        """Those that have not failed, with their numbers."""
+        """The runs that have not failed, each with its index."""
         return [(number, trainee) for number, trainee in enumerate(self.trainees) if trainee.error is None]
 
     @property
     def step(self) -> int:
-        """How many steps are done."""
+        """The number of steps done."""
         return self.trainees[0].step
 
     def advance(self, stop: int) -> None:
-        """Trains to a step, leaving states in the journals now and then."""
+        """Trains up to a step, and keeps states in the journals from time to time."""
         losses, start = torch.zeros(len(self.trainees)), time.perf_counter()
         alive = self.alive
         while self.step < stop and alive:
@@ -51,55 +51,55 @@ class RunGroup(abc.ABC):
         self._account(start, losses)
 
     def _account(self, start: float, losses: Tensor) -> None:
-        # the first look at a result: what the device was told to do is done by then
+        # reading a result waits for the device, so the step is finished here
         for trainee, loss in zip(self.trainees, losses.tolist(), strict=True):
             trainee.judge(loss)
         for trainee in self.trainees:
             trainee.seconds += (time.perf_counter() - start) / len(self.trainees)
 
     def keep(self, *, done: bool) -> None:
-        """Leaves the states of those that have not failed in their journals."""
+        """Keeps the states of the runs that have not failed in their journals."""
         self.settle()
         for _, trainee in self.alive:
             trainee.bench.journal.keep(trainee.state(), done=done)
 
     @property
     def note(self) -> str:
-        """What there is to say of how they are trained."""
+        """A remark on how the runs are trained; empty if there is none."""
         return ""
 
     @abc.abstractmethod
     def train(self) -> Tensor:
-        """Trains one step; returns what was minimised, ``(replicas,)``."""
+        """Trains one step; returns the minimised values, ``(replicas,)``."""
 
     @abc.abstractmethod
     def settle(self) -> None:
-        """Gives trainees what is theirs."""
+        """Copies the state of each replica back to its training run."""
 
     @abc.abstractmethod
     def ask(self, question: Question, data: Sequence[Batch], size: int, *names: int | str) -> dict[str, Tensor]:
-        """Answers of each replica for each example, ``(replicas, examples)``.
+        """The answers of each replica for each example, ``(replicas, examples)``.
 
         Args:
-            question: asked of the model and so many examples at a time.
-            data: of each replica; a single one for all.
-            size: how many.
-            names: of the stream of random numbers.
+            question: called with the model and ``size`` examples at a time.
+            data: the data of each replica, or a single batch for all.
+            size: number of examples at a time.
+            names: the name of the random stream.
         """
 
 
 class Alone(RunGroup):
-    """A single trainee."""
+    """A single training run."""
 
     def train(self) -> Tensor:
-        """One step."""
+        """One training step."""
         return self.trainees[0].advance()[None]
 
     def settle(self) -> None:
-        """Nothing: all is its own."""
+        """Does nothing, since the run already holds its own state."""
 
     def ask(self, question: Question, data: Sequence[Batch], size: int, *names: int | str) -> dict[str, Tensor]:
-        """Its answers."""
+        """The answers of the single run."""
         bench = self.trainees[0].bench
         tape = Tape([bench.stream(*names)], bench.device, ahead=False)
         found: dict[str, Tensor] = {}
@@ -118,10 +118,10 @@ def asked(question: Question, model: nn.Module, chunk: Batch, tape: Tape, number
 
 
 def gather(found: dict[str, Tensor], part: dict[str, Tensor], start: int, examples: int) -> None:
-    """Puts the answers for a chunk, ``(*replicas, chunk)``, where they belong among those for all examples.
+    """Copies the answers for a chunk, ``(*replicas, chunk)``, into the tensor of the answers for all examples.
 
-    Kept as they come, thousands of small tensors would lie between the large ones of each chunk, and what these
-    leave behind could not be used again: gigabytes for a bound of 1,000 samples.
+    If the chunks were kept as separate tensors, thousands of small tensors would fragment the memory between large
+    ones, which would cost gigabytes for a bound of 1,000 samples.
     """
     for name, values in part.items():
         if name not in found:
@@ -130,11 +130,11 @@ def gather(found: dict[str, Tensor], part: dict[str, Tensor], start: int, exampl
 
 
 def rows_at_once(device: torch.device) -> int:
-    """How many rows of a replica pass through a model at once in evaluation; a GPU is idle with few."""
+    """How many rows a model evaluates at once; too few would leave a GPU idle."""
     return 2**15 if device.type == "cuda" else 2**11
 
 
 def chunks(data: Batch, size: int) -> Iterator[tuple[int, Batch]]:
-    """Parts of a batch of a size, numbered."""
+    """Consecutive parts of a batch with at most ``size`` examples, each with its index."""
     for number, start in enumerate(range(0, len(data[0]), size)):
         yield number, tuple(x[start : start + size] for x in data)

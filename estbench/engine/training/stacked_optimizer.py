@@ -1,4 +1,4 @@
-"""Stacked training: one optimiser step for the parameters of many replicas."""
+"""Stacked optimisers: one optimiser step for the parameters of many replicas."""
 
 import contextlib
 import itertools
@@ -11,27 +11,28 @@ from torch import Tensor, nn
 from estbench.core.task import Trainer
 from estbench.engine.training.random_tape import CannotTogetherError
 
-# their step is a learning rate times what does not depend on it, entry by entry
+# optimisers whose step is, entry by entry, the learning rate times a factor that does not depend on it
 LINEAR = (torch.optim.Adam, torch.optim.RAdam, torch.optim.SGD, torch.optim.RMSprop)
 
 
 class StackedTrainer:
-    r"""Trains replicas as their own trainers would.
+    r"""Trains replicas together, with the same steps as their own trainers.
 
-    The parameters of a group of an optimiser are one tensor, a row a replica. The optimiser itself is torch's, at a
-    learning rate of 1 on a tensor of zeros: what it makes of them is the step, up to each replica's learning rate.
+    The parameters of a group of an optimiser are stacked into one tensor with a row per replica. The optimiser itself
+    is torch's, with a learning rate of 1 on a tensor of zeros; the result is the step up to each replica's learning
+    rate.
 
     .. math:: \theta_r \leftarrow \theta_r + \eta_r \, \Delta(g_r)
 
     Args:
-        trainers: one for each replica; they are left as they were until ``unstack``.
-        names: of the parameters of each replica, by their ``id``.
+        trainers: one for each replica; they are not changed before ``unstack``.
+        names: names of the parameters of each replica, by their ``id``.
 
     Attributes:
         leaves: the parameters that are trained, ``(replicas, ...)``, by their names.
 
     Raises:
-        CannotTogetherError: the trainers are not alike up to learning rates, or their steps are not of this form.
+        CannotTogetherError: the trainers differ in more than learning rates, or their steps are not of this form.
     """
 
     def __init__(self, trainers: Sequence[Trainer], names: Sequence[Mapping[int, str]]) -> None:
@@ -43,7 +44,7 @@ class StackedTrainer:
             for j in range(len(optimizer.param_groups))
         ]
         self.leaves = {name: leaf for group in self._groups for name, leaf in group.leaves.items()}
-        # replicas with the same learning rates have the same schedules: one of them tells
+        # replicas with the same learning rates have the same schedules, so one of them suffices
         kinds: dict[str, list[int]] = {}
         for number, trainer in enumerate(trainers):
             schedules = [each.state_dict() for each in trainer.schedulers]
@@ -51,16 +52,16 @@ class StackedTrainer:
         self._alike = list(kinds.values())
 
     def step(self, gradients: Mapping[str, Tensor]) -> None:
-        """One step by the gradients of the leaves; on the device alone."""
+        """One step with the gradients of the leaves, without waiting for the device."""
         for group in self._groups:
             group.step(gradients)
 
     def schedule(self) -> None:
-        """Lets learning rates follow their schedules, after a step."""
+        """Updates learning rates by their schedules, after a step."""
         if not self._trainers[0].schedulers:
             return
         for alike in self._alike:
-            # torch warns of schedules of optimisers that never step; without gradients this one does nothing
+            # without gradients this step does nothing; it prevents torch's warning that the optimiser never stepped
             self._trainers[alike[0]].step()
         rates = [_rates(self._trainers[alike[0]]) for alike in self._alike]
         for number, group in enumerate(self._groups):
@@ -68,7 +69,7 @@ class StackedTrainer:
             group.learn({replica: rate[number] for alike, rate in each for replica in alike})
 
     def unstack(self) -> None:
-        """Gives each replica's parameters, and the state of its optimisers and schedules, to its own trainer."""
+        """Copies each replica's parameters, and the state of its optimisers and schedules, back to its own trainer."""
         for group in self._groups:
             group.unstack()
         for alike in self._alike:
@@ -81,11 +82,11 @@ class StackedTrainer:
 
 
 class _Group:
-    """A group of parameters of an optimiser, of all replicas.
+    """A parameter group of an optimiser, for all replicas.
 
     Args:
-        homes: each replica's optimiser, and the number of the group in it.
-        names: of the parameters of each replica, by their ``id``.
+        homes: each replica's optimiser, and the index of the group in it.
+        names: names of the parameters of each replica, by their ``id``.
     """
 
     def __init__(self, homes: Sequence[tuple[torch.optim.Optimizer, int]], names: Sequence[Mapping[int, str]]) -> None:
@@ -123,7 +124,7 @@ class _Group:
         new = [[rates[replica]] for replica in range(len(rates))]
         if new != self._known:
             self._known = new
-            # from pinned memory nobody waits for the copy
+            # with pinned memory, the host does not wait for the copy
             pinned = torch.tensor(new, dtype=self._rates.dtype, pin_memory=self._rates.is_cuda)
             self._rates.copy_(pinned, non_blocking=True)
 
@@ -142,7 +143,7 @@ class _Group:
                 }
 
     def _take_over(self) -> None:
-        """The state that the replicas' optimisers have reached."""
+        """The stacked state of the replicas' optimisers."""
         states = [
             [optimizer.state.get(parameter, {}) for parameter in own]
             for (optimizer, _), own in zip(self._homes, self._parameters, strict=True)
@@ -163,7 +164,7 @@ class _Group:
 
 
 def _count(value: Tensor, optimizer: torch.optim.Optimizer, parameter: Tensor) -> Tensor:
-    """A copy of a count of steps, of the type and at the place that an optimiser has for its own."""
+    """A copy of a step counter, in the dtype and on the device of an optimiser's own counter."""
     group = optimizer.param_groups[0]
     there = bool(group.get("capturable") or group.get("fused"))
     dtype = torch.float64 if _counts_exactly(optimizer) else torch.float32
@@ -171,10 +172,10 @@ def _count(value: Tensor, optimizer: torch.optim.Optimizer, parameter: Tensor) -
 
 
 def _counts_exactly(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether it computes with its count of steps on the device, in the type of the count.
+    """Whether an optimiser computes with its step counter on the device, in the counter's dtype.
 
-    In float32, RAdam would take the difference of two numbers near 2,000 there, and its steps would be off by half a
-    percent; kernels that are fused want the count in float32, and compute in float64 by themselves.
+    In float32, RAdam would compute the difference of two numbers near 2,000, with an error of its steps of half a
+    percent. Fused kernels require the counter in float32, and compute in float64 internally.
     """
     group = optimizer.param_groups[0]
     return bool(group.get("capturable") and not group.get("fused"))
@@ -182,9 +183,9 @@ def _counts_exactly(optimizer: torch.optim.Optimizer) -> bool:
 
 @contextlib.contextmanager
 def _exact_count(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Inside, an optimiser that starts to count on the device counts in float64.
+    """Inside the context, an optimiser that starts to count steps on the device counts in float64.
 
-    Torch's optimisers take the default type for their count at their first step.
+    At their first step, torch's optimisers use the default dtype for the counter.
     """
     if optimizer.state or not _counts_exactly(optimizer):
         yield
@@ -198,12 +199,12 @@ def _exact_count(optimizer: torch.optim.Optimizer) -> Iterator[None]:
 
 
 def _entries(key: str, value: Any) -> bool:
-    """Whether a part of an optimiser's state has an entry for each of a parameter's."""
+    """Whether an entry of an optimiser's state has the shape of its parameter."""
     return isinstance(value, Tensor) and key != "step"
 
 
 def _unit(optimizer: torch.optim.Optimizer, number: int, delta: nn.Parameter) -> torch.optim.Optimizer:
-    """An optimiser of the same kind, at a learning rate of 1; on a GPU one that a graph can hold."""
+    """An optimiser of the same kind with a learning rate of 1, on a GPU one that can be captured in a graph."""
     options = _hyperparameters(optimizer.param_groups[number])
     if delta.is_cuda and "capturable" in options:
         options["capturable"] = True
@@ -224,7 +225,7 @@ def _rates(trainer: Trainer) -> list[float]:
 
 
 def kind(trainer: Trainer) -> tuple[Any, ...]:
-    """What trainers of an ensemble have in common."""
+    """The properties in which the trainers of an ensemble must agree."""
     return (
         [type(optimizer) for optimizer in trainer.optimizers],
         [_hyperparameters(group) for group in _param_groups(trainer)],

@@ -1,4 +1,4 @@
-"""Trainees: a model in training, which can be kept and gone on with."""
+"""Training runs: a model and an estimator in training, whose state can be saved and continued."""
 
 import contextlib
 from collections.abc import Mapping
@@ -21,16 +21,16 @@ class TrainingRun:
     """A model and an estimator at some step of their training.
 
     Args:
-        bench: where it takes place.
-        estimator: what trains; not yet prepared.
+        bench: the setting.
+        estimator: the estimator, not yet prepared.
         key: the estimator's name.
 
     Attributes:
-        step: steps done.
-        seconds: time they took; in an ensemble its share, the time over the replicas.
-        replicas: how many were trained together at most, since the beginning; 1 if it was always alone.
-        rows: what was measured on the way.
-        error: why it failed, if it did.
+        step: number of steps done.
+        seconds: time of these steps; in an ensemble, the total time divided by the number of replicas.
+        replicas: the largest number of runs that it was trained together with so far, itself included.
+        rows: the rows measured so far.
+        error: the exception, if it failed.
     """
 
     def __init__(self, bench: Bench, estimator: Estimator, key: str) -> None:
@@ -52,15 +52,15 @@ class TrainingRun:
 
     @property
     def evaluated(self) -> frozenset[int]:
-        """The steps at which it was evaluated."""
+        """The steps at which the run was evaluated."""
         return frozenset(row.step for row in self.rows)
 
     def advance(self) -> Tensor:
-        """Trains one step; returns what was minimised."""
+        """Trains one step; returns the minimised value."""
         self.trainer.zero_grad()
         batch = self.minibatches.at(self.step)
         self._tape.begin(self.step)
-        # whether anything asks torch itself for random numbers shows at the first step
+        # the first step shows whether any of torch's own random functions is called
         routed = Routed(self._tape) if self._routed is not False else None
         with drawn_from(self._tape), routed or contextlib.nullcontext():
             loss = self.estimator(self.model(*batch))
@@ -72,12 +72,12 @@ class TrainingRun:
         return loss.detach()
 
     def judge(self, loss: float) -> None:
-        """Has failed if the objective is no longer finite."""
+        """Marks the run as failed if the objective is not finite."""
         if self.error is None and not -float("inf") < loss < float("inf"):
             self.error = MeasurementError(f"the objective is {loss} after {self.step} training steps")
 
     def state(self) -> dict[str, Any]:
-        """All that the numbers to come depend on, and those so far."""
+        """The state from which the run can be continued, and its rows so far."""
         on_cuda = self.bench.device.type == "cuda"
         return {
             "step": self.step,
@@ -87,13 +87,13 @@ class TrainingRun:
             "model": self.model.state_dict(),
             "estimator": self.estimator.state_dict(),
             "trainer": self.trainer.state_dict(),
-            # of what takes random numbers from torch alone; tapes know their place by the step
+            # the generators of code that draws from torch directly; a tape finds its position from the step
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.bench.device) if on_cuda else None,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a state."""
+        """Continues from a state."""
         self.step, self.seconds, self.replicas = state["step"], state["seconds"], state["replicas"]
         self.rows = [Row(**row) for row in state["rows"]]
         self.model.load_state_dict(state["model"])

@@ -1,0 +1,96 @@
+"""Arguments of functions as suites and requests take them: what is not right is one line that names the argument."""
+
+import contextlib
+import math
+import numbers
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from estbench.errors import UserError
+from estbench.plugins.loading import KINDS, base
+from estbench.plugins.spec import Spec
+
+
+def several(value: Any) -> list[Any]:
+    """One value or an iterable of them, a generator too, as a list.
+
+    Raises:
+        UserError: it is a mapping, whose values would be lost.
+    """
+    if isinstance(value, Mapping):
+        raise UserError(f"expected one value or a sequence of them, not a mapping; got {value!r:.80}")
+    # an estimator is a module of torch, which may be iterable
+    single = isinstance(value, (str, bytes, type, Path, Spec, *map(base, KINDS)))
+    return list(value) if isinstance(value, Iterable) and not single else [value]
+
+
+def whole(name: str, value: Any) -> int:
+    """A whole number, of NumPy or torch too.
+
+    Raises:
+        UserError: it is none.
+    """
+    with contextlib.suppress(TypeError):
+        if not isinstance(value, bool):
+            return operator.index(value)
+    raise UserError(f"{name} takes whole numbers; got {value!r:.80}")
+
+
+def number(name: str, value: Any, least: float = 0.0, *, whole_number: bool = False) -> Any:
+    """A finite number that is large enough; None stays.
+
+    Raises:
+        UserError: it is none.
+    """
+    if value is None:
+        return None
+    if whole_number:
+        found: float = whole(name, value)
+    elif not isinstance(value, bool) and isinstance(value, numbers.Real):
+        found = float(value)
+    else:
+        raise UserError(f"{name} takes a number; got {value!r:.80}")
+    if not math.isfinite(found) or found < least:
+        raise UserError(f"{name} takes a finite number of at least {least:g}; got {value!r:.80}")
+    return found
+
+
+def spec(name: str, value: Any) -> Spec:
+    """A specification from its text, or as it is.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if isinstance(value, Spec):
+        return value
+    if isinstance(value, str):
+        return Spec.one(value)
+    raise UserError(f"{name} takes a name with options or a Spec; got {value!r:.80}")
+
+
+def _seeds(value: Any) -> int | list[int]:
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [whole("seeds", each) for each in value]
+    return whole("seeds", value)
+
+
+def _tune(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {"options": several(value)}
+
+
+def _torch_name(value: Any) -> str:
+    """A device or a type of numbers, by its name or as torch has it."""
+    return str(value).removeprefix("torch.")
+
+
+# arguments that replace a single value of a suite
+SINGLE: Mapping[str, Callable[[Any], Any]] = {
+    "seeds": _seeds,
+    "tune": _tune,
+    "device": _torch_name,
+    "dtype": _torch_name,
+    "scale": lambda value: number("scale", value),
+    "precision": lambda value: number("precision", value),
+}

@@ -1,0 +1,129 @@
+"""What was found: runs, stores and checks as functions; errors are exceptions with the command's one line."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from estbench.api.arguments import several
+from estbench.api.comparing import STORE
+from estbench.api.own import known_plugins, maker
+from estbench.api.run import Run
+from estbench.plugins.loading import base
+from estbench.plugins.spec import Spec
+from estbench.store import merge as stores
+from estbench.store.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from estbench.testing.verdict import Verdict
+    from estbench.tracking.gate import Outcome
+    from estbench.workflows.diff import Difference
+
+
+def check(plugin: Any, *, seed: int = 0, plugins: Iterable[Path | str] = ()) -> "list[Verdict]":
+    """Checks that an estimator is what it declares, or that a task keeps what it promises; as ``estbench check``.
+
+    Args:
+        plugin: the name of an estimator or task with options, a ``Spec``, a class, an instance, or a function without
+            arguments that makes one.
+        seed: of the statistical checks.
+        plugins: plugin files.
+
+    Returns:
+        A verdict for each check: its ``name``, ``verdict`` (``passed``, ``failed`` or ``not applicable``), ``measured``
+        and ``reason``.
+
+    Raises:
+        UserError: there is no such plugin, or an option is unknown or has a value it cannot have.
+
+    Example:
+        >>> [verdict.verdict for verdict in check("toy[units=2]")]
+        ['passed', 'passed', 'passed', 'passed']
+    """
+    from estbench.testing import run_checks, run_task_checks  # noqa: PLC0415  (imports torch)
+    from estbench.workflows import conformance  # noqa: PLC0415  (likewise)
+
+    if isinstance(plugin, (str, Spec)):
+        known = known_plugins(several(plugins))
+        found = conformance.selected([str(plugin)], known)
+        return [verdict for spec in found for verdict in conformance.verdicts(spec, known, seed)]
+    make = maker(plugin)
+    made = make()
+    return list(run_task_checks(made) if isinstance(made, base("task")) else run_checks(make, seed=seed))
+
+
+def load(folder: Path | str) -> Run:
+    """The run in a folder that ``estbench compare`` or ``Run.report`` wrote.
+
+    Raises:
+        UserError: the folder holds no run, or its files cannot be read.
+    """
+    place = RunFolder.of(Path(folder))
+    return Run(place.results(), place.info())
+
+
+def merge(folders: Sequence[Path | str], into: Path | str, *, mixed_timing: bool = False) -> stores.Joined:
+    """Takes the cells of several stores into one, as ``estbench merge`` does.
+
+    Args:
+        folders: the stores.
+        into: the store that takes them in; made if it is not there.
+        mixed_timing: whether times of different machines may stand side by side.
+
+    Returns:
+        How many cells were ``taken``, and how many were ``known``.
+
+    Raises:
+        UserError: a store is not there, or times of different machines would be mixed.
+    """
+    return stores.merge([Path(folder) for folder in folders], Path(into), mixed_timing=mixed_timing)
+
+
+def diff(before: Path | str, after: Path | str, *, store: Path | str = STORE, alpha: float = 0.05) -> "Difference":
+    """Which values differ between two runs, two stores or two commits, as ``estbench diff`` tells.
+
+    Args:
+        before: a run's folder, a store, or a commit whose cells are in ``store``.
+        after: likewise.
+        store: where the cells of commits are.
+        alpha: probability of any false alarm.
+
+    Returns:
+        The ``changes``, the weightiest first, their ``summary`` and the exit ``code`` of the command.
+
+    Raises:
+        UserError: a side holds no results.
+    """
+    from estbench.workflows.diff import diff as difference  # noqa: PLC0415  (slow)
+
+    return difference(str(before), str(after), Path(store), alpha)
+
+
+def gate(
+    base: Path | str,
+    head: Path | str,
+    *,
+    results: Path | str | None = None,
+    thresholds: Sequence[str] = (),
+    alpha: float = 0.01,
+    allow_missing: bool = False,
+) -> "Outcome":
+    """Tells regressions from noise, gaps and failures, as ``estbench gate`` does.
+
+    Args:
+        base: before; a run's folder, a result file of asv, or a commit.
+        head: after.
+        results: folder of asv's results, for commits.
+        thresholds: least ratios that count, ``"1.05"`` or ``"*time*=1.2"``.
+        alpha: level of the tests, over all values.
+        allow_missing: whether values may be missing in ``head``.
+
+    Returns:
+        The ``findings``, worst first, their ``table`` in Markdown and the exit ``code`` of the command.
+
+    Raises:
+        UserError: a side cannot be read, or no value can be compared.
+    """
+    from estbench.tracking.gate import gate as judge  # noqa: PLC0415  (slow)
+
+    folder = None if results is None else Path(results)
+    return judge(str(base), str(head), results=folder, thresholds=thresholds, alpha=alpha, allow_missing=allow_missing)

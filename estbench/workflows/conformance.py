@@ -1,0 +1,38 @@
+"""Checks of estimators and tasks by their names."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from estbench.plugins import options
+from estbench.plugins.registry import Plugins
+from estbench.plugins.spec import Spec, select
+from estbench.testing import Verdict, run_checks, run_task_checks
+
+
+def selected(patterns: Iterable[str], plugins: Plugins) -> list[Spec]:
+    """The estimators and tasks that patterns name.
+
+    Raises:
+        UserError: a pattern matches none of them, or an option is unknown or has a value it cannot have.
+    """
+    found = select(patterns, [*plugins.estimators.plugins, *plugins.tasks.plugins], "estimator or task")
+    for spec in found:
+        for catalogue in (plugins.estimators, plugins.tasks):
+            if spec.name in catalogue.plugins:
+                options.check(catalogue[spec.name].load(), spec)
+    return found
+
+
+def verdicts(spec: Spec, plugins: Plugins, seed: int = 0) -> Iterator[Verdict]:
+    """A verdict for each check of an estimator or a task; of both, if they have one name.
+
+    Args:
+        spec: its name and options, one of ``selected``.
+        plugins: what there is.
+        seed: of the statistical checks.
+    """
+    if spec.name in plugins.estimators.plugins:
+        made = plugins.estimators[spec.name].load()
+        yield from run_checks(partial(options.make, made, spec), seed=seed)
+    if spec.name in plugins.tasks.plugins:
+        yield from run_task_checks(plugins.tasks.make(spec))
