@@ -1,1 +1,1 @@
-"""estbench from Python: the commands as functions, with typed results and no output."""
+"""The Python interface: the commands as functions with typed results and without output."""

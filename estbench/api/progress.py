@@ -1,4 +1,4 @@
-"""What is shown of a comparison while it goes on: nothing, or a bar."""
+"""Displays of a comparison's progress: nothing, or a progress bar."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A run in the hand: its results as tables, sentences, tests and figures."""
+"""A run: its results as tables, sentences, tests and figures."""
 
 import functools
 import json
@@ -24,7 +24,7 @@ _CELL = ["task", "label", "seed", "device", "dtype", "measure", "metric"]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a comparison found.
+    """The results of a comparison.
 
     Args:
         results: a row for each figure, with the columns of docs/results.md.
@@ -127,9 +127,9 @@ class Run:
         objective = self._study.objective(task)
         metric = metric or (objective.key if objective else "")
         if metric not in known:
-            raise UserError(
-                f"nothing was trained on {task} that has {metric or 'an objective'!r}; {nearest(metric, known)}"
-            )
+            if not known:
+                raise UserError(f"no estimator was trained on {task}, so that there is nothing to test")
+            raise UserError(f"nothing was trained on {task} that has {metric!r}; {nearest(metric, known)}")
         paired = self._study.paired(task, metric)
         rows = []
         for place, one in enumerate(paired.labels):
@@ -150,8 +150,10 @@ class Run:
         Raises:
             UserError: there is no such kind or style, or these results hold nothing that it shows.
         """
+        from estbench.api.notebook import show_figures  # noqa: PLC0415  (slow)
         from estbench.report.gallery import draw  # noqa: PLC0415  (slow)
 
+        show_figures()
         try:
             return draw(kind, self._study, style=style, width=width)
         except ValueError as error:

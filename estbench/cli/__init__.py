@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: reads arguments, calls workflows, and prints."""

@@ -1,4 +1,4 @@
-"""What authors of plugins need: the commands that check a plugin and write a new one."""
+"""The commands for authors of plugins: ``check`` and ``new``."""
 
 from typing import Annotated
 
@@ -14,14 +14,14 @@ def check(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Estimators and tasks, rloo\\[samples=4]; by default those of the plugin files.",
+            help="Estimators and tasks, rloo\\[samples=4]; by default those in the plugin files.",
             autocompletion=completion.plugins("estimator", "task"),
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the statistical checks.")] = 0,
     plugin: Files = None,
 ) -> None:
-    """Checks that estimators are what they declare, and that tasks keep what a task promises; exits with 1 if not."""
+    """Checks whether estimators are what they declare and tasks fulfil their contract; exits with 1 if not."""
     from estbench.workflows import conformance  # noqa: PLC0415  (imports torch)
 
     plugins = found(plugin)
@@ -41,11 +41,14 @@ def check(
 
 def new(
     kind: Annotated[
-        str, typer.Argument(help="estimator or task.", autocompletion=completion.choices("estimator", "task"))
+        str,
+        typer.Argument(
+            help="estimator, task or measure.", autocompletion=completion.choices("estimator", "task", "measure")
+        ),
     ],
-    name: Annotated[str, typer.Argument(help="Its name, as a Python module would be called.")],
+    name: Annotated[str, typer.Argument(help="Name of the plugin: lower-case words joined by underscores.")],
 ) -> None:
-    """Writes a small installable package for a plugin of yours."""
+    """Writes a small installable package for a plugin of your own."""
     from estbench.workflows import new_plugin  # noqa: PLC0415  (only here)
 
     console().print(f"Wrote {escape(str(new_plugin.new(kind, name)))}; its README says what to do next.")

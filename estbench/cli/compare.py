@@ -1,4 +1,4 @@
-"""What is run: the commands that measure, and that say what would be measured."""
+"""The commands ``compare``, which measures, and ``plan``, which says what would be measured."""
 
 import inspect
 import shlex
@@ -31,17 +31,18 @@ Tasks = Annotated[
 Estimators = Annotated[
     list[str] | None,
     typer.Option(
-        help="Estimators, likewise; rloo\\[samples=2,4] is a grid.", autocompletion=completion.plugins("estimator")
+        help="Estimators, comma-separated; globs work, and rloo\\[samples=2,4] is a grid.",
+        autocompletion=completion.plugins("estimator"),
     ),
 ]
 Measures = Annotated[
     list[str] | None,
     typer.Option(
-        help="Measures, likewise: gradient, speed, training\\[steps=1000].",
+        help="Measures, comma-separated: gradient, speed, training\\[steps=1000].",
         autocompletion=completion.plugins("measure"),
     ),
 ]
-Seeds = Annotated[str | None, typer.Option(help="How many seeds, counted from 0; or which, comma-separated: 3,5,8.")]
+Seeds = Annotated[str | None, typer.Option(help="Number of seeds, counted from 0; or a list of seeds: 3,5,8.")]
 Device = Annotated[
     str | None,
     typer.Option(help="auto, cpu, cuda or cuda:1.", autocompletion=completion.choices("auto", "cpu", "cuda")),
@@ -53,19 +54,19 @@ DType = Annotated[
         autocompletion=completion.choices("float32", "float64", "tf32", "bf16"),
     ),
 ]
-Scale = Annotated[
-    float | None, typer.Option(help="Fraction of the training steps that the suite asks for, 0.1 for a tenth.")
-]
+Scale = Annotated[float | None, typer.Option(help="Fraction of the suite's training steps to run: 0.1 for a tenth.")]
 Precision = Annotated[
     float | None,
     typer.Option(
         help="Draw gradients until the interval of their variance has this relative half-width: 0.05 is ±5 %."
     ),
 ]
-Parts = Annotated[str | None, typer.Option(help="Which parts of a suite that has several: 1,3; by default all.")]
+Parts = Annotated[str | None, typer.Option(help="Parts of the suite to run, if it has several: 1,3; by default all.")]
 StoreFolder = Annotated[Path, typer.Option(help="Folder that keeps finished cells.", envvar="ESTBENCH_STORE")]
-Workers = Annotated[int | None, typer.Option(min=1, max=4096, help="Cells at once; by default one a core.")]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure cells again that failed.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=4096, help="Number of cells measured at once; by default one per core.")
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure failed cells again.")]
 ExecutorName = Annotated[
     str,
     typer.Option(
@@ -92,16 +93,18 @@ SuiteOption = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/DATE-TIME.")]
 Threads = Annotated[
-    int | None, typer.Option(min=1, max=1024, help="Threads of torch; by default 1, and all for what is timed.")
+    int | None, typer.Option(min=1, max=1024, help="Threads of torch; by default 1, and all cores for timed cells.")
 ]
 
 STORE = Path(".estbench")
-# three years in seconds; clocks of the system take no more than some multiple of it
+# three years in seconds; timers of the system overflow at some multiple of it
 LONGEST = 1e8
 
-Timeout = Annotated[float | None, typer.Option(min=0.001, max=LONGEST, help="Seconds after which a cell has failed.")]
+Timeout = Annotated[
+    float | None, typer.Option(min=0.001, max=LONGEST, help="Seconds after which a cell counts as failed.")
+]
 Checkpoint = Annotated[
-    float, typer.Option(min=0, max=LONGEST, help="Seconds from one checkpoint of a training to the next.")
+    float, typer.Option(min=0, max=LONGEST, help="Seconds between two checkpoints of a training run.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be measured, as plan does.")]
 
@@ -186,8 +189,8 @@ def _command(work: Callable[[_Asked], None]) -> Callable[..., None]:
 def compare(asked: _Asked) -> None:
     """Measures estimators on tasks and writes a report.
 
-    Options replace the values of the suite. Finished cells are kept: the same command again goes on where it
-    stopped, and with more steps or replicates it goes on from what is there.
+    Options replace the values of the suite. Finished cells are kept: the same command, given again, continues where it
+    stopped, and with more steps or replicates it continues from the kept ones.
     """
     from estbench.cli.progress import Progress  # noqa: PLC0415  (imports torch)
     from estbench.workflows.comparison import run_comparison  # noqa: PLC0415  (imports torch)
@@ -203,7 +206,7 @@ def compare(asked: _Asked) -> None:
 
 @_command
 def plan(asked: _Asked) -> None:
-    """Prints the cells of a suite, which of them are kept already, and how long the others may take."""
+    """Prints the cells of a suite, which of them are already kept, and an estimate of the time for the others."""
     _preview(asked.request, asked.plugins)
 
 
@@ -227,7 +230,7 @@ def _overrides(
     scale: float | None,
     precision: float | None,
 ) -> Mapping[str, Any]:
-    """The values of a suite that are replaced."""
+    """The values of the suite that the command line replaces."""
     overrides: dict[str, Any] = {
         key: [part for text in texts for part in split(text)]
         for key, texts in (("tasks", tasks), ("estimators", estimators), ("measures", measures))

@@ -1,4 +1,4 @@
-"""What there is: the commands that list and describe plugins and data sets."""
+"""The commands that list and describe plugins and data sets: ``list``, ``info`` and ``data``."""
 
 import inspect
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -13,10 +13,10 @@ from estbench.errors import UserError, nearest, warn
 from estbench.plugins import loading, registry, values
 from estbench.plugins.options import options_of
 
-# what the list says of a declaration; what is not declared as a literal is shown as "?"
+# how the list shows a declaration; one that is not a literal is shown as "?"
 _SAID = {"True": "yes", "False": "no"}
 
-data_app = typer.Typer(help="Data sets: which are here, and fetching them.")
+data_app = typer.Typer(help="Lists and downloads data sets.")
 
 
 def list_(
@@ -72,7 +72,7 @@ def info(
     ],
     plugin: Files = None,
 ) -> None:
-    """Shows what a plugin is, what it declares, and its options."""
+    """Describes a plugin: its documentation, its declarations and its options."""
     catalogues = list(registry.Plugins.found(plugin or ()))
     found = [catalogue.plugins[name] for catalogue in catalogues if name in catalogue.plugins]
     if not found:
@@ -94,7 +94,7 @@ def info(
 
 
 def _declares(cls: Any) -> str:
-    """What an estimator declares, in words; what it leaves out is said too."""
+    """The declarations of an estimator, in words; missing declarations are mentioned."""
     undeclared = [name for name in ("unbiased", "differentiates", "accepts") if getattr(cls, name, None) is None]
     if undeclared:
         return f"not all it must; {' and '.join(undeclared)} {'is' if len(undeclared) == 1 else 'are'} missing"
@@ -104,14 +104,14 @@ def _declares(cls: Any) -> str:
 
 
 def _default(value: Any) -> str:
-    """A default as people write it; of what cannot be written its name, which is the same in every process."""
+    """A default value as users write it; for an object, its name, which is the same in every process."""
     if value is inspect.Parameter.empty:
         return "required"
     return repr(value) if values.can_be_given(value) else str(values.plain(value))
 
 
 def _type(annotation: Any) -> str:
-    """A type as people write it; the values of a choice."""
+    """A type as users write it; for a choice, its values."""
     if get_origin(annotation) is Literal:
         return " or ".join(str(value) for value in get_args(annotation))
     return getattr(annotation, "__name__", str(annotation))
@@ -134,7 +134,7 @@ def data_list() -> None:
 
 @data_app.command("fetch")
 def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets to fetch.")]) -> None:
-    """Fetches data sets that are not here yet, and checks those that are."""
+    """Downloads missing data sets and checks existing ones."""
     from estbench.data import datasets  # noqa: PLC0415  (imports torch)
 
     for name in names:

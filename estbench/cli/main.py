@@ -1,4 +1,4 @@
-"""The application: all commands, and how errors of users end it."""
+"""The application: all commands, and the handling of user errors."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from estbench.cli.doctor import doctor
 from estbench.cli.parsing import run, strict
 from estbench.cli.published import published
 
-# the profiler that counts memory announces itself on stderr otherwise
+# otherwise the profiler that counts memory writes a message to stderr
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")
 
 app = typer.Typer(
@@ -42,7 +42,7 @@ app.command()(doctor)
 
 
 def main() -> None:
-    """Runs the command; what a user did wrong is one line on stderr and exit code 2."""
+    """Runs the command; a user error gives one line on stderr and exit code 2."""
     sys.exit(run(app, sys.argv[1:]))
 
 

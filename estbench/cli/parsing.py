@@ -1,4 +1,4 @@
-"""Reading a command line: what is wrong with it is one line, said before anything is done."""
+"""Parsing of command lines: every mistake is reported in one line before the command starts."""
 
 import io
 import math
@@ -12,22 +12,21 @@ from typer.core import TyperCommand
 from estbench.errors import UserError, plain, shorten, warn
 from estbench.plugins.grammar import shown
 
-# what the parser raises; typer brings a parser of its own and does not export it
+# the exceptions of the parser, which is part of typer but not exported by it
 REFUSED: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 class StrictCommand(TyperCommand):
-    """A command that takes no option twice, nothing empty, and no number that is not finite.
+    """A command that refuses repeated options, empty values, and numbers that are not finite.
 
-    An option that is given twice, or is empty because a variable of the shell was, is a mistake that would pass in
-    silence otherwise.
+    A repeated option, or one that is empty because a shell variable was, would otherwise go unnoticed.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Reads the arguments of the command.
 
         Raises:
-            UserError: they are not what the command takes.
+            UserError: the arguments are invalid.
         """
         if ctx.resilient_parsing:  # a shell asks how to complete a line that is not whole yet
             return super().parse_args(ctx, args)
@@ -51,7 +50,7 @@ class StrictCommand(TyperCommand):
 
 
 def _refuse(parameter: Any, given: Any, times: int) -> None:
-    """Refuses what was given in vain."""
+    """Refuses arguments that would have no effect."""
     if parameter.param_type_name == "option" and not parameter.multiple and times > 1:
         raise UserError(f"{_name(parameter)} is given {times} times; it takes one value")
     for text in [given] if isinstance(given, str) else given if isinstance(given, list | tuple) else ():
@@ -60,7 +59,7 @@ def _refuse(parameter: Any, given: Any, times: int) -> None:
 
 
 def _name(parameter: Any) -> str:
-    """A parameter as it stands on the command line."""
+    """The name of a parameter as written on the command line."""
     if parameter.param_type_name == "argument":
         return str(parameter.name).upper()
     return max(map(str, parameter.opts), key=len)
@@ -74,10 +73,10 @@ def strict(*apps: typer.Typer) -> None:
 
 
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:
-    """Runs a command; whatever is wrong with it is one line on stderr.
+    """Runs a command; every user error gives one line on stderr.
 
     Returns:
-        The exit code: 2 for what a user did wrong or the system refuses, 130 after Ctrl-C, else the command's own.
+        The exit code: 2 for errors of the user or the system, 130 after Ctrl-C, otherwise the command's own.
     """
     for stream in (sys.stdout, sys.stderr):
         _tolerant(stream)
@@ -99,13 +98,13 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
 
 
 def refused(message: str) -> int:
-    """Says in one line on stderr why a command is not done; returns the exit code."""
+    """Prints in one line on stderr why a command failed; returns the exit code."""
     warn(shorten(plain(message)))
     return 2
 
 
 def _message(error: Any) -> str:
-    """What the parser found wrong, with the help that there is."""
+    """The parser's error message, with a hint at the help."""
     message = str(error.format_message()).rstrip(".")
     message = message[:1].lower() + message[1:]
     command = error.ctx
@@ -116,6 +115,6 @@ def _message(error: Any) -> str:
 
 
 def _tolerant(stream: TextIO) -> None:
-    """Lets a stream write what its encoding lacks, in another way, rather than end in an error."""
+    """Makes a stream write escapes for characters that its encoding lacks, instead of raising an error."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")

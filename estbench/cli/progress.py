@@ -1,4 +1,4 @@
-"""What a comparison looks like on the screen while it goes on, and when it ends."""
+"""Displays the progress and the end of a comparison on the screen."""
 
 import contextlib
 import functools
@@ -19,7 +19,7 @@ from estbench.workflows.request import Done
 
 
 class Progress:
-    """Shows a comparison as it goes on: a bar and the failures on stderr, the rest on the screen.
+    """Displays a comparison: a progress bar and failures on stderr, everything else on the screen.
 
     Args:
         screen: the screen.
@@ -29,7 +29,7 @@ class Progress:
         self._screen = screen
 
     def planned(self, plan: Plan, candidates: int) -> None:
-        """Says what will be measured."""
+        """Prints what will be measured."""
         if candidates:
             self._screen.print(f"{candidates} candidates to choose from on validation, then")
         tasks = {str(cell.task) for cell in plan.cells}
@@ -40,12 +40,12 @@ class Progress:
 
     @contextlib.contextmanager
     def measuring(self, cells: int) -> Iterator[Done]:
-        """Shows a bar of so many cells."""
+        """Shows a progress bar with this number of cells."""
         with tqdm(total=cells, unit="cell", dynamic_ncols=True) as bar:
             yield functools.partial(_show, bar)
 
     def finished(self, found: Finished) -> int:
-        """Shows what came of it; returns the exit code: 1 if a cell failed, 130 if it was interrupted."""
+        """Shows the results; returns the exit code: 1 if a cell failed, 130 if the comparison was interrupted."""
         for table in found.tables:
             text = isinstance(table, str)
             self._screen.print(table, markup=not text, end="" if text else "\n")
@@ -65,7 +65,7 @@ class Progress:
 
 
 def _show(bar: "tqdm[Never]", cell: Cell, result: Result, kept: bool) -> None:
-    """One cell more."""
+    """Advances the bar by one cell."""
     bar.set_postfix_str("kept" if kept else str(cell)[:60], refresh=not kept)
     bar.update()
     if kept:

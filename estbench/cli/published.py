@@ -1,4 +1,4 @@
-"""``estbench published``: the tables on the screen, or for another program."""
+"""The command ``published``: published results as a table, CSV or JSON."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from estbench.published.tables import PublishedResult, protocols
 
 
 class Form(StrEnum):
-    """How results are written."""
+    """Output formats."""
 
     TABLE = "table"
     CSV = "csv"
@@ -28,12 +28,12 @@ class Form(StrEnum):
 def published(
     paper: Annotated[str, typer.Option(help="Part of the authors or the year, or a protocol's key.")] = "",
     task: Annotated[str, typer.Option(help="A task; globs work.")] = "",
-    estimator: Annotated[str, typer.Option(help="Its name here or in the paper; globs work.")] = "",
+    estimator: Annotated[str, typer.Option(help="The estimator's name in estbench or in the paper; globs work.")] = "",
     form: Annotated[Form, typer.Option("--format", help="How to write them.")] = Form.TABLE,
 ) -> None:
     """Shows published results and the protocols behind them.
 
-    All were read in a paper's text or its authors' code. Values of different protocols are no comparison.
+    All were read in a paper's text or its authors' code. Values from different protocols are not comparable.
     """
     found = select(paper, task, estimator)
     if form is Form.TABLE:
@@ -44,7 +44,7 @@ def published(
 
 
 def record(result: PublishedResult) -> dict[str, Any]:
-    """A result as plain values; None where there is none."""
+    """A result as plain values, with None for missing ones."""
     plain = {
         "task": str(result.task),
         "estimator": str(result.estimator) if result.estimator else None,

@@ -1,4 +1,4 @@
-"""What is shown: the commands that write reports and draw figures of a run."""
+"""The commands ``report`` and ``plot``, which write reports and draw figures."""
 
 import contextlib
 import math
@@ -24,7 +24,9 @@ Run = Annotated[Path, typer.Argument(help="Folder of a run: the --out of compare
 def report(
     run: Run,
     out: Annotated[Path | None, typer.Option(help="Where to write; by default the run's own folder.")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Time trainings to this: elbo_valid=-100.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Target of the columns steps and time to target: elbo_valid=-100.")
+    ] = None,
 ) -> None:
     """Writes the report of a run again from its results."""
     from estbench.report import write  # noqa: PLC0415  (slow)
@@ -55,12 +57,16 @@ Kind = Annotated[
 def plot(
     kind: Kind,
     run: Annotated[Path | None, typer.Argument(help="Folder of a run; gumbel_softmax needs none.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the files; by default the run's, or this one.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the files; by default the run's, or the current one.")
+    ] = None,
     style: Annotated[str, typer.Option(help="paper or talk.")] = "paper",
-    width: Annotated[float | None, typer.Option(min=1, max=100, help="Inches; by default one column a task.")] = None,
+    width: Annotated[
+        float | None, typer.Option(min=1, max=100, help="Width in inches; by default one column per task.")
+    ] = None,
     format_: Annotated[str, typer.Option("--format", help="svg, png, pdf; comma-separated.")] = "svg,png,pdf",
 ) -> None:
-    """Draws one kind of figure, from the results of a run if it shows any."""
+    """Draws one kind of figure from the results of a run."""
     from estbench.report import illustrate, plot  # noqa: PLC0415  (slow)
     from estbench.store import declared  # noqa: PLC0415  (likewise)
 

@@ -1,4 +1,4 @@
-"""What commands share: the screen, and options that several of them take."""
+"""The screen, and options that several commands share."""
 
 import os
 import sys
@@ -17,10 +17,10 @@ Files = Annotated[list[Path] | None, typer.Option("-e", "--plugin", help="A plug
 
 
 class Screen(Console):
-    """A console that shows no control characters of texts: they can drive a terminal or turn a line around."""
+    """A console that escapes control characters, which could control the terminal or reverse a line."""
 
     def render_str(self, text: str, **look: Any) -> Text:
-        """A text as the console shows it; lines and tabs stay."""
+        """A text with control characters escaped, except newlines and tabs."""
         kept = "".join(sign if sign.isprintable() or sign in "\n\t" else " " for sign in text)
         return super().render_str(kept, **look)
 
@@ -35,6 +35,6 @@ def found(files: Sequence[Path] | None) -> Plugins:
 
 def console() -> Console:
     """The screen."""
-    # what is piped into a file should not be folded as on a narrow screen
+    # output piped into a file should not be wrapped to a narrow screen
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
     return Screen(highlight=False, width=width)

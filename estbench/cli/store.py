@@ -1,4 +1,4 @@
-"""What was measured: the commands that look after stores and results."""
+"""The commands for stores and results: ``cache``, ``merge``, ``export``, ``diff`` and ``env``."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from estbench.plugins.spec import split
 if TYPE_CHECKING:
     from estbench.workflows.diff import Change
 
-cache_app = typer.Typer(help="The store of finished cells: what is in it, whether it is sound.")
+cache_app = typer.Typer(help="Lists, verifies and prunes the store of finished cells.")
 
 
 @cache_app.command("list")
@@ -37,7 +37,7 @@ def cache_list(store: StoreFolder = STORE) -> None:
 
 @cache_app.command("verify")
 def cache_verify(store: StoreFolder = STORE) -> None:
-    """Reads every file of a store and sets damaged ones aside; exits with 1 if there was one."""
+    """Reads every file of a store and moves damaged ones away; exits with 1 if there was one."""
     from estbench.store import maintenance  # noqa: PLC0415  (slow)
 
     damaged, sound = maintenance.verify(store)
@@ -48,14 +48,14 @@ def cache_verify(store: StoreFolder = STORE) -> None:
 @cache_app.command("prune")
 def cache_prune(
     store: StoreFolder = STORE,
-    failed: Annotated[bool, typer.Option("--failed", help="Remove failed cells too.")] = False,
-    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Remove all checkpoints too.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Also remove failed cells.")] = False,
+    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Also remove all checkpoints.")] = False,
     days: Annotated[
-        float | None, typer.Option(min=0, max=36500, help="Remove what was written longer ago, too.")
+        float | None, typer.Option(min=0, max=36500, help="Also remove files older than this many days.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,
 ) -> None:
-    """Removes what no run can use: damaged files, those of older versions, and what killed writers left."""
+    """Removes files that no run can use: damaged ones, those of older versions, and leftovers of killed processes."""
     from estbench.store import maintenance  # noqa: PLC0415  (slow)
 
     removed = maintenance.prune(store, failed=failed, checkpoints=checkpoints, days=days, dry_run=dry_run)
@@ -65,9 +65,9 @@ def cache_prune(
 
 def merge(
     stores: Annotated[list[Path], typer.Argument(help="Stores to join.")],
-    into: Annotated[Path, typer.Option(help="The store that takes them in; made if it is not there.")],
+    into: Annotated[Path, typer.Option(help="The store that receives the cells; it is made if it does not exist.")],
     mixed_timing: Annotated[
-        bool, typer.Option("--mixed-timing", help="Let timings of different machines stand side by side.")
+        bool, typer.Option("--mixed-timing", help="Allow times from different machines in one store.")
     ] = False,
 ) -> None:
     """Joins the stores of several machines."""
@@ -79,7 +79,9 @@ def merge(
 
 def export(
     source: Annotated[Path, typer.Argument(help="Folder of a run, or a store.")],
-    to: Annotated[Path | None, typer.Option("--to", help="Where to write; by default beside the results.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder to write into; by default that of the results.")
+    ] = None,
     format_: Annotated[str, typer.Option("--format", help="csv, parquet, json, latex; comma-separated.")] = "csv",
 ) -> None:
     """Writes results in other formats."""
@@ -91,12 +93,12 @@ def export(
 
 def diff(
     before: Annotated[str, typer.Argument(help="A run's folder, a store, or a commit.")],
-    after: Annotated[str, typer.Argument(help="Likewise.")],
+    after: Annotated[str, typer.Argument(help="A run's folder, a store, or a commit.")],
     store: StoreFolder = STORE,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Level of the tests, over all values.")] = 0.05,
-    all_: Annotated[bool, typer.Option("--all", help="Show what did not change, too.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Also show what did not change.")] = False,
 ) -> None:
-    """Tells which values differ for real; exits with 1 if one is worse, 3 if one failed or is missing."""
+    """Tells which values differ significantly; exits with 1 if one is worse, 3 if one failed or is missing."""
     from estbench.workflows.diff import diff as compare  # noqa: PLC0415  (slow)
 
     found = compare(before, after, store, alpha)
@@ -121,8 +123,8 @@ def _changes(changes: Sequence["Change"]) -> Table:
     return table
 
 
-def env(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Shows the environment that results depend on, as it is kept with them."""
+def env(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Shows the environment that is recorded with results."""
     from estbench.runtime.environment import environment  # noqa: PLC0415  (imports torch)
 
     about = environment()

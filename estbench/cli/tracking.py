@@ -1,4 +1,4 @@
-"""What is followed from commit to commit: the commands that feed asv and judge two sides."""
+"""The commands ``track``, which writes results for asv, and ``gate``, which finds regressions."""
 
 import functools
 from pathlib import Path
@@ -15,12 +15,12 @@ def track(
     run: Annotated[Path | None, typer.Argument(help="Folder of a run: the --out of compare.")] = None,
     init: Annotated[bool, typer.Option("--init", help="Write asv's configuration into this folder instead.")] = False,
     results: Annotated[
-        Path | None, typer.Option(help="Folder of asv's results; by default its configured one.")
+        Path | None, typer.Option(help="Folder of asv's results; by default that of asv.conf.json.")
     ] = None,
     machine: Annotated[str | None, typer.Option(help="Name of the machine in asv's results.")] = None,
-    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Take a run of uncommitted code.")] = False,
+    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Accept a run with uncommitted changes.")] = False,
 ) -> None:
-    """Writes the results of a run as asv results, so that asv follows them from commit to commit."""
+    """Writes the results of a run in asv's format, so that asv can follow them from commit to commit."""
     from estbench.tracking.init import IGNORED  # noqa: PLC0415  (only here)
     from estbench.tracking.init import init as write_configuration  # noqa: PLC0415
     from estbench.tracking.write import track as write_results  # noqa: PLC0415
@@ -40,19 +40,21 @@ def track(
 
 def gate(
     base: Annotated[str, typer.Argument(help="A run's folder, a result file of asv, or a commit.")],
-    head: Annotated[str, typer.Argument(help="Likewise.")],
+    head: Annotated[str, typer.Argument(help="A run's folder, a result file of asv, or a commit.")],
     results: Annotated[Path | None, typer.Option(help="Folder of asv's results, for commits.")] = None,
     threshold: Annotated[list[str] | None, typer.Option(help="Ratio that counts: 1.05, or *time*=1.2.")] = None,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Level of the tests, over all values.")] = 0.01,
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Let values be missing in HEAD.")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Accept values that are missing in HEAD.")
+    ] = False,
     repeat: Annotated[
         int,
         typer.Option(
-            min=0, max=1000, help="Of two commits: measure times that got worse again with asv, this often each."
+            min=0, max=1000, help="For two commits: measure times that got worse again with asv, this many times each."
         ),
     ] = 0,
 ) -> None:
-    """Tells regressions from noise, gaps and failures; exits with 1 on a regression, 3 on a gap or failure."""
+    """Finds regressions between two sides; exits with 1 on a regression, 3 if something failed or is missing."""
     from estbench.tracking import remeasure  # noqa: PLC0415  (only here)
     from estbench.tracking.gate import gate as judge  # noqa: PLC0415  (only here)
 

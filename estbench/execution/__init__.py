@@ -1,1 +1,1 @@
-"""From cells to results."""
+"""Execution: runs cells in processes, on Ray or on Slurm, and keeps their results."""

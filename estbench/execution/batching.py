@@ -1,4 +1,4 @@
-"""Ensembles: which cells are measured together, in one batched program."""
+"""Batching: decides which cells are measured together as one batch."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,17 +24,17 @@ class Ensembles:
     """How many cells are measured together.
 
     Args:
-        most: at most; None for what suits the device and the size of the model, 1 for none.
+        most: the largest batch; None to choose by the device and the size of the model, 1 for no batches.
     """
 
     most: int | None = 1
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """From ``auto``, ``off`` or a number.
+        """Reads ``auto``, ``off`` or a number.
 
         Raises:
-            UserError: it is something else.
+            UserError: the text is something else.
         """
         if text in ("auto", "off"):
             return cls(None if text == "auto" else 1)
@@ -48,10 +48,10 @@ class Ensembles:
         """Jobs of several cells each where that is faster, in the order of their first cells.
 
         Args:
-            jobs: of one cell each.
+            jobs: jobs of one cell each.
             workers: how many jobs run at once; 0 if that is not known.
             plugins: the plugins that the cells use.
-            parameters: of the model of a cell.
+            parameters: returns the number of parameters of a cell's model.
         """
         if self.most == 1:
             return list(jobs)
@@ -71,7 +71,7 @@ class Ensembles:
         if self.most is not None:
             return _evenly(count, self.most)
         fitting = CPU_REPLICAS if cell.device == "cpu" else CUDA_REPLICAS
-        # all workers have something to do
+        # every worker should have a job
         size = _evenly(count, min(fitting[-1], -(-count // (workers or count))))
         if size < fitting[0] or (cell.device == "cpu" and parameters(cell) > CPU_PARAMETERS):
             return 1
@@ -95,5 +95,5 @@ def _kind(cell: Cell, plugins: Plugins) -> tuple[Any, ...] | None:
 def _fixed(catalogue: Catalogue, spec: Spec) -> tuple[Any, ...]:
     """The name and options of a specification, without options whose value is a float."""
     options = {**defaults(catalogue[spec.name].load()), **spec.options}
-    # written, because a list that came out of a file cannot be a key
+    # written as text, since a list from a file cannot be part of a key
     return spec.name, tuple((name, written(value)) for name, value in options.items() if not isinstance(value, float))

@@ -1,4 +1,4 @@
-"""Measuring: a cell becomes rows, whatever happens in it."""
+"""Measures cells in the current process; failures become rows too."""
 
 import dataclasses
 import functools
@@ -62,14 +62,14 @@ class CellRunner:
         return rows
 
     def together(self, cells: Mapping[Cell, Journal], *, auto: bool = False) -> list[tuple[list[dict[str, Any]], str]]:
-        """The rows of each cell, and why it was not measured together with the others."""
+        """The rows of each cell, and the reason if it was not measured together with the others."""
         memory.reuse()
         first, data = next(iter(cells)), defaultdict[Spec, dict[Hashable, Any]](dict)
         try:
             members: list[Member] = []
             for cell, journal in cells.items():
                 members.append(self._member(cell, journal, data[cell.task], auto=auto))
-                # tasks that differ in a learning rate alone have the same data
+                # tasks that differ only in a learning rate have the same data
                 members[-1].bench.take_data(member.bench for member in members[:-1])
             found = self.plugins.measures.make(first.measure).together(members)
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
@@ -101,7 +101,7 @@ class CellRunner:
         foreign = self.plugins.tasks[cell.task.name].foreign
         try:
             if foreign:
-                # one that hangs is waited for as long as a cell may take, and then its cell says so
+                # a model that hangs is waited for as long as a cell may take; the failure is then reported by its cell
                 return isolated(count, self.seconds)
             with muted():
                 return count()
@@ -114,7 +114,7 @@ class CellRunner:
         return self._bench(cell).task
 
     def record(self, cell: Cell, spec: Spec, row: Row) -> dict[str, Any]:
-        """A row with the cell behind it, as a store takes it."""
+        """A row with the columns that describe its cell, in the form of the store."""
         options = {**cell.task.options, **spec.options}
         chosen = {name: options[name] for name in cell.tuned if name in options}
         return {
@@ -131,7 +131,7 @@ class CellRunner:
         }
 
     def _member(self, cell: Cell, journal: Journal, data: dict[Hashable, Any], *, auto: bool) -> Member:
-        """A cell among others; of the same task they share the data."""
+        """A cell as one of several measurements; those of the same task share the data."""
         (spec,) = cell.estimators
         bench = dataclasses.replace(self._bench(cell), memory=data, cell=cell.identity, journal=journal)
         return Member(bench, str(spec), self._maker(cell, spec), auto)
@@ -176,7 +176,7 @@ def _oracle(plugins: Plugins, name: str, dtype: str, bound: int) -> Estimator:
 
 
 def _admitted(runner: CellRunner, cell: Cell, spec: Spec) -> Estimator:
-    """An estimator that may be used on the cell's task."""
+    """The estimator, if it may be used on the cell's task."""
     estimator = _estimator(runner.plugins, spec, cell.dtype)
     if refusal := runner.task(cell).refusal(estimator):
         raise NotApplicableError(refusal)

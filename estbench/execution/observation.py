@@ -1,4 +1,4 @@
-"""What code of others changes in the process that runs it: told, put back, and marked in the results."""
+"""Detects changes of the process by third-party code, undoes them, and marks the results."""
 
 import contextlib
 import dataclasses
@@ -11,10 +11,10 @@ from estbench.store.records import Result
 
 @contextlib.contextmanager
 def observed(foreign: bool) -> Iterator[list[str]]:
-    """Gives a list that names, at the end, what was changed in this process and is put back.
+    """Yields a list that at the end names everything that was changed in this process and has been restored.
 
     Args:
-        foreign: whether code of others runs; estbench's own changes nothing, and is not looked at.
+        foreign: whether third-party code runs; estbench's own code changes nothing and is not observed.
     """
     altered: list[str] = []
     if not foreign:
@@ -30,7 +30,7 @@ def observed(foreign: bool) -> Iterator[list[str]]:
 
 
 def marked(results: Sequence[Result], altered: Sequence[str]) -> tuple[Result, ...]:
-    """Results that say what their code changed; of estimators that were measured in turns all have failed then."""
+    """Results with a remark on the changes; if estimators were measured alternately, all of them have failed."""
     if not altered:
         return tuple(results)
     return tuple(_marked(result, listed(altered), altered) for result in results)
@@ -39,7 +39,7 @@ def marked(results: Sequence[Result], altered: Sequence[str]) -> tuple[Result, .
 def _marked(result: Result, what: str, altered: Sequence[str]) -> Result:
     note = f"its code changed {what} in the process that measured it, which was put back"
     notes = "; ".join(filter(None, [result.about["note"], note]))
-    # what one of them changed was so for the others
+    # a change by one of them affected the others
     several = len(result.about["cell"]["estimators"]) > 1
     own = result.failing(f"code that was measured beside it changed {what}") if several else result
     return dataclasses.replace(own, about={**result.about, "altered": list(altered), "note": notes})

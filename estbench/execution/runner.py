@@ -1,4 +1,4 @@
-"""Running: jobs become results in a store."""
+"""Runs the jobs of a plan and keeps their results in a store."""
 
 import contextlib
 import dataclasses
@@ -30,14 +30,14 @@ from estbench.store.store import Store
 
 @dataclass(frozen=True)
 class CellWork:
-    """What makes a result of a job, in whatever process.
+    """Measures a job, in any process.
 
     Args:
         plugins: the plugins that the cells use.
         store: folder of the store, for checkpoints.
         checkpoint: seconds from one checkpoint to the next.
-        timeout: seconds after which a cell is given up; None for no limit.
-        threads: of torch; None for one, and for torch's own choice where a cell has the machine to itself.
+        timeout: seconds after which a cell counts as failed; None for no limit.
+        threads: number of torch threads; None for one, and for torch's default in cells that run alone.
     """
 
     plugins: Plugins
@@ -47,9 +47,9 @@ class CellWork:
     threads: int | None = None
 
     def __call__(self, job: Job) -> Done:
-        """The result of a job, or those of its cells; what goes wrong in it is a row.
+        """The results of a job's cells; a failure is a row too.
 
-        Nothing that a plugin prints is let through, and no process that it forks gets any further.
+        Output of plugins is discarded, and processes that they fork are ended.
 
         Raises:
             DeviceLostError: the GPU no longer answers this process, which is to be ended.
@@ -64,7 +64,7 @@ class CellWork:
         cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in jobs}
         where = job.cell.device, job.cell.dtype
         runner = CellRunner(self.plugins)
-        # on a GPU there may be something to say of a single one, too
+        # on a GPU there may be a remark on a single cell, too
         together = job.along or (job.cell.device != "cpu" and not job.cell.joint)
         with muted(), _threads(self.threads or (None if job.cell.joint else 1)), arithmetic(*where):
             found = (
@@ -75,7 +75,7 @@ class CellWork:
             # what a measure has caught may have been an error that persists
             check_answers(torch.device(job.cell.device))
             about = {
-                # of cells that are measured together each has its share
+                # each of the cells that are measured together has its share of the time
                 "seconds": round((time.perf_counter() - started) / len(jobs), 3),
                 "finished": time.time(),
                 "machine": machine(job.cell.device),
@@ -86,12 +86,12 @@ class CellWork:
         )
 
     def keep(self, job: Job, outcome: Outcome) -> None:
-        """Keeps what came of a job from where it was measured; elsewhere the driver does."""
+        """Keeps the results of a job in the process that measured it; with some executors the main process does."""
         for single, own in _singly(job, outcome):
             _keep(CellRunner(self.plugins), Store(self.store), single, own, commit())
 
     def kept(self, job: Job, since: float) -> Done | None:
-        """What was kept of a job since a time (``time.time``)."""
+        """The results of a job that were kept since a time (``time.time``)."""
         found = [Store(self.store).get(single.entry) for single in job.singles]
         results = tuple(result for result in found if result is not None and result.about["finished"] >= since)
         if len(results) < len(found):
@@ -100,13 +100,13 @@ class CellWork:
 
 
 def _singly(job: Job, outcome: Outcome) -> Iterator[tuple[Job, Result | Failure]]:
-    """What came of each cell of a job."""
+    """The result of each cell of a job."""
     for number, single in enumerate(job.singles):
         yield single, outcome[number] if isinstance(outcome, tuple) else outcome
 
 
 def _keep(runner: CellRunner, store: Store, job: Job, outcome: Result | Failure, version: Mapping[str, Any]) -> Result:
-    """Keeps what came of a job, with the version of the code that it came from."""
+    """Keeps the results of a job, with the version of the code."""
     result = failed(runner, job.cell, outcome) if isinstance(outcome, Failure) else outcome
     result = dataclasses.replace(result, about={**result.about, **version})
     store.put(job.entry, result)
@@ -128,7 +128,7 @@ def run(
         plan: the cells.
         store: keeps their results.
         executor: where they are measured.
-        work: how.
+        work: measures a job.
         retry_failed: whether to measure failed ones again.
         ensembles: which are measured together; none by default.
 
@@ -156,7 +156,7 @@ def run(
 
 
 def _singles(executor: Executor, jobs: Sequence[Job], work: CellWork) -> Iterator[tuple[Job, Result | Failure]]:
-    """What came of each cell; those of a job whose process did not return are measured once more, each by itself."""
+    """The result of each cell; if the process of a job died, its cells are measured once more, each in its own job."""
     again: list[Job] = []
     for job, outcome in executor.run(jobs, work):
         if job.along and isinstance(outcome, Failure):

@@ -20,7 +20,7 @@ class Cell:
         seed: the run's seed.
         device: ``cpu``, ``cuda`` or ``cuda:1``.
         dtype: ``float32``, ``float64``, ``tf32`` or ``bf16``.
-        joint: whether the measure is joint; such cells run last, with the machine to themselves.
+        joint: whether the measure is joint; such cells run last, one at a time.
         tuned: names of options of the task or the estimator that were chosen on validation: results name what was
             chosen, and the rest of the options as usual.
         budgets: options of the measure that say how much is measured.
@@ -53,7 +53,7 @@ class Cell:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What it is, for people."""
+        """A short description for users."""
         return {
             "task": str(self.task),
             "estimators": [str(spec) for spec in self.estimators],
@@ -67,7 +67,7 @@ class Cell:
 
     @functools.cached_property
     def identity(self) -> str:
-        """A hash of what is measured: of all options but budgets. Its random numbers come from it and the seed."""
+        """A hash of the measurement without budgets; together with the seed, it determines the random numbers."""
         measure = {name: value for name, value in self.measure.options.items() if name not in self.budgets}
         return hashed(
             [self.task.name, self.task.options],

@@ -1,6 +1,6 @@
-"""Sources: what code a plugin depends on, as a digest of itself and of everything of ours or the user's it imports.
+"""Code digests: a hash of a plugin's code and of all modules of estbench or of the user that it imports.
 
-Nothing is imported to find out. Comments, docstrings and layout do not count: digests are of the byte code.
+Nothing is imported for this. Digests are made from byte code, so comments, docstrings and layout do not count.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""What the options of a run's tasks and estimators were, those left at their defaults included."""
+"""The options of a run's tasks and estimators, including defaults."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from estbench.plugins.values import Plain, plain
 def resolved(cells: Iterable[Cell], plugins: Plugins) -> dict[str, dict[str, dict[str, Plain]]]:
     """All options by ``task`` or ``estimator``, its specification in the results, and the option's name.
 
-    Of an option that was tuned the results say, row by row, what was chosen.
+    For tuned options, each row of the results says which value was chosen.
     """
     tasks: dict[str, Spec] = {}
     estimators: dict[str, Spec] = {}

@@ -21,7 +21,7 @@ class Plan:
     """The cells of a suite, and what goes into their keys.
 
     Args:
-        cells: in the order of running.
+        cells: the cells in the order in which they run.
         sources: for each cell, a digest of the code that it depends on.
         plugins: the plugins that the cells use.
     """
@@ -38,7 +38,7 @@ class Plan:
 
     @functools.cached_property
     def entries(self) -> dict[Cell, Entry]:
-        """What the result of each cell is kept under."""
+        """The name under which the result of each cell is kept."""
         versions = [version("torch"), version("numpy")]
         return {
             cell: Entry(hashed(cell.identity, cell.tuned, source, versions, FORMAT), cell.budget)
@@ -46,7 +46,7 @@ class Plan:
         }
 
     def settled(self) -> Self:
-        """The same plan, with all known that its plugins are asked for: for a process that has not loaded them."""
+        """The same plan with all declarations of plugins read, for a process that has not loaded the plugins."""
         _ = self.entries, self.options, self.families, self.papers
         return self
 
@@ -71,7 +71,7 @@ def make(suite: ResolvedSuite, chosen: Mapping[Pair, Pair] | None = None) -> Pla
 
     Args:
         suite: what to compare.
-        chosen: the task and the estimator that tuning chose, by task and estimator without tuned options; where it is
+        chosen: the task and the estimator that tuning chose, by task and estimator without tuned options; if it is
             silent the first of a grid is taken.
     """
     found = dict.fromkeys(cell for comparison in suite.comparisons for cell in comparison.cells(chosen or {}))

@@ -1,4 +1,4 @@
-"""A suite with its patterns expanded against the plugins that there are, and its options checked."""
+"""Resolved suites: patterns are expanded against the known plugins, and options are checked."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,8 +42,8 @@ class ResolvedComparison:
 
         Args:
             suite: the comparison.
-            plugins: what there is.
-            seconds: how long the code of others may take to be made; None for as long as it takes.
+            plugins: the known plugins.
+            seconds: time limit for making a plugin; None for no limit.
 
         Raises:
             UserError: a name is unknown, or an option is not what it must be.
@@ -133,8 +133,8 @@ class ResolvedSuite:
 
         Args:
             suite: the suite.
-            plugins: what there is.
-            seconds: how long the code of others may take to be made; None for as long as it takes.
+            plugins: the known plugins.
+            seconds: time limit for making a plugin; None for no limit.
 
         Raises:
             UserError: as ``ResolvedComparison.of``.

@@ -11,20 +11,20 @@ from estbench.errors import UserError, nearest, plain, reason, shorten
 from estbench.plugins.grammar import shown
 
 FOLDER = Path(__file__).parent / "suites"
-# what a table of results and torch can hold, and what a plan can
+# limits of seeds in tables and torch, and of the size of a plan
 LARGEST_SEED = 2**63 - 1
 MOST_SEEDS = 100_000
 
 
 class Tune(BaseModel):
-    """Which options are chosen on validation, each estimator's by itself, before the comparison.
+    """Which options are chosen on validation data before the comparison, separately for each estimator.
 
     Attributes:
         options: names of options of tasks or estimators; their grids in the suite's patterns are the candidates.
         fraction: of the training steps that each candidate gets.
         samples: size of the multi-sample bound on the validation images that decides; 0 for the ELBO or NLL of one
             sample. Without effect at ``fraction = 1``, where candidates are trained and judged as in the comparison.
-        metric: what decides in its place, such as ``accuracy``; higher is better.
+        metric: another metric to decide by, such as ``accuracy``; higher is better.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -36,13 +36,13 @@ class Tune(BaseModel):
 
 
 class Comparison(BaseModel):
-    """One comparison of a suite that has several; what it leaves out is the suite's.
+    """One of several comparisons of a suite; for every key that it leaves out, the suite's value is used.
 
     Attributes:
         tasks: patterns of tasks.
         estimators: patterns of estimators.
         measures: patterns of measures.
-        tune: what is chosen on validation.
+        tune: options that are chosen on validation data.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -60,13 +60,13 @@ class Suite(BaseModel):
         tasks: patterns of tasks, ``vae[dataset=mnist]``; globs and grids allowed.
         estimators: patterns of estimators.
         measures: patterns of measures.
-        seeds: how many, counted from 0, or which.
+        seeds: the number of seeds, counted from 0, or a list of seeds.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        dtype: of parameters and data; ``tf32`` and ``bf16`` are float32 with tf32 (GPU) or bf16 matrix products.
-        scale: fraction of the training steps that measures ask for.
-        precision: in place of that of measures that have such an option; theirs by default.
-        tune: what is chosen on validation; nothing by default.
-        parts: comparisons, where one product of tasks, estimators and measures does not say it all.
+        dtype: dtype of parameters and data; ``tf32`` and ``bf16`` are float32 with tf32 (GPU) or bf16 matrix products.
+        scale: fraction of the training steps of the measures that is run.
+        precision: replaces the option ``precision`` of measures that have one.
+        tune: options that are chosen on validation data; none by default.
+        parts: several comparisons, if one product of tasks, estimators and measures is not enough.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -84,7 +84,7 @@ class Suite(BaseModel):
 
     @property
     def comparisons(self) -> list["Suite"]:
-        """The parts, each as a suite of its own; the suite itself where it has none."""
+        """The parts, each as its own suite; the suite itself if it has no parts."""
         whole = self.model_copy(update={"parts": []})
         own = [{key: getattr(part, key) for key in part.model_fields_set} for part in self.parts]
         return [whole.model_copy(update=values) for values in own] or [whole]
@@ -137,7 +137,7 @@ def load(name: str, overrides: Mapping[str, Any], only: Sequence[int] = ()) -> S
 
 
 def _replaced(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the command line says holds for every part."""
+    """Replaces values of the suite and of all its parts."""
     parts = values.get("parts", [])
     if isinstance(parts, list) and all(isinstance(part, dict) for part in parts):
         values = {**values, "parts": [{k: v for k, v in part.items() if k not in overrides} for part in parts]}
@@ -145,10 +145,10 @@ def _replaced(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> Mappin
 
 
 def validate(values: Mapping[str, Any], source: str) -> Suite:
-    """A suite from values.
+    """Makes a suite from values.
 
     Raises:
-        UserError: keys are unknown or values are not what they must be; all of them in one line.
+        UserError: keys are unknown or values are invalid; the message lists all of them in one line.
     """
     try:
         return Suite.model_validate(values)
@@ -158,7 +158,12 @@ def validate(values: Mapping[str, Any], source: str) -> Suite:
 
 def _line(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "string_pattern_mismatch":
+        return f"{where}: expected auto, cpu, cuda or cuda:N; got {shown(error['input'])}"
     if error["type"] == "extra_forbidden":
-        return f"unknown key {where!r}; {nearest(where, Suite.model_fields)}"
+        models: dict[object, type[BaseModel]] = {"tune": Tune, "parts": Comparison}
+        first, *rest = error["loc"]
+        model = models.get("tune" if "tune" in rest[:-1] else first, Suite) if rest else Suite
+        return f"unknown key {where!r}; {nearest(str(error['loc'][-1]), model.model_fields)}"
     got = shorten(plain(repr(error["input"])), 200)
     return f"{where}: {error['msg'].lower().removeprefix('value error, ')}; got {got}"

@@ -1,4 +1,4 @@
-"""Trials: what has to be trained to choose the options that a suite tunes."""
+"""Trials: the training runs by which tuned options are chosen."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Trials:
     Args:
         plan: all cells.
         groups: the cells by task and estimator without tuned options.
-        metrics: what decides in each group, if not the objective.
+        metrics: the metric that decides in each group, if not the objective.
     """
 
     plan: Plan
@@ -24,10 +24,10 @@ class Trials:
 
 
 def trials(suite: ResolvedSuite) -> Trials | None:
-    """The candidates of a suite's tuning; None where it tunes nothing.
+    """The candidates of a suite's tuning; None if it tunes nothing.
 
     Raises:
-        UserError: there is nothing to choose from, or no measure to choose by.
+        UserError: there are no candidates, or no measure to choose by.
     """
     groups: dict[Pair, list[Cell]] = {}
     metrics: dict[Pair, str] = {}

@@ -1,4 +1,4 @@
-"""Declarations: what a plugin says of itself in its attributes, looked at before anything is measured."""
+"""Checks of plugins' declarations (class attributes), made before anything is measured."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from estbench.errors import UserError, plain, reason, shorten
 
 
 def verify(kind: str, name: str, made: Any) -> None:
-    """Makes sure that a plugin declares what it must, and well.
+    """Checks that a plugin has all required declarations, and that they are well-formed.
 
     Args:
         kind: estimator, task or measure.

@@ -1,4 +1,4 @@
-"""Estimators in one line of anybody's model: a differentiable sample, or the surrogate loss of an expectation."""
+"""Estimators for use in any model without a program: a differentiable sample, or the loss of an expectation."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -19,28 +19,28 @@ _NAME = "z"
 def rsample(
     logits: Tensor | Node, estimator: str | Pathwise = "gumbel_softmax", *, event_dim: int = 1, **options: Any
 ) -> Tensor:
-    r"""A differentiable sample, in place of ``torch.nn.functional.gumbel_softmax``.
+    r"""A differentiable sample; it can replace ``torch.nn.functional.gumbel_softmax``.
 
-    What it is depends on the estimator. A relaxed sample of Gumbel-Softmax is
+    The kind of sample depends on the estimator. A relaxed sample of Gumbel-Softmax is
 
     .. math:: \mathrm{softmax}((\ell + \varepsilon) / \tau), \qquad \varepsilon_i \sim \mathrm{Gumbel}(0, 1),
 
-    and a straight-through one is an exact sample that has another's derivative.
+    and a straight-through sample has the value of an exact sample and the derivative of a relaxed one.
 
     Args:
         logits: ``(*batch, classes)`` for one-hot samples of categorical variables, or of any shape for bits; or a node,
             whose samples have the shape of its logits.
         estimator: the name of a pathwise estimator, such as ``"gumbel_softmax"``, ``"st_gumbel_softmax"``,
             ``"straight_through"`` or ``"reinmax"``; or one of your own. Its schedules do not advance here.
-        event_dim: 1 where the last dimension of the logits are classes, 0 where each logit is one of a bit. Without
+        event_dim: 1 if the last dimension of the logits holds classes, 0 if each logit is that of a bit. Without
             effect on a node.
-        options: of the estimator, such as ``temperature=0.5``.
+        options: options of the estimator, such as ``temperature=0.5``.
 
     Returns:
         The sample, in the shape of the logits.
 
     Raises:
-        UserError: there is no such estimator, or an option is unknown or has a value it cannot have.
+        UserError: there is no such estimator, or an option is unknown or has an invalid value.
         TypeError: the estimator has no differentiable samples.
         NotApplicableError: the estimator does not take such variables.
         ValueError: ``event_dim`` is neither 0 nor 1.
@@ -72,25 +72,25 @@ def rsample(
 def expectation(
     node: Node, cost: Callable[[Tensor], Tensor], estimator: str | Estimator = "rloo", **options: Any
 ) -> Tensor:
-    r"""The surrogate loss of an expectation: its value estimates it, and its gradient the expectation's gradient.
+    r"""A surrogate loss whose value estimates an expectation and whose gradient estimates the expectation's gradient.
 
     .. math:: \mathbb E_{q(z)} f(z), \qquad \nabla \, \mathbb E_{q(z)} f(z)
 
-    for the parameters of the node's logits and of the cost, averaged over the batch.
+    The gradient is that for the parameters of the node's logits and of the cost, averaged over the batch.
 
     Args:
         node: the variables, with logits ``(*batch, *event)``.
         cost: :math:`f`, maps samples ``(*samples, *batch, *event)`` to costs ``(*samples, *batch)``.
-        estimator: its name, such as ``"rloo"``, ``"disarm"`` or ``"local_expectation"``; or one that you made. One that
-            learns (NVIL, RELAX, a moving average) must be made once, prepared, and its parameters given to the
+        estimator: its name, such as ``"rloo"``, ``"disarm"`` or ``"local_expectation"``; or an instance. An estimator
+            that learns (NVIL, RELAX, a moving average) must be made once and prepared, and its parameters given to the
             optimiser.
-        options: of the estimator, such as ``samples=4``.
+        options: options of the estimator, such as ``samples=4``.
 
     Returns:
         A scalar; ``loss.backward()`` gives the gradients.
 
     Raises:
-        UserError: there is no such estimator, or an option is unknown or has a value it cannot have.
+        UserError: there is no such estimator, or an option is unknown or has an invalid value.
         NotApplicableError: the estimator does not take such a node.
         ValueError: the cost has another shape, or the estimator learns and was given by its name.
 
@@ -116,13 +116,13 @@ def expectation(
 
 
 def _learns(estimator: Estimator) -> bool:
-    """Whether it has parameters, networks or running averages of its own; a temperature's schedule is none of these."""
+    """Whether an estimator has parameters, networks or running averages; a temperature's schedule does not count."""
     own = [*estimator.parameters(), *(() if isinstance(estimator, Pathwise) else estimator.buffers())]
     return bool(own) or type(estimator).build is not Estimator.build
 
 
 def _made(estimator: str | Estimator, options: Mapping[str, Any]) -> Estimator:
-    """An estimator by its name, or as it is."""
+    """The estimator with a name; an instance is returned unchanged."""
     if isinstance(estimator, str):
         return _by_name(estimator, tuple(sorted(options.items())))
     if options:
@@ -130,16 +130,16 @@ def _made(estimator: str | Estimator, options: Mapping[str, Any]) -> Estimator:
     return estimator
 
 
-# torch.compile cannot trace how a plugin is found, and need not
+# torch.compile cannot trace the search for plugins, and does not need to
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def _by_name(name: str, options: tuple[tuple[str, Any], ...]) -> Estimator:
-    """An estimator that is shared by all who name it: it does not learn, and its schedule does not advance."""
+    """The shared instance of an estimator with these options: it does not learn, and its schedule does not advance."""
     return _cached(name, options)
 
 
 @functools.lru_cache(maxsize=64)
 def _cached(name: str, options: tuple[tuple[str, Any], ...]) -> Estimator:
-    # finding a plugin takes milliseconds, and what is used in every step of a training should not
+    # finding a plugin takes milliseconds, too long for a call in every training step
     return load_estimator(name, **dict(options)).eval()
 
 

@@ -1,7 +1,7 @@
 """The grammar of specifications: names, and options whose values are bare words, quoted text or lists in brackets.
 
-What a word means depends on the option that it is for, so that reading keeps the words; ``by_look`` says what they
-are where nothing is declared.
+The meaning of a word depends on the type of its option, so parsing keeps the words; ``by_look`` interprets words of an
+option without a declared type.
 """
 
 import math
@@ -15,7 +15,7 @@ from estbench.errors import UserError, plain, shorten
 CLOSING = {"(": ")", "[": "]"}
 QUOTES = ("'", '"')
 _NUMBERED = re.compile(r"\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})")
-# lists of lists are rare, and endless ones a mistake
+# lists of lists are rare, and very deep ones are a mistake
 DEEPEST = 8
 
 
@@ -28,7 +28,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Quoted:
-    """Text in quotes, which is text whatever it looks like."""
+    """Text in quotes, which is never interpreted as a number or another value."""
 
     text: str
 
@@ -38,8 +38,8 @@ class Bracketed:
     """A list in round or square brackets.
 
     Args:
-        text: how it is written.
-        items: what is in it.
+        text: the list as it was written.
+        items: the items of the list.
     """
 
     text: str
@@ -66,13 +66,13 @@ def _scalar(text: str) -> Any:
             value = kind(text)
         except ValueError:
             continue
-        # what is no number equals nothing, not even itself; it stays the word that it is
+        # NaN is not equal to itself, so it is kept as a word
         return text if math.isnan(value) else value
     return text
 
 
 def written(value: Any) -> str:
-    """How a value is written, so that reading it by look gives it again."""
+    """Writes a value so that ``by_look`` reads the same value."""
     if isinstance(value, list | tuple):
         return f"({','.join(_inside(each) for each in value)})"
     if isinstance(value, str):
@@ -81,7 +81,7 @@ def written(value: Any) -> str:
 
 
 def _inside(value: Any) -> str:
-    """As ``written``, within a list, where round brackets, and a text of nothing, need quotes too."""
+    """Like ``written``, inside a list, where round brackets and empty text need quotes too."""
     if isinstance(value, str) and (not value or set("()").intersection(value)):
         return _quoted(value)
     return written(value)
@@ -99,22 +99,22 @@ def _quoted(text: str) -> str:
 
 
 def _escaped(sign: str) -> str:
-    """A sign as it stands in quotes: one that cannot be printed by its number, for it can drive a terminal."""
+    """A character as written in quotes; an unprintable one, which could control a terminal, by its number."""
     if sign.isprintable():
         return sign
     return f"\\u{ord(sign):04x}" if ord(sign) < 0x10000 else f"\\U{ord(sign):08x}"
 
 
 def shown(text: str) -> str:
-    """What was received, for a message: printable and not endless."""
+    """Received text for a message: printable and shortened."""
     return repr(shorten(plain(text), 120))
 
 
 class Reader:
-    """Reads a text from left to right.
+    """A parser that reads a text from left to right.
 
     Args:
-        text: what to read.
+        text: the text.
     """
 
     def __init__(self, text: str) -> None:
@@ -122,18 +122,18 @@ class Reader:
 
     @property
     def next(self) -> str:
-        """The next sign; empty at the end."""
+        """The next character; empty at the end."""
         return self.text[self.at : self.at + 1]
 
     def until(self, ends: str) -> str:
-        """The text up to the next of these signs, without the spaces around it."""
+        """The text up to the next of these characters, without surrounding spaces."""
         start = self.at
         while self.next and self.next not in ends:
             self.at += 1
         return self.text[start : self.at].strip()
 
     def spaces(self) -> None:
-        """Goes on to what is no space."""
+        """Skips spaces."""
         while self.next.isspace():
             self.at += 1
 
@@ -141,7 +141,7 @@ class Reader:
         """The options in square brackets, whose opening bracket was read; the values of each.
 
         Raises:
-            UserError: they are not well formed.
+            UserError: they are not well-formed.
         """
         axes: dict[str, list[Token]] = {}
         key = ""

@@ -1,4 +1,4 @@
-"""Entry points of installed packages, as far as they can be read; what cannot is named and left out."""
+"""Entry points of installed packages; those that cannot be read are reported and left out."""
 
 import importlib.util
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from estbench.errors import plain, reason, shorten
 
-# what stands for something else in a specification, or would not be found again in a table
+# characters that have another meaning in a specification, or names that could not be found in a table
 _MEANT_OTHERWISE = set("[]()=,*?'\"")
 _LONGEST_NAME = 100
 
@@ -69,7 +69,7 @@ def wrong_name(name: str) -> str:
 
 
 def origin(point: EntryPoint) -> str:
-    """The package that an entry point comes from, for people."""
+    """The name of the package that an entry point comes from, for messages."""
     return _name(point.dist) if point.dist else "an installed package"
 
 
@@ -88,7 +88,7 @@ def locate(point: EntryPoint) -> Path | None:
 
 
 def missing(error: BaseException) -> str:
-    """What an import needs that is not installed, and how to get it; empty for other errors.
+    """A message that names the missing package of a failed import and how to install it; empty for other errors.
 
     Packages that only some users need are extras of estbench, named in its metadata.
     """

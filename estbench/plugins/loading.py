@@ -1,4 +1,4 @@
-"""Imports: from a file or an entry point to the class of a plugin in it."""
+"""Loading: imports the class of a plugin from a file or an entry point."""
 
 import hashlib
 import importlib
@@ -53,7 +53,7 @@ def kind_of(path: Path | str) -> str:
 
 
 def import_file(path: Path | None) -> ModuleType:
-    """Imports a file by its path, once; what it prints is dropped.
+    """Imports a file by its path, once; its output is discarded.
 
     Raises:
         UserError: there is none, or it fails to import.
@@ -62,14 +62,14 @@ def import_file(path: Path | None) -> ModuleType:
         raise UserError(f"no such plugin file: {path}")
     if problem := wrong_name(path.stem):
         raise UserError(f"plugin file {path} cannot be used under its name: {problem}")
-    # the folder tells files of one name apart
+    # the folder distinguishes files with the same name
     name = f"estbench_file_{path.stem}_{hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise UserError(f"a plugin file must be Python source; got {path}")
-    # what lies beside a plugin may be imported by it, as beside a script
+    # a plugin may import modules from its own folder, like a script
     search_path.add(str(path.resolve().parent))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

@@ -1,4 +1,4 @@
-"""Options: a specification's values, read by what the constructor declares that they are for."""
+"""Options: the values of a specification, interpreted by the types that the constructor declares."""
 
 import inspect
 import sys
@@ -15,17 +15,17 @@ from estbench.runtime.guard import muted, pass_on
 
 
 class ConstructionError(UserError):
-    """A constructor raised what is no refusal of a value: the plugin is at fault, not what was asked for."""
+    """A constructor raised an error that is not a refusal of a value: a fault of the plugin, not of the request."""
 
 
 def make(cls: type[Any], spec: Spec) -> Any:
     """An instance of a class with the options of a specification, checked against its signature.
 
-    What the constructor prints is dropped.
+    Output of the constructor is discarded.
 
     Raises:
         ConstructionError: the constructor raises something else than ``TypeError`` or ``ValueError``.
-        UserError: an option is unknown, missing, or has a value it cannot have.
+        UserError: an option is unknown, missing, or has an invalid value.
     """
     options = _read(cls, spec)
     try:
@@ -39,7 +39,7 @@ def make(cls: type[Any], spec: Spec) -> Any:
 
 
 def check(cls: type[Any], spec: Spec) -> dict[str, values.Plain]:
-    """The options of a specification, read by what the signature asks for, as JSON can hold them.
+    """The options of a specification, interpreted by the constructor's signature, in a form for JSON.
 
     Raises:
         UserError: an option is unknown or of the wrong type.
@@ -48,13 +48,13 @@ def check(cls: type[Any], spec: Spec) -> dict[str, values.Plain]:
 
 
 def defaults(cls: type[Any]) -> dict[str, values.Plain]:
-    """The defaults of options, as JSON can hold them."""
+    """The defaults of options, in a form for JSON."""
     parameters = options_of(cls)
     return {key: values.plain(p.default) for key, p in parameters.items() if p.default is not p.empty}
 
 
 def given_defaults(cls: type[Any]) -> dict[str, values.Plain]:
-    """The defaults of options that a specification can give, and not only name."""
+    """The defaults that a specification can express; other objects only have a name."""
     parameters = options_of(cls)
     return {key: value for key, value in defaults(cls).items() if values.can_be_given(parameters[key].default)}
 
@@ -83,7 +83,7 @@ def _annotation(cls: type[Any], parameter: inspect.Parameter) -> Any:
         holder: Any = types.SimpleNamespace(__annotations__={"value": annotation})
         annotation = typing.get_type_hints(holder, dict(_names(cls)), include_extras=True)["value"]
     except TypeError:
-        # what is no type says nothing about the values
+        # an annotation that is not a type does not restrict the values
         return parameter.empty
     except BaseException as error:
         pass_on(error)

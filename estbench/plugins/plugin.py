@@ -16,7 +16,7 @@ from estbench.plugins.loading import base, import_file, only_class
 from estbench.plugins.source import Source
 from estbench.runtime.guard import muted, pass_on
 
-# where plugins were found that are estbench's own
+# the value of ``origin`` for estbench's own plugins
 BUILT_IN = "built-in"
 
 
@@ -28,9 +28,9 @@ class Plugin:
         name: the plugin's name.
         kind: estimator, task, measure, chart or executor.
         module: name to import it by; empty for a file named by the user.
-        attribute: the class in the module; empty where it is the module's only concrete one.
+        attribute: name of the class in the module; empty if it is the module's only concrete one.
         path: its source.
-        origin: where it was found, for people.
+        origin: where it was found, in words.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Plugin:
         return Source.of(self.path, estbench.HOMES)
 
     def __getstate__(self) -> dict[str, Any]:
-        # what travels to other processes is the description, not the parsed source
+        # only the description is pickled for other processes, not the parsed source
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
@@ -66,11 +66,11 @@ class Plugin:
 
     @property
     def foreign(self) -> bool:
-        """Whether it is code of others: of a package that is installed, or in a file of the user."""
+        """Whether it is third-party code: from an installed package, or from a file of the user."""
         return self.origin != BUILT_IN
 
     def load(self) -> type[Any]:
-        """Imports the plugin's class; what its module prints is dropped.
+        """Imports the plugin's class; output of its module is discarded.
 
         Raises:
             UserError: it fails to import, or does not hold exactly one concrete class of its kind.

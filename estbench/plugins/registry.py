@@ -1,7 +1,7 @@
-"""Plugins: how estimators, tasks, measures, charts and executors are found, described and made.
+"""The registry: finds, describes and makes estimators, tasks, measures, charts and executors.
 
-All come through the same door: files in the built-in folders, entry points of installed packages, and files
-named by the user. Finding and describing them reads their source and imports nothing.
+All kinds are found in the same way: as files in the built-in folders, as entry points of installed packages, and as
+files named by the user. Finding and describing them reads their source and imports nothing.
 """
 
 import functools
@@ -53,9 +53,9 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Plugins:
-    """All plugins that a request may use: found once, when the request begins, and handed down from there.
+    """All plugins that a request may use: discovered once, when the request begins, and passed down from there.
 
-    It can be pickled: worker processes are given it, and search nothing themselves.
+    It can be pickled: worker processes receive it and do not search for plugins themselves.
 
     Args:
         estimators: the estimators.
@@ -74,7 +74,7 @@ class Plugins:
 
     @classmethod
     def found(cls, files: Iterable[Path | str] = ()) -> Self:
-        """What is built in, installed, and in these files.
+        """Discovers the plugins that are built in, installed, or in these files.
 
         Raises:
             UserError: a file is not there, fails to import, or holds no plugin or several.
@@ -98,10 +98,10 @@ class Plugins:
         return any(self.of(kind)[name].foreign for kind, names in used.items() for name in names)
 
     def apart(self, function: Callable[[], Value]) -> Value:
-        """What a function returns that asks plugins: in a process of its own, if there is code of others among them.
+        """Calls a function that uses plugins, in a separate process if third-party code is among them.
 
         Args:
-            function: returns what can be pickled.
+            function: the function; its result must be picklable.
 
         Raises:
             UserError: the function raised it, or its process ended.
@@ -115,7 +115,7 @@ class Plugins:
 
     @property
     def problems(self) -> list[str]:
-        """What was wrong with plugins that are left out, each once."""
+        """Why plugins were left out, each reason once."""
         return list(dict.fromkeys(problem for catalogue in self for problem in catalogue.problems))
 
     def baseline(self, task: "Task") -> Spec:
@@ -165,7 +165,7 @@ def _collected(kind: str, built_in: Iterable[Plugin], files: Iterable[Plugin] = 
 
 
 def load_estimator(name: str, **options: Any) -> "Estimator":
-    """An estimator by its name, for anybody's own training loop.
+    """An estimator by its name, for use in your own training loop.
 
     Args:
         name: a built-in or installed plugin, ``"rloo"``, or with options ``"rloo[samples=4]"``.

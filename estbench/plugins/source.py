@@ -1,4 +1,4 @@
-"""What the source of a plugin says of it, read without importing anything."""
+"""Reads docstring and declarations from the source of a plugin, without importing it."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-# of each kind, where its abstract classes come from: the class itself, or a package of classes that extend it
+# for each kind the origin of its abstract classes: the class itself, or a package of classes that extend it
 _HOMES = {
     "estimator": ("estbench.core.estimator.Estimator", "estbench.families.", "estbench.estimators."),
     "task": ("estbench.core.task.Task", "estbench.data.image_task.", "estbench.tasks."),
@@ -105,7 +105,7 @@ def _attributes(name: str, classes: dict[str, ast.ClassDef]) -> dict[str, Any]:
         if isinstance(target, ast.Name) and isinstance(value, ast.Constant):
             found[target.id] = value.value
         elif isinstance(target, ast.Name):
-            # computed, or declared without a value: what a base says no longer holds
+            # computed, or declared without a value: the value of a base class does not apply
             found.pop(target.id, None)
     return found
 

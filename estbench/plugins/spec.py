@@ -12,18 +12,18 @@ from typing import Any, Self
 from estbench.errors import UserError, nearest, plain
 from estbench.plugins.grammar import Reader, Token, by_look, shown, written
 
-# what one pattern may stand for; more is a slip of the pen, and would not fit into memory
+# largest number of specifications of one pattern; more would be a mistake, and would not fit into memory
 MOST = 100_000
 
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """A plugin's name with its options; two are equal if they are written alike.
+    """A plugin's name with its options; two specifications are equal if they are written in the same way.
 
     Args:
         name: the plugin's name.
-        options: values by option; those that were read from text as what they look like.
-        tokens: how values were written that were read from text, until the type that an option declares is known.
+        options: the value of each option; those read from text are interpreted by their look.
+        tokens: the text of values that were read from text, for use when the declared type of an option is known.
     """
 
     name: str

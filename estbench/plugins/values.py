@@ -1,7 +1,7 @@
-"""Values of options: from the words of a command line to what the annotation of an option asks for, and back.
+"""Values of options: converts words of a command line into values of the annotated type, and back.
 
-An annotation offers candidates for what was given, the most telling first, and the first that the annotation admits
-is taken: of ``int | str`` the word ``4`` is the number, and ``'4'`` in quotes the text.
+The annotation gives a list of candidate values, the most specific first, and the first valid one is taken: for
+``int | str`` the word ``4`` is the number, and ``'4'`` in quotes is text.
 """
 
 import collections.abc
@@ -20,7 +20,7 @@ from estbench.errors import shorten
 from estbench.plugins.grammar import Bracketed, Quoted, Token, Word, by_look, written
 
 _TOKENS = (Word, Quoted, Bracketed)
-# what an option without an annotation admits
+# the types that an option without an annotation accepts
 ANYTHING = (inspect.Parameter.empty, Any, object)
 _CONTAINERS = {
     tuple: tuple,
@@ -34,7 +34,7 @@ _CONTAINERS = {
 _LARGEST = 2**63 - 1
 _TOO_LARGE = f"{_LARGEST} at most"
 _UNIONS = (Union, types.UnionType)
-# of a union these are tried in this order
+# the types of a union are tried in this order
 _ORDER = (Literal, None, type(None), bool, int, float, Annotated, Path, "others", str)
 
 # a value of an option as JSON and a specification can hold it
@@ -82,7 +82,7 @@ def plain(value: Any) -> Plain:
 
 
 def can_be_given(value: Any) -> bool:
-    """Whether ``plain`` keeps all of a value, and not only its name."""
+    """Whether ``plain`` keeps the whole value, not only its name."""
     if isinstance(value, list | tuple | set | frozenset):
         return all(map(can_be_given, value))
     return value is None or isinstance(value, bool | int | float | str | PurePath | enum.Enum)
@@ -96,7 +96,7 @@ def _named(value: Any) -> str:
 
 
 def expected(annotation: Any) -> str:
-    """What an option takes, in words."""
+    """The values that an option accepts, in words."""
     origin, members = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return expected(members[0])
@@ -137,7 +137,7 @@ def _received(given: Any) -> str:
 
 
 def _problem(annotation: Any, value: Any) -> str:
-    """Why a value is not what an annotation admits; empty if it is."""
+    """Why a value does not fit an annotation; empty if it does."""
     from pydantic import ConfigDict, TypeAdapter, ValidationError  # noqa: PLC0415  (kept out of `estbench list`)
 
     if isinstance(value, int) and abs(value) > _LARGEST:
@@ -145,7 +145,7 @@ def _problem(annotation: Any, value: Any) -> str:
     settings = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
     try:
         with warnings.catch_warnings(action="ignore"):
-            # within a tuple, because models and dataclasses refuse settings from outside
+            # wrapped in a tuple, since models and dataclasses do not accept a configuration from outside
             TypeAdapter(tuple[annotation], config=settings).validate_python((value,))
     except ValidationError as error:
         return str(error.errors()[0]["msg"]).lower()
@@ -155,7 +155,7 @@ def _problem(annotation: Any, value: Any) -> str:
 
 
 def _candidates(kind: Any, given: Any) -> Iterator[Any]:
-    """What was given as values of a type, the most telling first; not checked yet."""
+    """Candidate values of a type for the given text or value, the most specific first; not checked yet."""
     origin, members = get_origin(kind), get_args(kind)
     if origin is Annotated:
         yield from _candidates(members[0], given)

@@ -1,1 +1,1 @@
-"""What a run takes from its machine: device, precision, memory, process and environment."""
+"""The machine and process of a run: device, precision, memory, process state and environment."""

@@ -1,4 +1,4 @@
-"""Devices: tensors are moved to one, and whether one still answers."""
+"""Devices: moves tensors to a device, and checks whether it still responds."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from estbench.runtime.guard import DeviceLostError
 
 
 def moved(x: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on a device; the host does not wait for the copy to a GPU, which is from pinned memory."""
+    """A CPU tensor moved to a device; a copy to a GPU uses pinned memory, so that the host does not wait for it."""
     if device.type != "cuda":
         return x.to(device)
     pinned = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
@@ -20,7 +20,7 @@ def check_answers(device: torch.device, error: BaseException | None = None) -> N
 
     Args:
         device: a GPU, or the CPU, which is always there.
-        error: what went wrong before, if anything did; it is then the reason.
+        error: an earlier error, which is then given as the reason.
 
     Raises:
         DeviceLostError: an error persists on the device.

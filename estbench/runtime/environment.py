@@ -1,4 +1,4 @@
-"""The environment of a run, as far as its results depend on it."""
+"""The environment on which the results of a run depend."""
 
 import functools
 import os
@@ -16,7 +16,7 @@ def environment(device: str = "") -> dict[str, Any]:
     """Versions, processor, GPU and driver, threads, BLAS, and the commit of the current folder.
 
     Args:
-        device: of the run, as torch names it; it tells which of several GPUs is meant.
+        device: device of the run, as torch names it; it identifies one of several GPUs.
     """
     import torch  # noqa: PLC0415  (slow)
 
@@ -31,10 +31,10 @@ def environment(device: str = "") -> dict[str, Any]:
 
 @functools.cache
 def machine(device: str = "") -> dict[str, Any]:
-    """What times depend on: Python, system, processor, GPU and driver, BLAS, torch and numpy.
+    """The environment on which times depend: Python, system, CPU, GPU and driver, BLAS, torch and numpy.
 
     Args:
-        device: of the run, as torch names it; where it names no GPU by number, torch's current one is told.
+        device: device of the run, as torch names it; if it has no number, torch's current GPU is meant.
     """
     return {
         "python": platform.python_version(),
@@ -50,7 +50,7 @@ def machine(device: str = "") -> dict[str, Any]:
 
 
 def _gpu(device: str) -> dict[str, str | None]:
-    """A GPU, and which of its random numbers other cards do not have."""
+    """A GPU, and the properties of it that affect random numbers."""
     import torch  # noqa: PLC0415  (slow)
 
     if not torch.cuda.is_available():
@@ -94,18 +94,18 @@ def _version(name: str) -> str:
 
 
 def commit() -> dict[str, Any]:
-    """The commit of the current folder, and whether there is anything beyond it."""
+    """The commit of the current folder, and whether there are uncommitted changes."""
     found = _output("git", "rev-parse", "HEAD")
     return {"commit": found, "dirty": bool(_output("git", "status", "--porcelain")) if found else None}
 
 
 def label(about: Mapping[str, Any]) -> str:
-    """The name of a commit among runs, told apart from what was not committed."""
+    """The name of a commit among runs, with a mark if there were uncommitted changes."""
     return f"{about['commit'] or 'none'}{'-dirty' if about['dirty'] else ''}"
 
 
 def resolve(name: str) -> str | None:
-    """The full name of a commit, ``-dirty`` kept; None if the current folder knows none of that name."""
+    """The full name of a commit, with ``-dirty`` if given; None if the current repository has no such commit."""
     plain = name.removesuffix("-dirty")
     found = _output("git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{plain}^{{commit}}")
     return found + name[len(plain) :] if found else None

@@ -1,4 +1,4 @@
-"""Guards: a plugin may print, hang or exit; the cell ends, and the run goes on."""
+"""Guards: a plugin that prints, hangs or exits ends its own cell only, and the run continues."""
 
 import contextlib
 import os
@@ -11,21 +11,21 @@ from types import FrameType
 
 
 class OutOfTimeError(BaseException):
-    """A cell has used up its time. No exception of the ordinary kind: plugins that catch those do not catch it."""
+    """A cell exceeded its time limit. Not an ``Exception``, so that plugins that catch exceptions do not catch it."""
 
 
 class DeviceLostError(BaseException):
-    """A GPU does no longer answer this process, as after a failed assertion in a kernel; only a new process helps.
+    """A GPU no longer responds to this process, for instance after a failed assertion in a kernel.
 
-    No exception of the ordinary kind: what catches those and tries something else would try it in vain.
+    Only a new process helps. Not an ``Exception``, since no code that catches exceptions can recover from this.
     """
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raises in what runs too long; only in a main thread, and where the system has alarms.
+    """Raises an exception in code that runs too long; only in the main thread of a system with alarm signals.
 
-    Where a process can be ended instead, that is better: see ``last_resort``.
+    Ending the process is better if that is possible: see ``last_resort``.
 
     Raises:
         OutOfTimeError: the time is up.
@@ -49,9 +49,9 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def last_resort(seconds: float | None, then: Callable[[], None]) -> Iterator[None]:
-    """Ends the process of what runs too long, having called ``then``; for processes that others watch.
+    """Ends the process of code that runs too long, after calling ``then``; for processes that others supervise.
 
-    An exception might come in the middle of an import, and leave a process in which the next cell fails.
+    An exception instead might interrupt an import, and leave a process in which the next cell fails.
     """
     if seconds is None:
         yield
@@ -73,22 +73,22 @@ def last_resort(seconds: float | None, then: Callable[[], None]) -> Iterator[Non
 
 
 def pass_on(error: BaseException) -> None:
-    """Raises again what is not a plugin's failure: Ctrl-C, and the end of a cell's time.
+    """Raises an error again if it is not a plugin's failure: Ctrl-C, or the end of a cell's time.
 
-    For handlers of ``BaseException``: code of others may raise what is no ``Exception``, and that is its failure.
+    For handlers of ``BaseException``: other exceptions that are not an ``Exception`` are the failure of a plugin.
     """
     if isinstance(error, (KeyboardInterrupt, GeneratorExit, OutOfTimeError)):
         raise error
 
 
 def out_of_time(seconds: float) -> str:
-    """The reason of a failure for want of time."""
+    """The reason of a failure by timeout."""
     return f"it took longer than the --timeout of {seconds:g} s"
 
 
 @contextlib.contextmanager
 def muted() -> Iterator[None]:
-    """Lets nothing be printed, by Python or below it."""
+    """Discards all output inside the context, also that of native code."""
     with contextlib.ExitStack() as stack:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         stack.callback(os.close, nowhere)
@@ -99,7 +99,7 @@ def muted() -> Iterator[None]:
             stack.callback(os.dup2, kept, number)
             stack.callback(_flush, stream)
             os.dup2(nowhere, number)
-        # where Python's streams lead elsewhere, as in notebooks
+        # for Python streams that do not use the process's file descriptors, as in notebooks
         for redirect in (contextlib.redirect_stdout, contextlib.redirect_stderr):
             stack.enter_context(redirect(stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))))
         yield

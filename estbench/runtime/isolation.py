@@ -1,4 +1,4 @@
-"""Isolation: a function runs in a forked child, whose exit, crash or endless loop is not that of this process."""
+"""Isolation: runs a function in a forked child, so that its exit, crash or endless loop cannot affect this process."""
 
 import contextlib
 import ctypes
@@ -25,14 +25,14 @@ _RETURNED, _RAISED = b"\0", b"\1"
 
 
 class DiedError(Exception):
-    """The child ended without an answer; the message says how."""
+    """The child process ended without a result; the message says how."""
 
 
 def isolated(function: Callable[[], Value], seconds: float | None = None) -> Value:
     """Calls a function in a forked child of this process, and returns what it returned, which must be picklable.
 
-    Nothing that it does stays: no import, no patch, no open file. What it prints is dropped. Where the system cannot
-    fork, it is called in this process.
+    It has no lasting effect: no import, no patch, no open file. Its output is discarded. If the system cannot
+    fork, the function is called in this process.
 
     Args:
         function: what to call.
@@ -40,13 +40,13 @@ def isolated(function: Callable[[], Value], seconds: float | None = None) -> Val
 
     Raises:
         DiedError: the child exited, was killed, or took too long.
-        UserError: the function raised it, or something else, of which the message tells.
+        UserError: the function raised this or another exception, which the message describes.
     """
     if sys.platform == "win32":
         return function()
     reader, writer = os.pipe()
     with warnings.catch_warnings():
-        # the child calls nothing that another thread of ours may hold
+        # the child must not need a lock that another thread of this process may hold
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -65,10 +65,10 @@ def isolated(function: Callable[[], Value], seconds: float | None = None) -> Val
 
 
 def _answer(function: Callable[[], object], writer: int) -> None:
-    """In the child: writes what came of the function, and ends."""
+    """In the child: writes the result or error of the function, and ends."""
     code = 1
     try:
-        # a group of its own, so that it can be ended with all that it starts
+        # its own process group, so that it can be ended together with all processes that it starts
         os.setsid()
         _end_with_parent()
         _one_thread()
@@ -93,19 +93,19 @@ def _payload(function: Callable[[], object]) -> bytes:
 
 
 def _end_with_parent() -> None:
-    """Has the system end this process when its parent ends, where it is Linux: others may leave it behind."""
+    """Makes Linux end this process when its parent ends; on other systems it may outlive the parent."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _one_thread() -> None:
-    """Keeps torch from the threads that it had: a fork has none of them, and would wait for them."""
+    """Makes torch use one thread: the threads of the parent do not exist in the fork, which would wait for them."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
 
 
 def _received(reader: int, child: int, seconds: float | None) -> bytes:
-    """What the child wrote.
+    """Reads what the child wrote.
 
     Raises:
         DiedError: it did not write all of it.
@@ -120,7 +120,7 @@ def _received(reader: int, child: int, seconds: float | None) -> bytes:
         content += part
         if len(content) >= _HEADER and size == _HEADER:
             size = _HEADER + int.from_bytes(content[:_HEADER], "big")
-        # something that it started may hold the other end open
+        # a process that it started may hold the other end of the pipe open
         if not part and (ready or _ended(child)):
             raise DiedError(_how(child))
     return content[_HEADER:]
@@ -140,7 +140,7 @@ def _how(child: int) -> str:
 
 
 def _end(child: int) -> None:
-    """Ends a child with what it has started."""
+    """Ends a child together with the processes that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Memory: what is free, and how the C library hands it out."""
+"""Memory: how much is free, and how the C library allocates it."""
 
 import ctypes
 import functools
@@ -14,10 +14,10 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 
 @functools.cache
 def reuse() -> bool:
-    """Has the process keep the memory that it frees for later use, where the C library is glibc; whether it is.
+    """Makes the process keep freed memory for later use, if the C library is glibc; returns whether it is.
 
-    By default glibc gives the pages of a large tensor back to the system when it is freed, and the next one is
-    filled page fault by page fault, which costs as much as computing it. Buffers up to 32 MiB are kept.
+    By default glibc returns the pages of a large tensor to the system when it is freed. Filling the next tensor then
+    causes page faults, which take as long as computing it. Buffers of up to 32 MiB are kept.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -30,7 +30,7 @@ def reuse() -> bool:
 
 
 def collect(device: torch.device) -> None:
-    """Gives back what nothing holds any more, reference cycles included, and what torch keeps for later use."""
+    """Frees unreferenced memory, including reference cycles, and memory that torch has cached."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -43,7 +43,7 @@ def _kept(device: torch.device) -> int:
 def free(device: torch.device) -> int:
     """Bytes that are free on a device."""
     if device.type == "cuda":
-        # what torch keeps for later use is free too
+        # memory that torch has cached counts as free
         return torch.cuda.mem_get_info(device)[0] + _kept(device)
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-# all is float32 there, but for the operands of matrix products and convolutions
+# everything is float32 there, except the operands of matrix products and convolutions
 _ROUNDED = ("tf32", "bf16")
 
 _PRODUCTS = frozenset(
@@ -26,9 +26,9 @@ _PRODUCTS = frozenset(
 
 
 class _Bfloat16(TorchFunctionMode):
-    """Matrix products of float32 have operands and results rounded to bfloat16, on every device and backward too.
+    """Rounds operands and results of float32 matrix products to bfloat16, on every device and in the backward pass too.
 
-    Torch's own switch for it leaves them in float32 where a processor has no units for bfloat16, and in tf32 on a GPU.
+    Torch's own switch leaves them in float32 on CPUs without bfloat16 units, and in tf32 on GPUs.
     """
 
     def __torch_function__(
@@ -53,12 +53,12 @@ _inside: ContextVar[tuple[str, str]] = ContextVar("arithmetic", default=("cpu", 
 
 
 def inside() -> tuple[str, str]:
-    """Device and numbers of the run that asks, as ``arithmetic`` takes them: for other processes of the same run."""
+    """Device and dtype of the current run, as arguments of ``arithmetic`` in other processes of the same run."""
     return _inside.get()
 
 
 def stored(dtype: str) -> torch.dtype:
-    """What parameters and data are kept in."""
+    """The dtype of parameters and data."""
     return torch.float32 if dtype in _ROUNDED else getattr(torch, dtype)
 
 
@@ -67,7 +67,7 @@ def _present() -> tuple[str, bool]:
         with _quiet():
             return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     except RuntimeError:
-        # a plugin has set them by torch's newer names, and from then on torch does not answer by these
+        # after a plugin has used torch's newer names for these settings, torch refuses the older names
         return "highest", False
 
 
@@ -80,7 +80,7 @@ def _set(products: str, convolutions: bool) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Torch 2.9.0 warns of the only names for this that torch before 2.9 knows as well; later ones do no longer."""
+    """Silences a warning of torch 2.9.0 about names that earlier versions need; later versions do not warn."""
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Please use the new API settings to control TF32", category=UserWarning
@@ -90,11 +90,11 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def arithmetic(device: str, dtype: str) -> Iterator[None]:
-    """Multiplies as exactly as a run asks for, on the GPU that it names; torch by itself lets convolutions use tf32."""
+    """Sets the run's precision of matrix products inside the context; by default torch lets convolutions use tf32."""
     before, outside = _present(), _inside.set((device, dtype))
     _set("high" if dtype == "tf32" else "highest", dtype == "tf32")
     try:
-        # where none is named, as by streams, graphs and plugins, it is this one too
+        # it is also the device for code that names none, such as streams, graphs and plugins
         with (
             torch.cuda.device(device) if device.startswith("cuda") else contextlib.nullcontext(),
             _Bfloat16() if dtype == "bf16" else contextlib.nullcontext(),

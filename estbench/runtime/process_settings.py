@@ -1,4 +1,4 @@
-"""Settings: what a process has one of, and code of others can change; how each is read and put back."""
+"""Global settings of a process that plugins may change, with functions that read and restore each of them."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from estbench.runtime import search_path
 
 @dataclass(frozen=True)
 class Setting:
-    """Something that a process has one of.
+    """A global setting of the process.
 
     Args:
         read: its value, which can be compared.
@@ -40,7 +40,7 @@ def _write_environment(value: dict[str, str]) -> None:
 
 
 def _errors() -> list[Any]:
-    # that an import adds filters is as usual; one that makes warnings errors stops others
+    # imports usually add warning filters; a filter that turns warnings into errors would break other code
     return [each for each in warnings.filters if each[0] == "error"]
 
 
@@ -57,7 +57,7 @@ def _folder() -> str:
 
 
 def _write_folder(value: str) -> None:
-    # one that is gone cannot be gone to
+    # a folder that no longer exists cannot be entered
     with contextlib.suppress(OSError):
         os.chdir(value)
 
@@ -70,18 +70,18 @@ def _write_signals(value: dict[int, Any]) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     for number, handler in value.items():
-        # one that was not set by Python cannot be set again
+        # a signal handler that was not set from Python cannot be restored
         if handler is not None and signal.getsignal(number) != handler:
             signal.signal(number, handler)
 
 
 def _write_device(value: str) -> None:
-    # a default of its own is a mode that slows every call
+    # setting a default device installs a mode that slows every call
     torch.set_default_device(None if value == "cpu" else value)
 
 
 def _denormals() -> bool:
-    """Whether numbers below the normal ones are computed with, or taken for 0."""
+    """Whether denormal numbers are flushed to 0."""
     small = torch.full((1,), 2e-39, dtype=torch.float32, device="cpu")
     return bool((small / 2).item())
 
@@ -104,7 +104,7 @@ def _write_handlers(value: tuple[Any, Any]) -> None:
 
 
 def _keep(value: object) -> None:
-    """Cannot be put back."""
+    """Does nothing, since this setting cannot be restored."""
 
 
 SETTINGS: dict[str, Setting] = {

@@ -1,9 +1,9 @@
-"""The state of a process that code of others can change: methods of torch, defaults, modes, folder, environment.
+"""The global state of a process that plugins may change: methods of torch, defaults, modes, folder, environment.
 
-What is looked at: the functions and classes of torch's, numpy's and estbench's modules and of some of Python's, the
-methods of those classes, added ones too, torch's defaults, modes and global hooks, the working folder, the search path
-of imports, the environment, signal handlers, standard streams and running threads. What cannot be seen is what changes
-inside of objects: a cache, a list of a library.
+It consists of the functions and classes in the modules of torch, numpy, estbench and parts of Python's library, the
+methods of these classes, torch's defaults, modes and global hooks, the working folder, the import path, the
+environment, signal handlers, standard streams and running threads. Changes inside objects, such as a library's cache,
+are not seen.
 """
 
 import inspect
@@ -23,19 +23,19 @@ _MODULES = (
     "torch.nn.init", "torch.utils.data", "torch.overrides", "numpy", "numpy.linalg", "numpy.random", "builtins", "copy",
     "functools", "itertools", "json", "math", "os", "os.path", "pickle", "random", "time",
 )  # fmt: skip
-# all modules whose names begin so
+# prefixes of the names of modules
 _PACKAGES = ("estbench.", "torch.autograd.", "torch.distributions.", "torch.nn.modules.", "torch.optim.")
 _OURS = ("torch", "numpy", "estbench", "random", "json", "pickle", "functools", "itertools", "copy")
 _SIMPLE = (bool, int, float, str, type(None))
 _METHODS = (property, staticmethod, classmethod)
-# what Python notes in a class, and what torch sets itself, as Storage by its default dtype
+# attributes that Python itself sets in classes, or torch in its own, such as Storage by the default dtype
 _NOTES = ("__abstractmethods__", "__annotate_func__", "__annotations__", "__slotnames__", "__static_attributes__")
 _KEPT_BY_TORCH = ("next_id", "Storage")
 _ABSENT = object()
 
 
 def settle() -> None:
-    """Has torch import what it imports only when something is trained, so that it does not look like a change."""
+    """Makes torch import the modules that it imports lazily in training, so that they do not look like a change."""
     parameter = torch.nn.Parameter(torch.zeros(1))
     with torch.enable_grad():
         parameter.sum().backward()
@@ -44,11 +44,11 @@ def settle() -> None:
 
 @dataclass(frozen=True)
 class ProcessState:
-    """What a process was like at some moment.
+    """The global state of a process at some moment.
 
     Args:
-        attributes: what modules and classes held, each with its names.
-        settings: by name.
+        attributes: the attributes of modules and classes, by owner and name.
+        settings: the values of the global settings, by name.
     """
 
     attributes: Mapping[Any, Mapping[str, Any]]
@@ -56,17 +56,17 @@ class ProcessState:
 
     @classmethod
     def now(cls) -> "ProcessState":
-        """The present state."""
+        """The current state."""
         attributes = {owner: dict(vars(owner)) for owner in _owners()}
         return cls(attributes, {name: setting.read() for name, setting in SETTINGS.items()})
 
     def changes(self) -> list[str]:
-        """What is otherwise now, by name."""
+        """The names of everything that has changed since."""
         changed = [_name(owner, name) for owner, name, _ in self._changed()]
         return changed + [name for name, value in self.settings.items() if SETTINGS[name].read() != value]
 
     def restore(self) -> None:
-        """Makes the process as it was, in all that can be seen."""
+        """Restores the process to this state, as far as changes can be seen."""
         for owner, name, value in list(self._changed()):
             if value is _ABSENT:
                 delattr(owner, name)
@@ -77,7 +77,7 @@ class ProcessState:
                 SETTINGS[name].write(value)
 
     def _changed(self) -> Iterator[tuple[Any, str, Any]]:
-        """The attributes that are others now: whose, their names, and what they were."""
+        """The attributes that have changed: their owner, name and earlier value."""
         for owner, before in self.attributes.items():
             now = vars(owner)
             if len(now) == len(before) and all(map(operator.is_, now.values(), before.values())):
@@ -91,7 +91,7 @@ class ProcessState:
 
 
 def _owners() -> Iterator[Any]:
-    """The modules that are looked at, and the classes of theirs."""
+    """The observed modules and their classes."""
     names = [name for name in list(sys.modules) if name in _MODULES or f"{name}.".startswith(_PACKAGES)]
     modules = [module for name in names if isinstance(module := sys.modules.get(name), ModuleType)]
     yield from modules
@@ -100,7 +100,7 @@ def _owners() -> Iterator[Any]:
 
 
 def _counts(owner: Any, name: str, value: Any) -> bool:
-    """Whether an attribute is one that is looked at."""
+    """Whether an attribute is observed."""
     private = isinstance(owner, ModuleType) and name.startswith("__")
     if private or isinstance(value, ModuleType) or name in (*_NOTES, *_KEPT_BY_TORCH):
         return False
@@ -108,16 +108,16 @@ def _counts(owner: Any, name: str, value: Any) -> bool:
 
 
 def _other(owner: Any, name: str, value: Any) -> bool:
-    """Whether an attribute is another one now."""
+    """Whether an attribute has been replaced."""
     now = vars(owner).get(name, _ABSENT)
     if now is value:
         return False
     if isinstance(value, _SIMPLE):
         return type(now) is not type(value) or now != value
     if value is _ABSENT:
-        # a class that had none of its own
+        # the class did not define this attribute itself
         value = next((vars(cls)[name] for cls in owner.__mro__[1:] if name in vars(cls)), _ABSENT)
-    # the first optimiser of a class wraps the class's step, which torch itself does
+    # torch itself wraps the ``step`` method of an optimiser class when its first instance is made
     return not (getattr(now, "hooked", False) and inspect.unwrap(now) is _unwrapped(value))
 
 

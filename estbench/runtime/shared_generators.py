@@ -1,4 +1,4 @@
-"""Shared generators: those that NumPy and Python keep for all that ask them, beside torch's."""
+"""Shared generators: the global random generators of NumPy and Python, and torch's."""
 
 import contextlib
 import random
@@ -8,20 +8,20 @@ import numpy as np
 
 
 def seed(number: int) -> None:
-    """Seeds them."""
+    """Seeds the global generators of NumPy and Python."""
     np.random.seed(number % 2**32)  # noqa: NPY002  (what a plugin may draw from)
     random.seed(number)
 
 
 def state() -> tuple[object, ...]:
-    """Their state, to be compared."""
+    """The state of the generators, for comparisons."""
     kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
     return kind, np.asarray(keys).tobytes(), *rest, random.getstate()
 
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Puts them back afterwards as they were before."""
+    """Restores the generators at the end of the context."""
     before = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         yield

@@ -1,6 +1,6 @@
-"""Intervals and tests. Intervals are of 95 % unless ``level`` says otherwise.
+"""Intervals and tests. Intervals have a level of 95 % unless ``level`` says otherwise.
 
-Every method, its source and how it was calibrated: docs/statistics.md.
+docs/statistics.md describes every method, its source and its simulated coverage.
 """
 
 from estbench.stats.across import Scores, improvement, interquartile_mean, normalised, profile

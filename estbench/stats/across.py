@@ -1,4 +1,4 @@
-"""Scores of several runs over several tasks, summed up (Agarwal et al. 2021, https://arxiv.org/abs/2108.13264)."""
+"""Summaries of scores over several runs and tasks (Agarwal et al. 2021, https://arxiv.org/abs/2108.13264)."""
 
 import math
 from typing import TypeAlias
@@ -8,7 +8,7 @@ from scipy import special
 
 from estbench.stats.intervals import LEVEL, Floats, Interval
 
-# runs a task below which no interval of these values was found to keep its level
+# with fewer runs per task, no interval of these values was found to keep its level
 FEWEST_RUNS = 5
 RESAMPLES = 1000
 
@@ -20,7 +20,7 @@ def normalised(means: Floats, values: Floats) -> Floats:
     """Scores on one scale for all tasks: 0 for the worst of the means over runs, 1 for the best.
 
     Args:
-        means: of all estimators on a task, higher is better.
+        means: the means of all estimators on a task; higher is better.
         values: scores on that task.
     """
     low, high = float(np.min(means)), float(np.max(means))
@@ -30,9 +30,10 @@ def normalised(means: Floats, values: Floats) -> Floats:
 def interquartile_mean(scores: Scores, level: float = LEVEL) -> Interval:
     """The mean of the middle half of all runs over all tasks, with a stratified bootstrap interval.
 
-    Runs are resampled within each task. The bootstrap's percentiles cover far too little with few runs: its error
-    is taken instead, enlarged as that of a mean would be, with Student's quantile; the degrees of freedom are
-    Satterthwaite's, by the winsorised variance in each task. With fewer than 5 runs a task there is no interval.
+    Runs are resampled within each task. With few runs, the bootstrap's percentiles have far too low coverage; the
+    interval uses the bootstrap's standard error instead, enlarged like that of a mean, with Student's quantile.
+    The degrees of freedom are Satterthwaite's, from the winsorised variance in each task. With fewer than 5 runs per
+    task there is no interval.
 
     Reference: for the trimmed mean's variance, Tukey & McLaughlin (1963), https://www.jstor.org/stable/25049278
     """
@@ -63,10 +64,10 @@ def _freedom(scores: Scores) -> float:
 def improvement(one: Scores, other: Scores, level: float = LEVEL) -> Interval:
     r"""The probability that a run of one beats a run of the other, averaged over tasks.
 
-    A tie counts half: the Mann-Whitney statistic over the number of pairs. Its interval holds the probabilities
-    that a score test does not reject; the statistic's variance at a probability is taken halfway between that of two
-    normal and that of two exponential distributions. Where tasks differ it is wider than need be. With fewer than 5
-    runs a task there is none.
+    A tie counts half: this is the Mann-Whitney statistic divided by the number of pairs. Its interval holds the values
+    that a score test does not reject; the variance at a given value is the mean of those for two
+    normal and two exponential distributions. If tasks differ, it is wider than necessary. With fewer than 5
+    runs per task there is none.
 
     Reference: Newcombe (2006), https://doi.org/10.1002/sim.2324
     """
@@ -86,7 +87,8 @@ def _variance(p: Floats, runs: int, rivals: int) -> Floats:
 
     Reference: Hanley & McNeil (1982), https://doi.org/10.1148/radiology.143.1.7063747
     """
-    # the chance that one run beats two others: of normal distributions, and of exponential ones on either side
+    # the probability that one run beats two others, for normal distributions and for exponential ones in either
+    # direction
     normal = p - 2 * special.owens_t(special.ndtri(np.clip(p, 1e-15, 1 - 1e-15)), 3**-0.5)
     exponential = (p / (2 - p) + 2 * p**2 / (1 + p)) / 2
     twice = (normal + exponential) / 2 - p**2
@@ -94,9 +96,9 @@ def _variance(p: Floats, runs: int, rivals: int) -> Floats:
 
 
 def profile(scores: Scores, thresholds: Floats, level: float = LEVEL) -> tuple[Floats, Floats, Floats]:
-    """The share of runs, over all tasks, that score above each threshold, with a band that holds at each by itself.
+    """The share of runs, over all tasks, that score above each threshold, with a pointwise confidence band.
 
-    The band is Wilson's; where tasks differ it is wider than need be. With fewer than 5 runs a task it is NaN.
+    The band is Wilson's; if tasks differ, it is wider than necessary. With fewer than 5 runs per task it is NaN.
 
     Reference: Wilson (1927), https://doi.org/10.1080/01621459.1927.10502953
     """

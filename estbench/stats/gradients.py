@@ -1,4 +1,4 @@
-"""What independent batches of replicates say of a gradient estimate, from the inner products of their means."""
+"""Metrics of a gradient estimate, from the inner products between the means of independent batches."""
 
 import math
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ ANYTHING = Interval(math.nan, -math.inf, math.inf)
 
 
 class Unit(NamedTuple):
-    """An estimate that another is divided by.
+    """The denominator of a ratio of two estimates.
 
     Args:
         value: the estimate.
-        variance: of the estimate.
-        covariance: with the other.
+        variance: variance of the estimate.
+        covariance: covariance with the numerator.
     """
 
     value: float
@@ -30,17 +30,17 @@ class Unit(NamedTuple):
 class SquaredNorm(NamedTuple):
     r"""The squared norm of a mean vector, from the Gram matrix of independent batches of noisy vectors.
 
-    The value is the U-statistic of degree two, whose pairs of different batches carry no squared noise. With
+    The value is the U-statistic of degree two: pairs of different batches contain no squared noise. With
     :math:`\theta` the true squared norm its variance is :math:`v_0 + \kappa \theta`: noise times noise, and noise
     along the mean.
 
     Attributes:
-        value: unbiased, so that it may come out negative.
+        value: an unbiased estimate, which may be negative.
         base: :math:`v_0`.
         slope: :math:`\kappa`.
-        batches: how many there are.
+        batches: number of batches.
         p: the p-value of a mean of zero: how often the value would be as large if each batch's sign were drawn.
-        dimension: in how many directions the noise scatters, about.
+        dimension: effective number of dimensions of the noise.
     """
 
     value: float
@@ -52,7 +52,7 @@ class SquaredNorm(NamedTuple):
 
     @classmethod
     def of(cls, gram: Floats) -> "SquaredNorm":
-        """From inner products ``(batches, batches)``."""
+        """Computes it from the inner products ``(batches, batches)``."""
         batches = len(gram)
         pairs = ~np.eye(batches, dtype=bool)
         centred = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
@@ -65,14 +65,14 @@ class SquaredNorm(NamedTuple):
 
     @property
     def variance(self) -> float:
-        """Of the value."""
+        """The variance of the value."""
         return self.base + self.slope * max(self.value, 0.0)
 
     def interval(self, per: "SquaredNorm | Unit | None" = None, level: float = LEVEL) -> Interval:
-        """The values that a score test does not reject; of the ratio to another value, if one is given.
+        """The values that a score test does not reject; if ``unit`` is given, those of the ratio to it.
 
-        An interval of the value plus and minus its error would miss small values in few dimensions. A ratio's is
-        Fieller's: where what it is divided by is not told apart from 0, everything is possible.
+        An interval of the value plus and minus its standard error would miss small values in few dimensions. The
+        interval of a ratio is Fieller's: it is unbounded if the denominator does not differ significantly from 0.
 
         Reference: Fieller (1954), https://doi.org/10.1111/j.2517-6161.1954.tb00159.x
         """
@@ -90,7 +90,7 @@ class SquaredNorm(NamedTuple):
         return Interval(self.value / unit.value, (b - root) / a / unit.value, (b + root) / a / unit.value)
 
     def _quantile(self, level: float) -> float:
-        """The quantile of the value over its standard deviation where the mean is zero and the noise is normal.
+        """The quantile of the value divided by its standard deviation, for mean zero and normal noise.
 
         A sum of few squares is skewed: along one direction it is that of an F distribution with 1 and 31 degrees of
         freedom, and larger than Student's.
@@ -101,19 +101,19 @@ class SquaredNorm(NamedTuple):
 
 @dataclass(frozen=True)
 class GradientMetrics:
-    """What the moments of an estimate and of its reference say, with intervals.
+    """Metrics of a gradient estimate with intervals, from its moments and those of its reference.
 
-    Inner products are averaged over pairs of *different* batches, whose noise is independent: so the noise of
-    neither the estimate nor the reference inflates them, and both enter the intervals.
+    Inner products are averaged over pairs of *different* batches, whose noise is independent. The noise of
+    estimate and reference therefore does not inflate them, and both are part of the intervals.
 
     Args:
         traces: trace of the covariance of one estimate, from each batch, ``(batches,)``.
-        entries: of the gradient.
-        per_batch: estimates behind each batch.
+        entries: number of entries of the gradient.
+        per_batch: number of estimates in each batch.
         own: inner products between the batches' mean estimates, ``(batches, batches)``.
-        across: between the mean estimates and the reference's means; None where there is no reference.
-        norm: between the reference's means.
-        error: between the differences of mean estimates and reference's means.
+        across: those between the mean estimates and the reference's means; None if there is no reference.
+        norm: those between the reference's means.
+        error: those between the differences of mean estimates and reference's means.
     """
 
     traces: Floats
@@ -133,7 +133,7 @@ class GradientMetrics:
         return self._variance_interval(self._variances() / self.entries)
 
     def log_variance_per_coordinate(self) -> Interval:
-        """Natural logarithm of that; NaN where there is no variance."""
+        """Natural logarithm of the variance per coordinate; NaN if the variance is 0."""
         found = self.variance_per_coordinate()
         return Interval(*np.log(found).tolist()) if found.low > 0 else NOTHING
 
@@ -162,15 +162,15 @@ class GradientMetrics:
         return np.asarray((within + self.per_batch * np.maximum(between, 0.0)) / (used * self.per_batch - 1))
 
     def squared_bias(self) -> Interval:
-        """Squared norm of the bias; may come out negative."""
+        """Squared norm of the bias; the unbiased estimate may be negative."""
         return SquaredNorm.of(_known(self.error)).interval()
 
     def unbiased_p(self) -> float:
-        """The p-value of "there is no bias"; never 0, as so many batches have only so many patterns of signs."""
+        """The p-value of "there is no bias"; never 0, since there are finitely many patterns of signs."""
         return SquaredNorm.of(_known(self.error)).p
 
     def bias(self) -> Interval:
-        """Norm of the bias; its lower end is 0 where the bias is below the resolution of the replicates."""
+        """Norm of the bias; its interval begins at 0 if the bias is below the resolution of the replicates."""
         return _norm(SquaredNorm.of(_known(self.error)))
 
     def relative_bias(self) -> Interval:
@@ -197,8 +197,8 @@ class GradientMetrics:
     def cosine(self) -> Interval:
         """Cosine between the mean of the estimate and the reference.
 
-        Near 1, where a cosine's error is no longer linear, from the squared sine: the squared length of what is
-        orthogonal to the reference, over that of all. Without a value where either mean is below the resolution.
+        Near 1, where a cosine's error is not linear, it is computed from the squared sine: the squared norm of the part
+        orthogonal to the reference, divided by the squared norm. NaN if either mean is below the resolution.
         """
         norms = SquaredNorm.of(self.own), SquaredNorm.of(_known(self.norm))
         if not all(norm.interval().low > 0 for norm in norms):
@@ -213,14 +213,14 @@ class GradientMetrics:
 
     def _by_sine(self, cosine: float, norm: SquaredNorm) -> Interval:
         own, across, reference = self.own, _known(self.across), _known(self.norm)
-        # what is left of the estimate's means after their regression on the reference's
+        # the residual of the estimate's means after regression on the reference's
         slope = float(_pairs(across)[0] / _pairs(reference)[0])
         rest = own - slope * (across + across.T) + slope**2 * reference
-        # the regression takes up the noise along the reference: one dimension less
+        # the regression removes the noise along the reference, which is one dimension
         along = across.mean(1) - slope * reference.mean(1)
         noise = along - along.mean()
         squared = SquaredNorm.of(rest - np.outer(noise, noise) / reference.mean()).interval(norm)
-        # what is below rounding is no angle
+        # an angle below the rounding error counts as 0
         sines = [min(end, 1.0) if end > 1e-12 else 0.0 for end in (squared.low, squared.high)]
         ends = [math.copysign((1 - sine) ** 0.5, cosine) for sine in sines]
         value = min(max(cosine, -1.0), 1.0)
@@ -239,7 +239,7 @@ def variance_interval(variances: Floats) -> Interval:
 
 
 def contributing(variances: Floats) -> float:
-    """Of how many estimates a variance is about, from that of independent batches; 0 where there is no variance.
+    """The effective number of estimates behind a variance, from the variances of batches; 0 if the variance is 0.
 
     If all of it came from k estimates of equal size among very many, its relative error would be one over the root of
     k; here that error is known from the batches. Of n normal estimates it is n / 2, of n in which a rare event takes
@@ -258,7 +258,7 @@ def log_mean(values: Floats) -> Interval:
 
 
 def _norm(squared: SquaredNorm, per: Unit | None = None) -> Interval:
-    """The norm; where noise took its square so far below 0 that no value is left, what could just not be found."""
+    """The norm, from its square; if noise makes the whole interval negative, the smallest detectable norm."""
     found = squared.interval(per)
     return _root(found if found.high > 0 else squared._replace(value=0.0).interval(per))
 
@@ -278,13 +278,13 @@ def _covariance(one: Floats, other: Floats) -> float:
 
 
 def _means(values: Floats) -> Floats:
-    """The mean of all batches' values, and without each."""
+    """The mean of the values of all batches, and without each batch."""
     weights = left_out(len(values))
     return np.asarray(weights @ values / weights.sum(1))
 
 
 def _pairs(gram: Floats) -> Floats:
-    """The mean over pairs of different batches, of all batches and without each."""
+    """The mean over pairs of different batches, for all batches and without each batch."""
     weights = left_out(len(gram))
     used = weights.sum(1)
     total = ((weights @ gram) * weights).sum(1) - weights @ np.diag(gram)

@@ -1,4 +1,4 @@
-"""Intervals of single values, and of what is computed from them."""
+"""Intervals of means, medians and jackknife estimates, and of products and ratios."""
 
 import math
 from collections.abc import Callable
@@ -24,7 +24,7 @@ NOTHING = Interval(math.nan, math.nan, math.nan)
 
 
 def mean_interval(sample: Floats, level: float = LEVEL) -> Interval:
-    """Mean with Student's interval; without one where there are fewer than two values."""
+    """Mean with Student's interval; no interval for fewer than two values."""
     if not len(sample):
         return NOTHING
     value = float(np.mean(sample))
@@ -53,13 +53,13 @@ def normal_error(low: ArrayLike, high: ArrayLike, level: float = LEVEL) -> Float
 def median_interval(sample: Floats, level: float = LEVEL) -> Interval:
     """Median with an interval between order statistics, interpolated so that it holds its level for any n.
 
-    Without an interval where even the range of the sample would not hold the level: fewer than 6 values for 95 %.
+    There is no interval if even the range of the sample would not reach the level: fewer than 6 values for 95 %.
 
     Reference: Hettmansperger & Sheather (1986), https://doi.org/10.1016/0167-7152(86)90021-0
     """
     ordered, n = np.sort(sample), len(sample)
     value = float(np.median(ordered))
-    # the chance that the interval between the k-th values from either end holds the median
+    # the probability that the interval between the k-th values from either end holds the median
     held = 1 - 2 * special.bdtr(np.arange(0, (n + 1) // 2), n, 0.5)
     enough = int(np.sum(held >= level))
     if not enough:
@@ -76,7 +76,7 @@ def jackknife(statistic: Callable[[Floats], float], batches: int, level: float =
 
     Args:
         statistic: maps weights ``(batches,)`` of 0 and 1, the batches to use, to a value.
-        batches: how many there are.
+        batches: number of batches.
         level: probability that the interval holds the truth.
     """
     return jackknifed(np.array([statistic(weights) for weights in left_out(batches)]), level)
@@ -88,14 +88,14 @@ def left_out(batches: int) -> Floats:
 
 
 def jackknifed(values: Floats, level: float = LEVEL, *, log: bool = False) -> Interval:
-    """The jackknife's interval from values ``(1 + batches,)`` of what :func:`left_out` weights.
+    """The jackknife's interval from values ``(1 + batches,)`` for the weights of :func:`left_out`.
 
     Args:
-        values: of all batches, then without each.
+        values: the value of all batches, then those without each batch.
         level: probability that the interval holds the truth.
-        log: of values that are not negative, on the scale of logarithms. Estimates of variances are skewed, their
-            logarithms hardly: with few replicates a batch an interval of the value itself covers too little. Where
-            one of the values is not positive, the interval is that of the value itself, cut off at 0.
+        log: whether to use logarithms, for values that are not negative. Estimates of variances are skewed, but their
+            logarithms hardly are; with few replicates per batch, the interval on the original scale has too low
+            coverage. If one of the values is not positive, the original scale is used, cut off at 0.
 
     Reference: Efron & Stein (1981), https://doi.org/10.1214/aos/1176345462
     """
@@ -114,12 +114,12 @@ def product(
 ) -> tuple[Floats, Floats, Floats]:
     """The product of two independent positive values, such as variance and seconds, by their intervals.
 
-    On the scale of logarithms the distances to the bounds add in squares, on either side for itself. Values of 0
-    have a product of 0 for certain; where only a lower bound is not positive, that of the product is 0.
+    On the logarithmic scale, the squared distances to the bounds add up, separately on either side. A value of 0
+    gives a product of exactly 0; if only a lower bound is not positive, the lower bound of the product is 0.
 
     Args:
         one: value, low and high; arrays of any one shape.
-        other: likewise.
+        other: value, low and high of the other factor.
 
     Reference: Zou & Donner (2008), https://doi.org/10.1002/sim.3095
     """

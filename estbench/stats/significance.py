@@ -1,4 +1,4 @@
-"""Tests of differences, and their correction for how many there are."""
+"""Tests of differences, and corrections for the number of tests."""
 
 import functools
 import math
@@ -13,7 +13,7 @@ from scipy import special
 from estbench.stats.intervals import Floats, normal_error
 
 SIGNIFICANCE = 0.05
-# up to here all signs are gone through: 32,768 patterns
+# up to this number of pairs all 32,768 patterns of signs are enumerated
 EXACT = 16
 DRAWS = 99_999
 
@@ -21,7 +21,7 @@ Triple: TypeAlias = tuple[ArrayLike, ArrayLike, ArrayLike]
 
 
 def holm(p_values: Sequence[float] | Floats) -> list[float]:
-    """Holm's adjustment; tests that could not be made (NaN) count for nothing.
+    """Holm's adjustment of p-values; NaN, for tests that could not be made, is ignored.
 
     Reference: Holm (1979), https://www.jstor.org/stable/4615733
     """
@@ -87,7 +87,7 @@ def zero_mean(gram: Floats) -> float:
         return 1.0
     apart = apart / deviation
     skewness = 8 * float((apart @ apart * apart).sum())
-    # a tail lighter than the normal's is taken as normal; so is what is not told from it
+    # a tail lighter than the normal distribution's, or close to it, is treated as normal
     root = 2 / max(skewness, 1e-3)
     return float(special.gammaincc(root**2, max(root**2 + root * float(apart.sum()), 0.0)))
 
@@ -100,12 +100,12 @@ def _signs(n: int) -> Floats:
 
 
 def least_p(pairs: int) -> float:
-    """The smallest p-value that :func:`sign_flip` can give for so many pairs."""
+    """The smallest p-value that :func:`sign_flip` can give for this number of pairs."""
     return 2.0 ** (1 - pairs) if pairs <= EXACT else 1 / (DRAWS + 1)
 
 
 def seeds_needed(tests: int) -> int:
-    """How many seeds a sign-flip test needs to be significant after correction for so many tests."""
+    """How many seeds a sign-flip test needs to be significant after correction for this number of tests."""
     return next((n for n in range(2, EXACT + 1) if least_p(n) * tests < SIGNIFICANCE), EXACT + 1)
 
 
@@ -115,8 +115,8 @@ class PairedTests:
 
     Args:
         p: p-values ``(estimators, estimators)``, Holm-corrected over all pairs; NaN where nothing could be tested.
-        exact: whether they are of sign-flip tests; else of Student's.
-        seeds: pairs of runs behind a test, the fewest of all.
+        exact: whether they come from sign-flip tests; otherwise from Student's.
+        seeds: the smallest number of pairs of runs in any test.
         tests: how many tests there are.
     """
 
@@ -150,12 +150,12 @@ def paired_all(runs: Floats) -> PairedTests:
 def compare_pair(one: Triple, other: Triple) -> Floats:
     """p-values of "no difference" between independent values, from their 95 % intervals.
 
-    By their ratio where both and their bounds are positive, else by their difference. Values without any error,
+    They are compared by their ratio if both and their bounds are positive, else by their difference. Exact values,
     such as bytes, differ if they are not the same; without an interval there is no test, unless they are the same.
 
     Args:
         one: value, low and high; arrays of any shapes that fit together.
-        other: likewise.
+        other: value, low and high of the other side.
     """
     values = [tuple(np.asarray(x, dtype=float) for x in entry) for entry in (one, other)]
     (a, a_low, a_high), (b, b_low, b_high) = values
@@ -178,7 +178,7 @@ def compare_all(values: Triple) -> Floats:
 
 
 def _square(p: Sequence[float], count: int) -> Floats:
-    """A symmetric matrix from what is above its diagonal."""
+    """A symmetric matrix from its upper triangle."""
     found = np.full((count, count), math.nan)
     found[np.triu_indices(count, 1)] = p
     return np.where(np.isnan(found), found.T, found)

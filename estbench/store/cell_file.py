@@ -1,4 +1,4 @@
-"""The file of one cell: Parquet that any reader opens, sealed by a checksum over the whole of it."""
+"""The file of one cell: an ordinary Parquet file with a checksum of its whole content in the metadata."""
 
 import io
 import json
@@ -25,11 +25,11 @@ _BLANK = b"#" * 64
 
 @dataclass(frozen=True)
 class Entry:
-    """What a cell's results are kept under.
+    """The name under which the results of a cell are kept.
 
     Args:
-        key: hash of everything that they depend on but for how much was measured.
-        budget: how much, by option.
+        key: hash of everything that the results depend on, except the budget.
+        budget: how much was measured, by option.
     """
 
     key: str
@@ -62,7 +62,7 @@ def read(path: Path) -> Result:
 
     Raises:
         OSError: it cannot be read.
-        DamagedError: it is not what was written.
+        DamagedError: the checksum is wrong.
     """
     content = _content(path)
     about = _unseal(content, path)
@@ -76,11 +76,11 @@ def read(path: Path) -> Result:
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What is kept with the rows of a file, a fifth of the time that reading the rows takes; checked likewise.
+    """The information that is kept with the rows; takes a fifth of the time of reading the rows, and is checked too.
 
     Raises:
         OSError: it cannot be read.
-        DamagedError: it is not what was written.
+        DamagedError: the checksum is wrong.
     """
     return _unseal(_content(path), path)
 
@@ -98,7 +98,7 @@ def _content(path: Path) -> bytes:
 
 
 def _unseal(content: bytes, path: Path) -> dict[str, Any]:
-    """What is kept with the rows, after the checksum is verified."""
+    """The information that is kept with the rows, after the checksum was verified."""
     try:
         start, stop = _place(content, _CHECKSUM)
         first, last = _place(content, _ABOUT)

@@ -22,7 +22,7 @@ class Checkpoints(Journal):
     Args:
         store: where the files are.
         entry: the cell.
-        seconds: how often a state is kept; 0 for every time it could be.
+        seconds: time between two kept states; 0 keeps every state.
     """
 
     def __init__(self, store: Store, entry: Entry, seconds: float) -> None:
@@ -41,13 +41,13 @@ class Checkpoints(Journal):
         return states[self._continued]
 
     def due(self) -> bool:
-        """Whether it is time to keep a state again."""
+        """Whether it is time to keep another state."""
         return time.monotonic() - self._last >= self._seconds
 
     def keep(self, state: Mapping[str, Any], *, done: bool = False) -> None:
-        """Keeps a state in place of earlier ones of this cell; of the one that it continued too, once done.
+        """Keeps a state and drops earlier ones of this cell; if done, also the state that it continued from.
 
-        What cannot be kept is done without: the measurement itself goes on.
+        If the state cannot be written, the measurement continues without it.
         """
         with contextlib.suppress(UserError, OSError):
             make_folder(self._path.parent)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing of files: a file exists either completely or not at all."""
 
 import contextlib
 import hashlib
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from estbench.errors import UserError
 
-# how the names of files begin that are still being written
+# prefix of the names of files that are still being written
 UNFINISHED = ".writing-"
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder if it is not there.
+    """Makes a folder if it does not exist.
 
     Raises:
         UserError: it cannot be made.
@@ -25,13 +25,13 @@ def make_folder(folder: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Makes sure that files can be written in a folder, which may not be there yet; nothing is left of the trial.
+    """Checks that files can be written in a folder, which may not exist yet; leaves nothing behind.
 
     Raises:
         UserError: they cannot.
     """
     try:
-        # also a link that leads nowhere is there: no folder can be made in its place
+        # a broken link counts as existing too, since no folder can be made in its place
         place = next(each for each in (folder, *folder.absolute().parents) if each.exists() or each.is_symlink())
         with tempfile.NamedTemporaryFile(dir=place, prefix=UNFINISHED):
             pass
@@ -40,7 +40,7 @@ def check_folder(folder: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file that is there whole or not at all, whatever happens meanwhile.
+    """Writes a file atomically: after an interruption it is either complete or absent.
 
     Raises:
         UserError: it cannot be written.
@@ -52,7 +52,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # temporary files are their owner's alone; results are for others to read
+        # temporary files are readable by their owner only; results should be readable by others
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
@@ -64,5 +64,5 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def digest(content: bytes) -> str:
-    """What tells whether a file is what was written."""
+    """The checksum of a file's content."""
     return hashlib.sha256(content).hexdigest()

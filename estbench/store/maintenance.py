@@ -1,4 +1,4 @@
-"""The store, looked after: what is in it, whether it is sound, what can go."""
+"""Maintenance of a store: lists, verifies and prunes its files."""
 
 import contextlib
 import datetime as dt
@@ -14,7 +14,7 @@ from estbench.store.cell_file import FORMAT, read, read_about
 from estbench.store.checkpoints import unpack
 from estbench.store.store import Store
 
-# a file that somebody is writing may be this old
+# a file that a process is still writing may be this old, in seconds
 _WRITING = 3600.0
 # names of cells as earlier versions wrote them, without and with the version
 _NAME = re.compile(r"[0-9a-f]{32}(-.*?)?(?:\.v(\d+))?\.parquet")
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[0-9a-f]{32}(-.*?)?(?:\.v(\d+))?\.parquet")
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in a store.
+    """A listing of a store.
 
     Args:
         lines: for each cell what it is, its budget, status, seconds, when it was finished, and its size.
@@ -35,7 +35,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Removed:
-    """What was removed.
+    """The removed files.
 
     Args:
         files: how many.
@@ -47,7 +47,7 @@ class Removed:
 
 
 def contents(folder: Path) -> Contents:
-    """What is in a store; damaged files are set aside.
+    """Lists the content of a store, and moves damaged files away.
 
     Raises:
         UserError: there is none.
@@ -90,16 +90,16 @@ def verify(folder: Path) -> tuple[int, int]:
     files, states = list(store.files()), list(store.states())
     sound = len(list(_sound(store, files, read)))
     sound += len(list(_sound(store, states, lambda path: unpack(path.read_bytes()))))
-    # what somebody went on from or removed meanwhile is neither
+    # a file that another process replaced or removed meanwhile counts as neither
     return sum(not _there(path) for path in (*files, *states)), sound
 
 
 def prune(
     folder: Path, *, failed: bool = False, checkpoints: bool = False, days: float | None = None, dry_run: bool = False
 ) -> Removed:
-    """Removes what no run can use: files of earlier versions, what killed writers have left, and damaged files.
+    """Removes files that no run can use: those of earlier versions, leftovers of killed processes, damaged files.
 
-    Files of newer versions, and what is no file of estbench, are left alone.
+    Files of newer versions, and files that estbench did not write, are not touched.
 
     Args:
         folder: the store.
@@ -112,7 +112,7 @@ def prune(
         UserError: there is no store, or it cannot be written.
     """
     store, now = _open(folder), time.time()
-    # before the cells are read: what turns out to be damaged now can still be looked at
+    # listed before the cells are read, so that files found damaged now are kept for inspection
     waste = {*_outdated(store), *_aside(store)}
     cells = dict(_sound(store, store.files(), read_about))
     waste |= {path for path in store.unfinished() if now - _written(path, now) > _WRITING}
@@ -133,7 +133,7 @@ def _sound(store: Store, paths: Iterable[Path], check: Callable[[Path], Any]) ->
     for path in paths:
         try:
             yield path, check(path)
-        except FileNotFoundError:  # somebody went on from it meanwhile
+        except FileNotFoundError:  # another process continued from it and removed it meanwhile
             pass
         except DamagedError as error:
             store.set_aside(path, str(error))
@@ -171,7 +171,7 @@ def _strange(store: Store) -> list[Path]:
 
 
 def _aside(store: Store) -> list[Path]:
-    """What was set aside, but for folders: they are nothing that estbench wrote."""
+    """The damaged files; folders are left out, since estbench did not write them."""
     return sorted(path for path in (store.folder / "damaged").glob("*") if path.is_symlink() or not path.is_dir())
 
 

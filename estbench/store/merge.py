@@ -1,4 +1,4 @@
-"""Joining stores of several machines."""
+"""Merges stores of several machines."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from estbench.store.store import Store
 
 @dataclass(frozen=True)
 class Joined:
-    """What came of joining stores.
+    """The outcome of merging stores.
 
     Args:
-        taken: cells that were new.
-        known: cells that were there.
+        taken: number of cells that were added.
+        known: number of cells that existed already.
     """
 
     taken: int
@@ -28,12 +28,12 @@ class Joined:
 def merge(folders: Sequence[Path], into: Path, *, mixed_timing: bool = False) -> Joined:
     """Takes the cells of several stores into one, with their checkpoints.
 
-    Of two results of one cell the one that is there stays, unless it failed and the other did not.
+    If both stores have a result for a cell, the existing one is kept, unless it failed and the other did not.
 
     Args:
         folders: the stores.
-        into: the store that takes them in; made if it is not there.
-        mixed_timing: whether timings of different environments may stand side by side.
+        into: the store that receives the cells; it is made if it does not exist.
+        mixed_timing: whether times from different environments may be merged.
 
     Raises:
         UserError: a store is not there, or timings would be mixed.

@@ -1,4 +1,4 @@
-"""Results: rows of values, and what is kept with them."""
+"""Results: rows of values, with information about the cell that they come from."""
 
 import io
 from collections.abc import Iterable, Mapping
@@ -35,9 +35,9 @@ TYPES = {
     "reference": pa.bool_(),
 }
 COLUMNS = tuple(TYPES)
-# how empty text is written: readers of CSV differ in whether nothing is an empty text or a missing value
+# how empty text is written, since CSV readers disagree on whether an empty field is empty text or a missing value
 EMPTY = "-"
-# how cells begin that spreadsheets calculate
+# first characters of text that spreadsheets take for a formula
 _FORMULA = ("=", "+", "-", "@")
 # texts that pandas reads as missing values from CSV (pandas.read_csv, na_values)
 _MISSING = frozenset(
@@ -46,18 +46,18 @@ _MISSING = frozenset(
 SCHEMA = pa.schema(list(TYPES.items()))
 
 
-# what a row says of its cell, and what it says where there is no figure
+# the columns that describe the cell, and the default values of a row without a value
 _CELL = ("task", "estimator", "params", "chosen", "seed", "device", "dtype", "measure", "reference")
 _NOTHING: dict[str, str | int] = {"metric": "", "unit": "", "picture": "", "step": 0, "n": 0, "replicas": 1}
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a cell.
+    """The result of a cell.
 
     Args:
         table: its rows, with the columns of docs/results.md.
-        about: what else is kept with them: the cell, seconds, environment.
+        about: information that is kept with the rows: the cell, seconds, environment.
     """
 
     table: pa.Table
@@ -65,7 +65,7 @@ class Result:
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]], about: Mapping[str, Any] | None = None) -> "Result":
-        """A result of rows."""
+        """Makes a result from rows."""
         return cls(pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA), about or {})
 
     @property
@@ -90,7 +90,7 @@ class Result:
 
     @property
     def failures(self) -> list[str]:
-        """The reasons of what failed, each once."""
+        """The reasons of failures, each once."""
         pairs = zip(self.table["status"].to_pylist(), self.table["error"].to_pylist(), strict=True)
         return list(dict.fromkeys(error for status, error in pairs if status == "failed"))
 

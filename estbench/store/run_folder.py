@@ -1,4 +1,4 @@
-"""The folder of a run: its results and what is known of the run, read and written here and nowhere else."""
+"""The folder of a run, with its results and ``environment.json``; only this module reads and writes it."""
 
 import json
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ from estbench.plugins.values import Plain
 from estbench.store.files import make_folder, write_atomically
 from estbench.store.records import csv, from_parquet, parquet
 
-# the version of what is in environment.json; files of before it was counted have the same keys
+# the version of the format of environment.json; files from before this key existed have the same other keys
 VERSION = 1
 TABLES = "tables.txt"
 _RESULTS = "results.parquet"
 _INFO = "environment.json"
 _PAGE = "index.html"
 _NEEDED = ("task", "estimator", "params", "seed", "measure", "metric", "step", "value", "low", "high", "n", "status")
-# of these None is an answer: there is no GPU, and the run was started outside a repository
+# for these keys None is a valid value: there is no GPU, or the run was started outside a git repository
 _MAY_BE_NONE = {"commit", "dirty", "gpu", "gpu_random_numbers", "driver"}
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What is known of a run besides its results, the content of ``environment.json``; None is what is not known.
+    """The content of ``environment.json``: information about a run besides its results; None if unknown.
 
     Args:
         command: the command line.
@@ -36,14 +36,14 @@ class RunInfo:
         seconds: how long it took.
         seeds: the seeds.
         cells: a digest of the results; the same results have the same one.
-        commit: of the folder that it was started in.
-        dirty: whether there was anything beyond that commit.
+        commit: the git commit of the folder in which it was started.
+        dirty: whether there were uncommitted changes.
         python: version.
         platform: the operating system.
-        cpu: the processor.
-        cores: of the processor.
+        cpu: name of the CPU.
+        cores: number of CPU cores.
         gpu: the GPU.
-        gpu_random_numbers: which of its random numbers other GPUs do not have.
+        gpu_random_numbers: the property of the GPU on which its random numbers depend.
         driver: version of the GPU's driver.
         blas: libraries of linear algebra and threads.
         torch: version.
@@ -88,8 +88,8 @@ class RunInfo:
         """Checks what a file holds.
 
         Raises:
-            TypeError: it is no object.
-            ValueError: a key or a value is not what it must be; the message says what was received.
+            TypeError: the content is not an object.
+            ValueError: a key or a value is invalid; the message says what was received.
         """
         if not isinstance(values, dict):
             raise TypeError(f"expected an object with the keys of a run; got {type(values).__name__}")
@@ -108,7 +108,7 @@ class RunInfo:
 
     @property
     def known(self) -> dict[str, Any]:
-        """What is known, by key, as reports print it."""
+        """The information by key, as reports print it."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "version"}
         return {key: value for key, value in values.items() if value is not None or key in _MAY_BE_NONE}
 
@@ -146,7 +146,7 @@ class RunFolder:
         return read_results(self.path)
 
     def info(self) -> RunInfo:
-        """What is known of the run.
+        """Reads the information about the run.
 
         Raises:
             UserError: it is not there, cannot be read, or is not what a run writes.
@@ -162,7 +162,7 @@ class RunFolder:
             raise UserError(f"{path} is not what a run writes: {error}") from error
 
     def recorded(self) -> bool:
-        """Whether there is anything known of the run."""
+        """Whether there is a file with information about the run."""
         return (self.path / _INFO).is_file()
 
     def holds(self, cells: str) -> bool:
@@ -172,11 +172,11 @@ class RunFolder:
         try:
             return self.info().cells == cells
         except UserError:
-            # what cannot be read is written anew
+            # a file that cannot be read is written again
             return False
 
     def tables(self) -> str:
-        """The tables of the report, as they were shown."""
+        """The tables of the report, as text."""
         return (self.path / TABLES).read_text(encoding="utf-8")
 
     def write_results(self, results: pd.DataFrame) -> None:
@@ -195,7 +195,7 @@ class RunFolder:
         write_atomically(self.path / name, csv(table))
 
     def close(self, info: RunInfo, tables: str) -> None:
-        """Writes the tables and what is known of the run: last, as that promises that the rest is there."""
+        """Writes the tables and the information about the run; this comes last and marks the folder as complete."""
         write_atomically(self.path / TABLES, tables.encode())
         content = {**info.known, "version": info.version}
         write_atomically(self.path / _INFO, (json.dumps(content, indent=2) + "\n").encode())

@@ -1,4 +1,4 @@
-"""The store: results, kept cell by cell."""
+"""The store: keeps the result of each cell in a file."""
 
 import contextlib
 import json
@@ -17,17 +17,17 @@ class Store:
     """A folder with one Parquet file per cell, written atomically.
 
     More than twelve public methods, because it is the one place that knows where the files of cells,
-    checkpoints and notes lie.
+    checkpoints and notes are.
 
-    Any number of processes may read and write it at once: a file is there whole or not at all, and whoever writes
-    a cell writes the same numbers.
+    Any number of processes may read and write it at once: a file is either complete or absent, and all processes that
+    write the same cell write the same values.
 
     Args:
-        folder: where the files are; made when something is written.
-        say: told of damaged files.
+        folder: the folder of the files; it is made when something is written.
+        say: called with a message about each damaged file.
 
     Raises:
-        UserError: it is there and is no folder.
+        UserError: the path exists and is not a folder.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None] = warn) -> None:
@@ -37,12 +37,12 @@ class Store:
 
     @property
     def cells(self) -> Path:
-        """Where the results are."""
+        """The folder of the results."""
         return self.folder / "cells"
 
     @property
     def checkpoints(self) -> Path:
-        """Where the states of unfinished and continuable measurements are."""
+        """The folder of the states from which measurements can be continued."""
         return self.folder / "checkpoints"
 
     def path(self, entry: Entry) -> Path:
@@ -68,7 +68,8 @@ class Store:
     def find(self, entries: Iterable[Entry]) -> dict[str, Result]:
         """The results that are there, by the names of their entries."""
         entries = list(entries)
-        # in parts: a file system elsewhere answers late, but one here sooner than a thread starts
+        # in parts of several files per thread: a network file system is slow, but a local one is faster than starting a
+        # thread
         size = max(64, -(-len(entries) // 8))
         parts = [entries[start : start + size] for start in range(0, len(entries), size)]
         with ThreadPoolExecutor(8) as pool:
@@ -84,7 +85,7 @@ class Store:
         write_atomically(self.path(entry), pack(entry, result))
 
     def check_writable(self) -> None:
-        """Makes sure that results can be kept before anything is measured.
+        """Checks that results can be kept, before anything is measured.
 
         Raises:
             UserError: they cannot.
@@ -96,7 +97,7 @@ class Store:
             probe.unlink(missing_ok=True)
 
     def note(self, label: str, entries: Iterable[Entry]) -> None:
-        """Notes which cells a run had, under its commit; where nothing can be written, it is not noted."""
+        """Records the cells of a run under its commit, if the store can be written."""
         names = [{"key": entry.key, "budget": dict(entry.budget)} for entry in entries]
         content = json.dumps(names).encode()
         with contextlib.suppress(UserError):
@@ -133,7 +134,7 @@ class Store:
         return iter(sorted(self.checkpoints.glob("*/*.pt")))
 
     def unfinished(self) -> Iterator[Path]:
-        """What killed writers have left."""
+        """Temporary files of processes that were killed."""
         return iter(sorted(self.folder.glob(f"**/{UNFINISHED}*")))
 
     def older(self) -> Iterator[Path]:
@@ -141,7 +142,7 @@ class Store:
         return iter(sorted(self.folder.glob("*.parquet")))
 
     def set_aside(self, path: Path, reason: str) -> None:
-        """Moves a damaged file out of the way and says so."""
+        """Moves a damaged file away, with a message."""
         aside = self.folder / "damaged"
         try:
             aside.mkdir(exist_ok=True)

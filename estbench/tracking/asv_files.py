@@ -1,4 +1,4 @@
-"""Reading asv's result files, whose format needs no asv to be read."""
+"""Reads asv's result files, without needing asv."""
 
 import ast
 import itertools
@@ -12,7 +12,7 @@ from typing import Any
 from estbench.errors import UserError
 from estbench.tracking.tracked_values import Key, TrackedValue, TrackedValues
 
-# half widths of 95 % and of asv's 99 % intervals
+# ratio of the half-widths of 95 % intervals and asv's 99 % intervals
 _NARROWER = 1.95996 / 2.57583
 
 
@@ -20,7 +20,7 @@ def of_file(path: Path, place: str = "") -> TrackedValues:
     """The values of one asv result file.
 
     Raises:
-        UserError: it is not one.
+        UserError: the file is not a result file of asv.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -78,7 +78,7 @@ def _tracked_values(name: str, row: Mapping[str, Any], place: str) -> TrackedVal
     for index, parameters in enumerate(combinations):
         cell = {key: values[index] for key, values in columns.items()}
         tracked = _tracked(cell, str(row.get("version")))
-        # asv writes NaN both for what does not apply and for what was not asked for
+        # asv writes NaN both for combinations that do not apply and for those that were not requested
         if tracked.status != "not applicable":
             found[Key(name, tuple(_plain(parameter) for parameter in parameters), place)] = tracked
     return found
@@ -107,7 +107,7 @@ def _tracked(cell: Mapping[str, Any], version: str) -> TrackedValue:
 
 
 def _plain(parameter: str) -> str:
-    """A parameter, of which asv keeps the repr."""
+    """A parameter, from the repr that asv keeps."""
     try:
         return str(ast.literal_eval(parameter))
     except (SyntaxError, ValueError, MemoryError, RecursionError):

@@ -1,4 +1,4 @@
-"""The gate: what got worse between two sets of results, told apart from noise, gaps and failures."""
+"""The gate: finds regressions between two sets of results, and separates them from noise, gaps and failures."""
 
 import math
 from collections import Counter
@@ -19,7 +19,7 @@ Again: TypeAlias = Callable[[Sequence[Key]], tuple[TrackedValues, TrackedValues]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the gate says.
+    """The result of the gate.
 
     Args:
         findings: all values, worst verdicts first.
@@ -48,10 +48,10 @@ def gate(
         base: before; a run's folder, ``results.parquet``, an asv result file, or a commit.
         head: after.
         results: folder of asv's results, for commits; by default the one that asv.conf.json names.
-        thresholds: least ratios that count, ``1.1`` for all or ``*time*=1.3`` by benchmark; the last that fits holds.
+        thresholds: smallest ratios that count, ``1.1`` for all or ``*time*=1.3`` by benchmark; the last match applies.
         alpha: probability of any false alarm or praise in the whole table, where noise is independent.
-        allow_missing: whether gaps are let through.
-        again: measures values of both sides once more; a time got worse only if that shows it too.
+        allow_missing: whether missing values are accepted.
+        again: measures values of both sides again; a time that got worse is a regression only if this confirms it.
 
     Raises:
         UserError: a side cannot be read, a threshold is none, or no value can be compared.
@@ -92,7 +92,7 @@ def _counted(base: str, head: str, before: TrackedValues, after: TrackedValues) 
 
 
 def _machine(source: str) -> str:
-    """What a file or run was measured on; empty for a commit, whose values name their machine."""
+    """The machine of a file or run; empty for a commit, whose values name their machine."""
     path = Path(source)
     if path.is_dir() or path.suffix == ".parquet":
         return tracked_values.machine(path)

@@ -1,4 +1,4 @@
-"""Tracked values: what of a comparison's results is positive and the better the lower, as asv takes every value."""
+"""Tracked values: the results of a comparison as positive values, of which lower is better, as asv requires."""
 
 import json
 import math
@@ -23,7 +23,7 @@ _UNITS = {"s": "seconds", "B": "bytes"}
 
 
 class Key(NamedTuple):
-    """What a value is of.
+    """Identifies a tracked value.
 
     Attributes:
         benchmark: its name, as asv writes it: ``gradient.variance_logits_after_0``.
@@ -100,7 +100,7 @@ def machine(source: Path) -> str:
 
 
 def spread(tracked_values: TrackedValues, benchmarks: Iterable[str]) -> TrackedValues:
-    """What failed as a whole, ``training`` of an estimator, told for each benchmark of that measure."""
+    """Replaces a failure of a whole measure (such as ``training``) by failures of all benchmarks of the measure."""
     whole = {
         key: tracked for key, tracked in tracked_values.items() if "." not in key.benchmark and tracked.status != "ok"
     }

@@ -1,4 +1,4 @@
-"""Verdicts: each value before against itself after, told apart from chance."""
+"""Verdicts: compares each value before and after, with a test against chance."""
 
 import math
 from collections.abc import Sequence

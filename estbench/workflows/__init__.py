@@ -1,1 +1,1 @@
-"""The work of the commands, without the command line."""
+"""Workflows: what each command does, without parsing and printing."""

@@ -1,4 +1,4 @@
-"""The main job: from a suite to a report. It prints nothing: what a user should see is told to a watcher."""
+"""The comparison: from a suite to a report. It prints nothing; progress goes to a watcher."""
 
 import datetime as dt
 import io
@@ -37,10 +37,10 @@ from estbench.workflows.request import WIDTH, Request, Watcher
 
 @dataclass(frozen=True)
 class Finished:
-    """What came of a comparison.
+    """The outcome of a comparison.
 
     Args:
-        results: by cell, as far as it got.
+        results: the results by cell; incomplete if it was interrupted.
         interrupted: whether the user stopped it.
         page: the report; None if it was stopped before there was anything to report.
         tables: for the screen.
@@ -54,11 +54,11 @@ class Finished:
 
 @dataclass(frozen=True)
 class Compared:
-    """What a comparison measured, before it is reported.
+    """The measured results of a comparison, before the report.
 
     Args:
-        results: by cell, as far as it got.
-        info: what is known of the run.
+        results: the results by cell; incomplete if it was interrupted.
+        info: information about the run.
         interrupted: whether the user stopped it.
         new: how many cells were not in the store.
         tuned: what tuning found and chose, where the suite tunes.
@@ -73,7 +73,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request that was found to be possible.
+    """A checked and resolved request.
 
     Args:
         suite: what is asked for, as it was written.
@@ -89,7 +89,7 @@ class Prepared:
 
 
 def prepare(request: Request, plugins: Plugins) -> Prepared:
-    """What a request means.
+    """Checks and resolves a request.
 
     Args:
         request: what is asked for.
@@ -114,7 +114,7 @@ def run_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Fini
     Args:
         request: what is asked for.
         plugins: what there is.
-        watcher: is told how it goes.
+        watcher: is informed about the progress.
 
     Raises:
         UserError: the request cannot be met.
@@ -133,12 +133,12 @@ def run_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Fini
 
 
 def measure_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> Compared:
-    """Measures, and reports nothing; what is measured is kept in the store.
+    """Measures without a report; the results are kept in the store.
 
     Args:
         request: what is asked for.
         plugins: what there is.
-        watcher: is told how it goes.
+        watcher: is informed about the progress.
 
     Raises:
         UserError: the request cannot be met.
@@ -168,7 +168,7 @@ def _started(info: RunInfo) -> dt.datetime:
 
 
 def _new_folder(name: str) -> Path:
-    """A folder under ``runs/`` that nobody else has: of comparisons of one second the later ones have a number."""
+    """A new folder under ``runs/``; if several comparisons start in the same second, the later ones get a number."""
     make_folder(Path("runs"))
     for number in itertools.count(1):
         place = Path("runs") / (name if number == 1 else f"{name}-{number}")
@@ -183,7 +183,7 @@ def _new_folder(name: str) -> Path:
 
 
 def _digest(plan: Plan, results: Mapping[Cell, Result]) -> str:
-    """What tells these results from others, without comparing values."""
+    """A digest that identifies these results."""
     parts = [f"{plan.entries[cell].name} {result.about['finished']!r}" for cell, result in results.items()]
     return digest("\n".join(parts).encode())
 
@@ -197,7 +197,7 @@ def _same(out: Path | None, cells: str) -> RunFolder | None:
 def _info(
     request: Request, wanted: suite.Suite, plan: Plan, started: dt.datetime, cells: str, metrics: Metrics
 ) -> RunInfo:
-    """What is known of the run."""
+    """The information about the run."""
     return RunInfo(
         command=request.command,
         suite=wanted.model_dump(),
@@ -225,7 +225,7 @@ def write_report(place: Path, results: pd.DataFrame, info: RunInfo, width: int =
     folder.write_results(results)
     report.write(results, info.known, folder.path)
     tables = tuple(report.terminal_table(results, Metrics.from_json(info.metrics)))
-    text = Console(file=io.StringIO(), width=width, record=True)
+    text = Console(file=io.StringIO(), width=width, record=True, force_jupyter=False)
     for table in tables:
         text.print(table)
     folder.close(info, text.export_text())
@@ -253,7 +253,7 @@ def check_device(device: str, dtype: str, executor: str) -> None:
 
 @dataclass
 class _Measured:
-    """How far a plan got.
+    """The progress of a plan.
 
     Args:
         results: by cell.

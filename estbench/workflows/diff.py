@@ -1,4 +1,4 @@
-"""Two runs or two commits: which values differ for real."""
+"""Compares two runs, stores or commits, and tells which values differ significantly."""
 
 import math
 from collections import Counter
@@ -18,7 +18,7 @@ from estbench.store.records import joined
 from estbench.store.store import Store
 from estbench.workflows.export import Loaded, load
 
-# by weight
+# from the most to the least important
 VERDICTS = ("worse", "failed", "missing", "better", "changed", "untested", "new", "same")
 _AFTER = " after "
 _FIGURE = ["task", "estimator", "params", "device", "dtype", "measure", "metric"]
@@ -45,10 +45,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs.
+    """The differences between two sides.
 
     Args:
-        changes: all values, the weightiest first.
+        changes: all values, the most important verdicts first.
         alpha: level of the tests.
     """
 
@@ -63,7 +63,7 @@ class Difference:
 
     @property
     def summary(self) -> str:
-        """All in one line."""
+        """A summary in one line."""
         counts = Counter(change.verdict for change in self.changes)
         parts = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
         level = f"tests at {self.alpha:g} over all values (Holm)"

@@ -1,4 +1,4 @@
-"""What works on this machine, and what to do about what does not."""
+"""The doctor: checks what works on this machine, and says what to do about what does not."""
 
 import importlib.util
 import os
@@ -23,13 +23,13 @@ EXTRAS = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What one part of the installation can do.
+    """The state of one part of the installation.
 
     Args:
         part: its name.
-        state: ``ok``; ``absent`` for what can be done without; or ``broken`` for what cannot.
-        finding: what was seen, in one line.
-        remedy: what to do about it; empty where there is nothing to do.
+        state: ``ok``; ``absent`` if it is missing but not required; or ``broken`` if it is required.
+        finding: what was found, in one line.
+        remedy: what to do about it; empty if nothing is to be done.
     """
 
     part: str
@@ -39,7 +39,7 @@ class Diagnosis:
 
 
 def diagnose(store: Path) -> Iterator[Diagnosis]:
-    """Looks at each part of the installation in turn; none of them ends the others.
+    """Checks each part of the installation; a failing check does not stop the others.
 
     Args:
         store: folder that keeps results.

@@ -1,4 +1,4 @@
-"""What a suite would measure: its cells, which of them are kept, and how long the others may take."""
+"""Dry run: the cells of a suite, which of them are kept, and an estimate of the time for the others."""
 
 import statistics
 from collections import defaultdict
@@ -14,7 +14,7 @@ from estbench.store.store import Store
 from estbench.workflows.comparison import prepare
 from estbench.workflows.request import Request
 
-# what sets the times of cells apart, from the most telling on
+# the columns that determine the times of cells, the most important first
 _ALIKE = (("task", "estimators", "measure"), ("task", "measure"), ("measure",))
 
 
@@ -33,7 +33,7 @@ class Preview:
 
 
 def preview(request: Request, plugins: Plugins) -> Preview:
-    """What a request would measure; measures and writes nothing.
+    """Finds out what a request would measure; measures and writes nothing.
 
     Raises:
         UserError: the request cannot be met.
@@ -60,7 +60,7 @@ def _workers(request: Request, device: str) -> int:
 
 
 def _estimate(missing: Iterable[Cell], store: Store, workers: int) -> str:
-    """How long cells may take, by the times of those alike in the store."""
+    """Estimates the time of cells from the times of similar cells in the store."""
     missing = list(missing)
     if not missing:
         return "Nothing is left to measure."
@@ -81,7 +81,7 @@ def _estimate(missing: Iterable[Cell], store: Store, workers: int) -> str:
 
 
 def _speeds(known: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], float]:
-    """Median seconds per unit of budget of cells that are alike in some respects."""
+    """Median seconds per unit of budget of cells that agree in some columns."""
     found = defaultdict(list)
     for about in known:
         for names in _ALIKE:
@@ -99,7 +99,7 @@ def _group(cell: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def _units(cell: Mapping[str, Any]) -> float:
-    """How much is measured, in units that time is about proportional to."""
+    """The amount of measurement, in units to which the time is roughly proportional."""
     units = 1.0
     for amount in cell["budget"].values():
         units *= amount
@@ -107,7 +107,7 @@ def _units(cell: Mapping[str, Any]) -> float:
 
 
 def _time(seconds: float) -> str:
-    """A time as people say it."""
+    """A time in words."""
     for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {name}"

@@ -11,12 +11,12 @@ _REQUESTS = [each for each in signal.Signals if each.name in ("SIGTERM", "SIGHUP
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Takes a polite request to end, of clusters before they kill or of a terminal that is closed, for Ctrl-C."""
+    """Treats SIGTERM and SIGHUP (from clusters or a closed terminal) like Ctrl-C inside the context."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in _REQUESTS}
-    # under nohup the end of the terminal is no request
+    # under nohup, closing the terminal is not a request to end
     heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     for number in heard:
         signal.signal(number, signal.default_int_handler)

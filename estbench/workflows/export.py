@@ -1,4 +1,4 @@
-"""Results in other formats."""
+"""Exports results in other formats."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def export(source: Path, to: Path | None, formats: Sequence[str]) -> list[Path]:
     """Writes results in other formats; returns the files.
 
     Args:
-        source: as ``load`` takes it.
+        source: a run's folder, a Parquet file of results, or a store.
         to: folder to write to; None for the one that the results are in.
         formats: of ``csv``, ``parquet``, ``json`` and ``latex``.
 

@@ -11,13 +11,13 @@ from estbench.planning.plan import Plan
 from estbench.plugins.spec import Spec
 from estbench.store.records import Result
 
-# of tables beside a report, in characters
+# width in characters of the tables that are kept beside a report
 WIDTH = 160
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for.
+    """The request of a user.
 
     Args:
         suite: its file or name.
@@ -28,12 +28,12 @@ class Request:
         threads: of torch; None for its own choice.
         executor: where cells are measured.
         workers: cells at once; None for what the executor makes of the machine.
-        timeout: seconds after which a cell is given up; None for no limit.
+        timeout: seconds after which a cell counts as failed; None for no limit.
         checkpoint: seconds from one checkpoint to the next.
         retry_failed: whether to measure cells again that failed.
         ensemble: how many cells are measured together at most; or ``auto``, ``off``.
         width: of the tables that are kept beside the report, in characters.
-        command: what it was asked for with, as the report says.
+        command: the command line, for the report.
     """
 
     suite: str
@@ -52,7 +52,7 @@ class Request:
     command: str = ""
 
 
-# told of each cell as it is done, with its result, and whether that was in the store
+# called for each finished cell, with its result, and whether that was in the store
 Done: TypeAlias = Callable[[Cell, Result, bool], None]
 
 

@@ -1,4 +1,4 @@
-"""Tuning: from trained candidates to what each estimator is compared with."""
+"""Tuning: chooses the options of each estimator from trained candidates."""
 
 import math
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ def choose(trials: Trials, results: Mapping[Cell, pd.DataFrame]) -> tuple[dict[P
     A candidate that failed is never chosen, unless all did; then the first is, and fails again in the comparison.
 
     Args:
-        trials: what was trained.
+        trials: the trained candidates.
         results: rows of each cell.
 
     Returns:

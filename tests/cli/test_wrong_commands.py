@@ -77,7 +77,7 @@ env --foo|no such option
 env x|unexpected extra
 new|missing argument
 new estimator|missing argument
-new thing x|estimator or a task; got 'thing'
+new thing x|estimator, a task or a measure; got 'thing'
 new estimator ''|NAME is empty
 new estimator 1x|lower-case words
 new estimator rloo|choose another name

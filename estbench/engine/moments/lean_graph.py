@@ -13,8 +13,8 @@ def lean(graph: fx.Graph, root: torch.nn.Module) -> None:
     """Rewrites a graph so that it computes the same in fewer passes over memory.
 
     Args:
-        graph: with ``owner`` and ``layout`` noted about its nodes.
-        root: its constants; those that it comes to have are added.
+        graph: the graph, whose nodes have ``owner`` and ``layout`` in their metadata.
+        root: the constants of the graph; new ones are added.
     """
     _fold(graph, root)
     _join_biases(graph, root)
@@ -30,7 +30,7 @@ def _fixed(node: fx.Node) -> bool:
 
 
 def _fold(graph: fx.Graph, root: torch.nn.Module) -> None:
-    """Computes once what does not depend on anything that changes, and drops what nothing depends on."""
+    """Computes constant results once, and removes results that are not used."""
     changed = {source.meta["owner"] for node in graph.nodes if _changes(node) for source in node.all_input_nodes}
     values: dict[fx.Node, Any] = {}
     for node in graph.nodes:
@@ -62,7 +62,7 @@ def _changes(node: fx.Node) -> bool:
 
 
 def _join_biases(graph: fx.Graph, root: torch.nn.Module) -> None:
-    """Has a matrix product add the bias that is added to it."""
+    """Merges a matrix product and the addition of a bias into one operation."""
     for node in graph.nodes:
         product = _biased(root, node)
         if product is None:
@@ -81,7 +81,7 @@ def _join_biases(graph: fx.Graph, root: torch.nn.Module) -> None:
 
 
 def _biased(root: torch.nn.Module, node: fx.Node) -> tuple[fx.Node, Any, tuple[Any, ...]] | None:
-    """The bias, the shape and the factors where a node adds a constant vector to a product that has no other use."""
+    """The bias, shape and factors, if a node adds a constant vector to a product that is not used elsewhere."""
     if node.target is not aten.add.Tensor or node.kwargs:
         return None
     for bias, view in (node.args, node.args[::-1]):
@@ -96,7 +96,7 @@ def _biased(root: torch.nn.Module, node: fx.Node) -> tuple[fx.Node, Any, tuple[A
 
 
 def _reuse_buffers(graph: fx.Graph) -> None:
-    """Has elementwise operations write into a buffer that has seen its last use."""
+    """Makes elementwise operations write into buffers that are no longer used."""
     order = {node: index for index, node in enumerate(graph.nodes)}
     owner = {node: node.meta.get("owner", node) for node in order}
     last: dict[fx.Node, int] = {}
@@ -119,10 +119,10 @@ def _reuse_buffers(graph: fx.Graph) -> None:
 
 
 def take_generator(graph: fx.Graph) -> bool:
-    """Has random numbers drawn from a generator that the graph is given; whether all of them can."""
+    """Makes the graph draw from a generator that it receives; returns whether this is possible for all draws."""
     drawing = [node for node in graph.nodes if _draws(node)]
     given = {node: _given_generator(node.target) for node in drawing}
-    # on a GPU operations run side by side as it is
+    # on a GPU, operations run in parallel in any case
     on_cpu = all(node.meta["layout"].device.type == "cpu" for node in graph.nodes if "layout" in node.meta)
     if not on_cpu or not all(given.values()):
         return False
@@ -135,7 +135,7 @@ def take_generator(graph: fx.Graph) -> bool:
 
 
 def _given_generator(target: Any) -> Any:
-    """The operation of the same arguments and a generator; None if there is none."""
+    """The variant of an operation that takes a generator; None if there is none."""
     takes = {argument.name for argument in target._schema.arguments} | {"generator"}  # noqa: SLF001
     packet = getattr(aten, target._schema.name.partition("::")[2])  # noqa: SLF001
     overloads = [getattr(packet, name) for name in packet.overloads()]
@@ -150,14 +150,14 @@ def _draws(node: fx.Node) -> bool:
 
 
 def _writing(node: fx.Node) -> tuple[Any, str] | None:
-    """For an elementwise operation, the one that writes its result where it is told, and the name of that argument."""
+    """The variant of an elementwise operation that writes into a given tensor, and the name of that argument."""
     target = node.target
     if not isinstance(target, torch._ops.OpOverload) or torch.Tag.pointwise not in target.tags:  # noqa: SLF001
         return None
     packet = getattr(aten, target._schema.name.partition("::")[2])  # noqa: SLF001
     takes = [(argument.name, str(argument.type)) for argument in target._schema.arguments]  # noqa: SLF001
     for overload in (getattr(packet, name) for name in packet.overloads()):
-        # these compute elsewhere and copy
+        # these variants compute into a new tensor and copy
         if torch.Tag.generated in overload.tags:
             continue
         arguments = overload._schema.arguments  # noqa: SLF001

@@ -1,10 +1,10 @@
-r"""The law of total variance: what sampling and what the choice of minibatch contribute.
+r"""Variance over minibatches: the parts of the samples and of the choice of minibatch, by the law of total variance.
 
 .. math:: \mathrm{tr\,Var}\, g = \mathbb E_B \,\mathrm{tr\,Var}(g \mid B) + \mathrm{tr\,Var}_B\, \mathbb E(g \mid B)
 
 With two independent estimates on each of many independent minibatches, let :math:`a` be half their sum and :math:`h`
-half their difference. Then :math:`\mathrm{Var}\,g = \mathrm{Var}\,a + \mathrm{Var}\,h`, the part of sampling is
-:math:`2\,\mathrm{Var}\,h`, and that of the minibatch :math:`\mathrm{Var}\,a - \mathrm{Var}\,h`.
+half their difference. Then :math:`\mathrm{Var}\,g = \mathrm{Var}\,a + \mathrm{Var}\,h`, the sampling part is
+:math:`2\,\mathrm{Var}\,h`, and the minibatch part is :math:`\mathrm{Var}\,a - \mathrm{Var}\,h`.
 """
 
 import functools
@@ -40,11 +40,11 @@ from estbench.stats import log_mean, mean_interval, variance_interval
 
 @dataclass(frozen=True)
 class Halves:
-    """Moments, over minibatches, of two estimates on each.
+    """Moments over minibatches, from two estimates on each minibatch.
 
     Args:
-        sum: of half their sum.
-        difference: of half their difference.
+        sum: moments of half their sum.
+        difference: moments of half their difference.
     """
 
     sum: Moments
@@ -62,7 +62,7 @@ class Halves:
             return
         yield Row(f"total_variance/{group}", *total, n=n)
         yield Row(f"sampling_variance/{group}", *variance_interval(2 * noise), n=n)
-        # a difference may come out negative; the variance that it estimates is not
+        # the difference may be negative, although the variance that it estimates is not
         yield Row(
             f"minibatch_variance/{group}", minibatch.value, max(minibatch.low, 0.0), max(minibatch.high, 0.0), n=n
         )
@@ -97,15 +97,15 @@ def halves(
     seeds: Seeds,
     pair: Callable[..., Two] | None = None,
 ) -> dict[str, Halves]:
-    """Moments of two estimates on each of independent minibatches.
+    """Moments of two estimates on each of many independent minibatches.
 
     Args:
         gradient: one estimate by part, for the tensors of a minibatch; runs under vmap.
-        minibatch: an independent minibatch for each number.
-        minibatches: how many, rounded up to a multiple of the number of batches.
-        chunk: how many are in memory at once.
+        minibatch: returns an independent minibatch for each index.
+        minibatches: their number, rounded up to a multiple of the number of batches.
+        chunk: how many are computed at once.
         seeds: the seed of the estimates of a batch from the minibatch at this index on.
-        pair: two estimates for the tensors of a minibatch, by a loop in place of vmap.
+        pair: computes two estimates for the tensors of a minibatch, by a loop instead of vmap.
     """
     two = _twice(gradient, pair)
     per_batch = max(2, -(-minibatches // BATCHES))
@@ -129,9 +129,9 @@ class MinibatchVariance:
     """The total variance of estimators and its parts.
 
     Args:
-        minibatches: how many; 0 for none of this.
-        budget: bytes of memory for the estimates in flight; 0 finds it.
-        chunk: how many minibatches are in flight at once; 0 for as many as fit into the budget.
+        minibatches: their number; 0 measures nothing.
+        budget: bytes of memory for the estimates that are computed at once; 0 for the default of the device.
+        chunk: how many minibatches are computed at once; 0 for as many as fit into the budget.
     """
 
     minibatches: int
@@ -141,13 +141,13 @@ class MinibatchVariance:
     def rows(
         self, bench: Bench, variables: Parameters, estimator: Estimator, stream: tuple[int | str, ...]
     ) -> Iterator[Row]:
-        """By group of parameters.
+        """Measures the parts of the variance by group of parameters.
 
         Args:
             bench: the bench.
-            variables: the parameters, at the point where it is measured.
-            estimator: measured as it is.
-            stream: of random numbers for the estimates; minibatches are the same for all estimators.
+            variables: the parameters at the point of measurement.
+            estimator: the estimator, measured in its current mode.
+            stream: seed of the random stream of the estimates; minibatches are the same for all estimators.
         """
         if not self.minibatches:
             return
@@ -161,13 +161,13 @@ class MinibatchVariance:
     def _halves(
         self, bench: Bench, variables: Parameters, estimator: Estimator, stream: tuple[int | str, ...]
     ) -> tuple[dict[str, Halves], int]:
-        """The moments by part, and how many minibatches were in flight at once."""
+        """The moments by part, and how many minibatches were computed at once."""
 
         def gradient(*batch: Tensor) -> Gradients:
             return variables.gradient(estimator, lambda: variables.point.model(*batch))()
 
         def pair(*batch: Tensor) -> Two:
-            # with the minibatch comes a draw of what the model draws itself
+            # each minibatch has its own draw of the model's random numbers
             point = replace(variables.point, batch=batch, seed=fresh(0, 0))
             one = replace(variables, point=point).gradient(estimator, point.program, mapped=False)
             return one(), one()

@@ -1,9 +1,9 @@
-"""Model noise: random numbers that a model draws itself, noted in one run and given again in every other.
+"""Model noise: random numbers that a model draws itself are recorded in one run and replayed in all others.
 
-A dropout mask is the model's, and not the estimator's: a gradient is only defined once the mask is. At a point where
-gradients are measured, every run of the model therefore sees the numbers of its first run, whatever is around it:
-several samples of a program that are evaluated at once, and replicates that ``torch.func.vmap`` evaluates at once, all
-see the same. Operations are caught below autograd and below vmap, so that layers of torch that draw in C++ are too.
+A dropout mask belongs to the model, not to the estimator, and the gradient is defined only for a given mask. At a point
+where gradients are measured, every run of the model therefore receives the numbers of its first run. These are the same
+for several samples of a program that are evaluated at once, and for replicates under ``torch.func.vmap``. Operations
+are intercepted below autograd and vmap, which includes torch's layers that draw in C++.
 """
 
 import contextlib
@@ -20,17 +20,17 @@ Operation: TypeAlias = Callable[..., Any]
 
 
 class CannotHoldError(MeasurementError):
-    """A model draws or keeps something that cannot be held from run to run; the message says what."""
+    """A model draws numbers or keeps state that cannot be fixed from run to run; the message says which."""
 
 
 class ModelNoise(TorchDispatchMode):
-    """Notes what is drawn while it is in place, and gives it again from then on.
+    """Records the random numbers drawn inside a context, and replays them later.
 
     Args:
-        inside: whether it is in place while a program runs, where a probability may depend on samples.
+        inside: whether the numbers are drawn while a program runs, where a probability may depend on samples.
 
     Attributes:
-        drawn: what was drawn in a run, in order.
+        drawn: the numbers drawn in a run, in order.
         strange: operations that drew in a way that cannot be repeated.
     """
 
@@ -42,17 +42,17 @@ class ModelNoise(TorchDispatchMode):
 
     @contextlib.contextmanager
     def noting(self) -> Iterator[None]:
-        """Notes what is drawn."""
+        """Records what is drawn inside the context."""
         with self:
             yield
         self._noting = False
 
     @contextlib.contextmanager
     def again(self) -> Iterator[None]:
-        """Gives again what was noted, from its beginning.
+        """Replays the recorded numbers from the beginning inside the context.
 
         Raises:
-            CannotHoldError: more or less is drawn than was, or in other shapes.
+            CannotHoldError: the number or the shapes of the draws differ from the recorded ones.
         """
         self._position = 0
         with self if self.drawn else contextlib.nullcontext():
@@ -62,7 +62,7 @@ class ModelNoise(TorchDispatchMode):
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Lets draw what is not the model."""
+        """Lets code that is not part of the model draw normally inside the context."""
         before, self._listening = self._listening, False
         try:
             yield
@@ -84,7 +84,7 @@ class ModelNoise(TorchDispatchMode):
         return rule(self._next, function, args, kwargs)
 
     def _next(self, draw: Callable[[], Tensor], shape: tuple[int, ...]) -> Tensor:
-        """What is drawn next: at the first run by ``draw``, then again, in this shape."""
+        """The next numbers: drawn by ``draw`` in the first run, replayed in this shape afterwards."""
         if self._noting:
             self.drawn.append(draw().detach().clone())
             return self.drawn[-1].clone()
@@ -96,7 +96,7 @@ class ModelNoise(TorchDispatchMode):
     def _stranger(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         before = _states()
         result = function(*args, **kwargs)
-        # some operations may draw and do not, such as attention without dropout
+        # some operations can draw but do not always, such as attention without dropout
         if self._noting and any(not torch.equal(one, other) for one, other in zip(before, _states(), strict=True)):
             self.strange.add(str(function.overloadpacket.__name__))
         return result
@@ -108,14 +108,14 @@ def _states() -> list[Tensor]:
 
 
 def _repeats(function: Any, args: tuple[Any, ...]) -> bool:
-    """Whether what an operation draws depends on nothing but shapes and numbers."""
+    """Whether the draws of an operation depend only on shapes and plain numbers."""
     tensors = sum(isinstance(each, Tensor) for each in args)
     # torch.normal with tensors, bernoulli_ with a tensor of probabilities
     return not tensors or (tensors == 1 and function.overloadpacket is not torch.ops.aten.normal)
 
 
 def _spread(values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The same values for all leading dimensions, be they apart or flattened into the first of the values' own."""
+    """The values expanded to all leading dimensions, which may be flattened into the values' first dimension."""
     own = tuple(values.shape)
     lead = len(shape) - len(own)
     if lead >= 0 and shape[lead:] == own:
@@ -129,7 +129,7 @@ def _spread(values: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _wanted(args: tuple[Any, ...]) -> tuple[int, ...]:
-    """The shape of what an operation draws."""
+    """The shape of the numbers that an operation draws."""
     if isinstance(args[0], Tensor):
         return tuple(args[0].shape)
     sizes = [each for each in args if isinstance(each, (list, tuple))]
@@ -147,13 +147,13 @@ def _made(following: Next, function: Operation, args: tuple[Any, ...], kwargs: M
 
 
 def _filled(following: Next, function: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
-    """A tensor that is written to."""
+    """Writes into the tensor that the operation changes in place."""
     target: Tensor = args[0]
     return target.copy_(following(lambda: function(*args, **kwargs), tuple(target.shape)))
 
 
 def _compared(following: Next, function: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:  # noqa: ARG001
-    """Whether noise is below probabilities, which may be others in every run."""
+    """Bernoulli draws: whether recorded noise is below the probabilities, which may differ between runs."""
     p: Tensor = args[0]
     return (following(lambda: torch.rand_like(p), tuple(p.shape)) < p).to(p.dtype)
 
@@ -161,7 +161,7 @@ def _compared(following: Next, function: Operation, args: tuple[Any, ...], kwarg
 def _dropped(
     following: Next, function: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    """A tensor with some entries dropped, and which are not."""
+    """Dropout: the tensor with some entries set to 0, and the mask of the others."""
     x, p, *_ = args
     mask = following(lambda: function(*args, **kwargs)[1], tuple(x.shape))
     return x * mask * (1 / (1 - p) if p < 1 else 0), mask

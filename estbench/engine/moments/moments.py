@@ -1,4 +1,4 @@
-"""The first two moments of a gradient estimate, streamed over replicates in vectorised chunks."""
+"""The first two moments of a gradient estimate, accumulated over vectorised chunks of replicates."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ class Moments:
     """Moments of one group of gradient entries.
 
     Args:
-        n: replicates behind them.
+        n: number of replicates.
         means: mean gradient of each batch of replicates, ``(batches, entries)``, float64.
         variances: trace of the covariance of one estimate, from each batch, ``(batches,)``, float64.
-        eps: relative rounding error of the precision that the estimates were computed in.
+        eps: machine epsilon of the dtype in which the estimates were computed.
     """
 
     n: int
@@ -36,7 +36,7 @@ class Moments:
 
     @classmethod
     def exact(cls, gradient: Tensor) -> "Moments":
-        """Moments of a gradient that is known."""
+        """Moments of an exact gradient, with variance 0."""
         means = gradient.double().flatten().expand(BATCHES, -1)
         return cls(0, means, means.new_zeros(BATCHES), torch.finfo(gradient.dtype).eps)
 
@@ -45,7 +45,7 @@ Seeds: TypeAlias = Callable[[int, int], int]
 
 
 def fresh(_batch: int, _start: int) -> int:
-    """A seed that torch's default generator gives."""
+    """A seed drawn from torch's default generator."""
     return int(torch.randint(2**62, ()))
 
 
@@ -66,18 +66,19 @@ def moments(
 
     Args:
         gradient: one estimate by group; runs under vmap, unless it is looped.
-        replicates: how many, rounded up to a multiple of the number of batches.
-        chunk: how many replicates are in memory at once; as many for every thread of torch, where there are several.
-        seeds: the seed of the replicates of a batch from the one at this index on; so replicates that are added to
-            earlier ones are those of one go, wherever a chunk ends with the earlier ones.
-        earlier: moments of fewer replicates that these are added to.
-        weights: of the entries in the trace of the covariance, by group; 1 by default.
+        replicates: their number, rounded up to a multiple of the number of batches.
+        chunk: how many replicates are computed at once, by each torch thread.
+        seeds: maps the index of a batch's first replicate in a chunk to the seed of the chunk. Replicates that are
+            added to earlier ones are therefore those of a single run, if the earlier ones end with a full chunk.
+        earlier: moments of fewer replicates, to which these are added.
+        weights: weights of the entries in the trace of the covariance, by group; 1 by default.
         looped: whether to draw replicates one after another.
     """
     running = {group: Running.resume(found, (weights or {}).get(group)) for group, found in (earlier or {}).items()}
     start = next(iter(running.values())).n[0] if running else 0
     per_batch = max(2, -(-replicates // BATCHES))
-    # a large chunk spans all batches, a small one is of one batch: both keep what is added up per chunk small
+    # a large chunk contains replicates of all batches, a small one of a single batch: sums per chunk stay small in both
+    # cases
     wide = chunk >= 2 * BATCHES
     length, width = (chunk // BATCHES, BATCHES) if wide else (chunk, 1)
     firsts, spans = range(0, BATCHES, width), _spans(start, per_batch, length)
@@ -92,7 +93,7 @@ def moments(
 
 
 def _spans(start: int, stop: int, length: int) -> list[tuple[int, int]]:
-    """Parts of a range, each to the next multiple of a length."""
+    """Splits a range at multiples of a length."""
     begins = [start, *range(start - start % length + length, stop, length)]
     return [(begin, end) for begin, end in pairwise([*begins, stop]) if begin < end]
 
@@ -106,13 +107,13 @@ def _sums(found: Gradients, width: int, weights: Weights) -> "dict[str, Sums]":
 
 @dataclass(frozen=True)
 class Sums:
-    """What a chunk of replicates adds to moments.
+    """The sums of a chunk of replicates, to be added to moments.
 
     Args:
-        count: replicates of each batch.
+        count: number of replicates of each batch.
         mean: ``(batches, entries)``, float64.
         spread: sums of squared deviations over replicates and entries, ``(batches,)``, float64.
-        eps: relative rounding error of the precision that the replicates were computed in.
+        eps: machine epsilon of the dtype in which the replicates were computed.
     """
 
     count: int
@@ -122,9 +123,9 @@ class Sums:
 
     @classmethod
     def of(cls, values: Tensor, weights: Tensor | None = None) -> "Sums":
-        """Those of replicates ``(count, batches, entries)``, with weights of the entries."""
+        """The sums of replicates ``(count, batches, entries)``, with weights of the entries."""
         count = len(values)
-        # deviations from any value nearby are small, so that their sums are exact enough in the values' own precision
+        # deviations from a value nearby are small, so their sums are accurate enough in the values' own dtype
         deviations = values - values[0]
         mean = deviations.sum(0).double() / count
         squares = deviations.square_().sum(0).double().addcmul_(mean, mean, value=-count).clamp_min_(0)
@@ -140,7 +141,7 @@ class Running:
     """Means and sums of squared deviations of batches, merged chunk by chunk (Chan, Golub & LeVeque 1983).
 
     Args:
-        weights: of the entries in the sums ``(entries,)``; None for 1.
+        weights: weights of the entries in the sums ``(entries,)``; None for 1.
     """
 
     mean: Tensor
@@ -153,7 +154,7 @@ class Running:
 
     @classmethod
     def resume(cls, found: Moments, weights: Tensor | None = None) -> "Running":
-        """Moments, to be added to."""
+        """An accumulator that continues from these moments."""
         running = cls(weights)
         n = found.n // BATCHES
         running.n, running.mean, running.eps = [n] * BATCHES, found.means.clone(), found.eps
@@ -161,11 +162,11 @@ class Running:
         return running
 
     def add(self, values: Tensor, first: int) -> None:
-        """Adds replicates ``(count, batches, entries)`` to as many batches, from the ``first`` on."""
+        """Adds replicates ``(count, batches, entries)`` to consecutive batches, beginning with ``first``."""
         self.merge(Sums.of(values, self._weights), first)
 
     def merge(self, sums: Sums, first: int) -> None:
-        """Adds the replicates behind sums to as many batches as they are of, from the ``first`` on."""
+        """Adds sums to consecutive batches, beginning with ``first``."""
         width, entries = sums.mean.shape
         if not any(self.n):
             self.eps = sums.eps
@@ -181,31 +182,32 @@ class Running:
         self.n[batches] = [total] * width
 
     def moments(self) -> Moments:
-        """The moments of all of them; every batch has as many as the others."""
+        """The moments of all replicates; every batch must have the same number."""
         return Moments(sum(self.n), self.mean, self.spread / (self.n[0] - 1), self.eps)
 
 
-# beyond this, buffers leave the caches of a CPU and more replicates at once gain nothing; twice as much for replicates
+# with more, buffers do not fit into the caches of a CPU, and larger chunks gain nothing; twice as much for replicates
 # below a size, whose operations take longer to call than to compute
 ENOUGH, SMALL = 2**26, 2**20
-# beyond these a GPU is busy anyhow; below the first of them lies a quarter of the memory of most cards
+# with these a GPU is fully used; the first is at most a quarter of the memory of most cards
 ENOUGH_ON_GPU, REPLICATES_ON_GPU = 2**32, 2**15
 # kernels count the entries of a tensor in 32 bits, with a sign
 INDICES = 2**31 - 1
 
 
 def chunk_size(working_set: int, budget: int, device: torch.device, entries: int = 1) -> int:
-    """How many replicates are in flight at once: the largest power of two that fits into the budget; at least one.
+    """How many replicates are computed at once: the largest power of two that fits into the budget, and at least one.
 
-    The chunk decides which random numbers a replicate gets. So on a CPU it does not depend on what memory is free, and
-    on a GPU it does only where a quarter of that is less than 4 GiB; it is recorded, and can be asked for.
+    The chunk decides which random numbers a replicate gets. Therefore it does not depend on the free memory of a CPU,
+    and on that of a GPU only if a quarter of it is less than 4 GiB. It is recorded with the results and is also an
+    option.
 
     Args:
         working_set: bytes of one replicate.
         budget: bytes in all; 0 takes 64 MiB on a CPU, or 128 MiB for replicates below 1 MiB, and on a GPU a quarter of
             what is free, rounded down to a power of two, 4 GiB at most, for 32,768 replicates at most.
-        device: that they are on.
-        entries: of the largest tensor of a replicate; of all replicates in flight together they can be counted.
+        device: the device of the replicates.
+        entries: size of the largest tensor of a replicate; that of the whole chunk must fit into kernels' index type.
     """
     most = INDICES // max(entries, 1)
     if not budget and device.type == "cuda":
@@ -214,12 +216,12 @@ def chunk_size(working_set: int, budget: int, device: torch.device, entries: int
         most = min(most, REPLICATES_ON_GPU)
     elif not budget:
         budget = ENOUGH if working_set >= SMALL else 2 * ENOUGH
-    # a power of two, so that chunks divide the usual numbers of replicates
+    # a power of two, so that chunks divide common numbers of replicates
     return 2 ** (max(1, min(budget // max(working_set, 1), most)).bit_length() - 1)
 
 
 class _Tally(TorchDispatchMode):
-    """Adds up the bytes of everything that is computed, and finds the largest tensor among it."""
+    """Sums the bytes of all computed tensors, and finds the largest of them."""
 
     computed = entries = 0
 
@@ -239,12 +241,12 @@ class _Tally(TorchDispatchMode):
 
 
 def working_set(gradient: Callable[[], Gradients]) -> int:
-    """Bytes that one estimate computes along its way: what one more replicate in flight costs at most."""
+    """Bytes of all tensors that one estimate computes: an upper bound on the memory of one more replicate."""
     return _tally(gradient).computed
 
 
 def largest_tensor(gradient: Callable[[], Gradients]) -> int:
-    """Entries of the largest tensor that one estimate computes along its way."""
+    """The number of entries of the largest tensor that one estimate computes."""
     return _tally(gradient).entries
 
 

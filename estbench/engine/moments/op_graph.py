@@ -1,9 +1,9 @@
-"""Graphs: a vectorised function recorded as a list of operations, made lean, and replayed.
+"""Operation graphs: a vectorised function is recorded as a list of operations, optimised, and replayed.
 
-Under ``torch.func.vmap`` every operation costs some 50 microseconds in Python, which is more than the operation where
-chunks are small enough for the caches. A recorded graph has none of that. What is the same in every call is computed
-once, what nobody looks at is left out (the value of a cost whose derivative alone is wanted), and buffers that have
-seen their last use take the next result.
+Under ``torch.func.vmap`` every operation has an overhead of about 50 microseconds in Python, more than the operation
+itself if chunks are small enough for the caches. A recorded graph does not have this overhead. Results that are the
+same in every call are computed once, unused results are left out (such as the value of a cost of which only the
+derivative is needed), and buffers are reused after their last use.
 """
 
 import operator
@@ -19,12 +19,12 @@ from estbench.engine.moments.lean_graph import lean, take_generator
 
 Function: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
 
-# relative difference that rounding explains
+# relative difference that rounding can explain
 ROUNDING = 1e-4
 
 
 def seed_generators(seed: int) -> None:
-    """Seeds torch's default generators, of which there is one where CUDA is not in use: a tenth of the time."""
+    """Seeds torch's default generators; without CUDA there is only one, which takes a tenth of the time."""
     if torch.cuda.is_initialized():
         torch.manual_seed(seed)
     else:
@@ -32,12 +32,12 @@ def seed_generators(seed: int) -> None:
 
 
 class Graph:
-    """A function of a seed, replayed.
+    """A function of a seed that replays a graph.
 
     Args:
         module: the graph.
-        example: what it is called with.
-        concurrent: whether it takes a generator of its own, so that several threads may call it at once.
+        example: the tensor with which the graph is called.
+        concurrent: whether it uses its own generator, so that several threads may call it at the same time.
     """
 
     def __init__(self, module: fx.GraphModule, example: Tensor, *, concurrent: bool) -> None:
@@ -45,7 +45,7 @@ class Graph:
 
     @torch.no_grad()
     def __call__(self, seed: int) -> dict[str, Tensor]:
-        """The results at a seed."""
+        """The results for a seed."""
         if self.concurrent:
             return self._module(self._example, torch.Generator().manual_seed(seed))
         seed_generators(seed)
@@ -53,15 +53,15 @@ class Graph:
 
 
 def recorded(function: Function, example: Tensor, seed: int) -> Graph | None:
-    """A function of random numbers as a graph.
+    """Records a function that draws random numbers as a graph.
 
     Args:
-        function: of a tensor of which the shape alone matters; may draw random numbers from torch's generators.
-        example: the tensor.
-        seed: at which the graph must give what the function gives.
+        function: takes a tensor of which only the shape matters; it may draw from torch's generators.
+        example: the tensor for the recording.
+        seed: a seed for which graph and function must give the same results.
 
     Returns:
-        The graph; None if there is none, since the function looks at values or draws random numbers from elsewhere.
+        The graph; None if the function reads values or draws random numbers from elsewhere.
     """
     try:
         recording = _Recording(example)
@@ -77,7 +77,7 @@ def recorded(function: Function, example: Tensor, seed: int) -> Graph | None:
 
 
 class _Layout(NamedTuple):
-    """How a tensor lies in memory."""
+    """The memory layout of a tensor."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -86,17 +86,17 @@ class _Layout(NamedTuple):
 
 
 class _Recording(TorchDispatchMode):
-    """Notes operations as nodes of a graph, each with the layout of its result and the node that owns its memory.
+    """Records operations as nodes of a graph, with the layout of each result and the node that owns its memory.
 
     Args:
-        example: what the recorded function is called with.
+        example: the tensor with which the recorded function is called.
     """
 
     def __init__(self, example: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._graph, self._root, self._example = fx.Graph(), torch.nn.Module(), example
         self._nodes: dict[int, fx.Node] = {}
-        # as long as they live, no other tensor has their identity
+        # as long as these tensors exist, no other tensor has the same id
         self._alive: list[Any] = []
         self._keep(self._graph.placeholder("example"), example, None)
 

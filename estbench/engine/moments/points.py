@@ -23,15 +23,15 @@ Objective: TypeAlias = Callable[[Program], Tensor]
 
 @dataclass(frozen=True)
 class Point:
-    """Parameters, a minibatch, and what the model draws itself.
+    """Parameters, a minibatch, and the model's own random numbers.
 
     Args:
-        step: training steps behind the parameters.
+        step: number of training steps after which the parameters were taken.
         model: the model with these parameters.
         batch: the minibatch.
-        own: whether they come from training with the estimator that is measured, or from the common run.
-        seed: of the random numbers that the model draws itself, such as dropout masks.
-        free: whether the model draws them anew in every run instead.
+        own: whether they come from training with the measured estimator, rather than with the baseline.
+        seed: seed of the random numbers that the model draws itself, such as dropout masks.
+        free: whether the model draws them anew in every run.
     """
 
     step: int
@@ -43,11 +43,11 @@ class Point:
 
     @property
     def name(self) -> str:
-        """What tells it from the other points of a measurement."""
+        """The key that distinguishes it from the other points of a measurement."""
         return self._named(str(self.step))
 
     def row(self, row: Row) -> Row:
-        """A row, told to be of this point."""
+        """The row with the step and the metric name of this point."""
         return replace(row, metric=self._named(row.metric), step=self.step)
 
     def _named(self, name: str) -> str:
@@ -55,12 +55,12 @@ class Point:
 
     @functools.cached_property
     def held(self) -> HeldModel:
-        """The model, every run of which is the same but for the samples."""
+        """The held model, whose runs differ only in the samples."""
         return HeldModel(self.model, self.batch, self.seed, free=self.free)
 
     @property
     def varies(self) -> bool:
-        """Whether runs of the model differ by what it draws itself."""
+        """Whether runs of the model differ in its own random numbers."""
         return self.free and self.held.draws
 
     def program(self) -> Program:
@@ -88,7 +88,7 @@ class Point:
         Args:
             objective: maps a program to a scalar, as an estimator does.
             program: makes the program of the minibatch.
-            mapped: whether it is to run under ``vmap``; it is autograd's otherwise.
+            mapped: whether the function will run under ``vmap``; otherwise it uses autograd.
 
         Returns:
             A function that gives the gradient by node: ``logits/NAME``, or ``logits`` where there is one node.
@@ -96,7 +96,7 @@ class Point:
         shifts = {name: torch.zeros_like(node.logits) for name, node in self.nodes().items()}
         names = {name: f"logits/{name}" if len(shifts) > 1 else "logits" for name in shifts}
 
-        # what does not differ between runs is computed once
+        # tensors that are the same in every run are computed once
         fixed = None if self.varies else program()
 
         def loss(shifts: dict[str, Tensor]) -> Tensor:
@@ -120,9 +120,9 @@ class Point:
 
         Args:
             objective: maps a program to a scalar.
-            program: makes the program, and may read parameters as it runs.
-            parts: names of parameters, by part.
-            mapped: whether it is to run under ``vmap``; it is autograd's otherwise.
+            program: makes the program, which may use parameters while it runs.
+            parts: names of the parameters, by part.
+            mapped: whether the function will run under ``vmap``; otherwise it uses autograd.
 
         Returns:
             A function that gives the gradient by part.
@@ -155,7 +155,7 @@ class Point:
         return found
 
     def _backward(self, loss: Callable[[], Tensor], keep: Callable[[], None] = lambda: None) -> None:
-        """Gradients by ``backward``: a checkpointed block of torch that is re-entrant takes no other way."""
+        """Gradients by ``backward``, which is the only way that works with re-entrant checkpointing."""
         self.model.zero_grad()
         with torch.enable_grad():
             value = loss()
@@ -166,7 +166,7 @@ class Point:
 
 
 def shifted(program: Program, shifts: Mapping[str, Tensor]) -> Program:
-    """A program whose logits are moved, by name of the node; all samples of a node alike."""
+    """A program whose logits are shifted, by name of the node, equally for all samples of a node."""
 
     def moved(sample: Sample) -> Tensor:
         return program(lambda name, node: sample(name, node.at(node.logits + shifts[name])))

@@ -1,1 +1,1 @@
-"""What a report says, as data: rows, estimates, tests and comparisons with published results."""
+"""The content of a report as data: rows, estimates, tests and comparisons with published results."""

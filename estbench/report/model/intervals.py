@@ -13,8 +13,8 @@ KEYS = ("task", "label", "quantity")
 def averaged(rows: pd.DataFrame, keys: Sequence[str] = KEYS) -> pd.DataFrame:
     """Means over seeds, with intervals from those of the values.
 
-    Seeds measure at different parameters, so what is averaged differs; the interval is that of the mean over
-    these very points. Distances to the bounds add in squares on either side (Zou & Donner 2008).
+    Seeds are measured at different parameters, so their true values differ; the interval is that of the mean over
+    these points. The squared distances to the bounds add up on either side (Zou & Donner 2008).
     """
     spread = rows.assign(down=(rows["value"] - rows["low"]) ** 2, up=(rows["high"] - rows["value"]) ** 2)
     groups = spread.groupby(list(keys), sort=False)
@@ -26,10 +26,10 @@ def averaged(rows: pd.DataFrame, keys: Sequence[str] = KEYS) -> pd.DataFrame:
 
 
 def root_mean_square(rows: pd.DataFrame) -> pd.DataFrame:
-    """Means of squares over seeds, rooted, for biases, which are roots of positive parts.
+    """Root mean squares over seeds, for biases, which are roots of positive parts.
 
-    A bound cut off at 0 tells nothing about how far below it the square's interval reached: the interval is
-    taken as symmetric there, or else a mean over seeds would find biases in noise.
+    A bound that was cut off at 0 does not say how far the interval of the square reached below 0. The interval is then
+    taken as symmetric, since otherwise a mean over seeds would find biases in noise.
     """
     squares = {column: rows[column] ** 2 for column in ("value", "low", "high")}
     reflected = np.minimum(2 * squares["value"] - squares["high"], 0.0)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Okabe & Ito's palette without black and yellow: told apart with every kind of colour vision
+# Okabe & Ito's palette without black and yellow, which can be distinguished with every kind of colour vision
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = (
     "-",
@@ -16,7 +16,7 @@ DASHES = (
     (0, (1, 3)),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
-# the page replaces it by its own colour, light or dark
+# the page replaces this colour by its own, light or dark
 INK = "#1f2329"
 
 
@@ -34,7 +34,7 @@ class Look:
 def looks(
     labels: Sequence[str], families: Mapping[str, str], references: Collection[str] = frozenset()
 ) -> dict[str, Look]:
-    """A look for each estimator; the marker is its family's, where ``families`` (by label) knows it.
+    """A look for each estimator; the marker is that of its family, if ``families`` (by label) contains it.
 
     References are drawn in ink, and take no colour from the others.
     """

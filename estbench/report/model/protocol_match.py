@@ -1,4 +1,4 @@
-"""Whether a run was made as a published result was: its protocol against the published one, part by part."""
+"""Compares the protocol of a run with that of a published result, part by part."""
 
 import json
 import math
@@ -21,7 +21,7 @@ class ProtocolPart:
     """One part of a protocol.
 
     Args:
-        name: of the part.
+        name: name of the part.
         here: its value in the run, in words.
         there: its published value, in words.
         verdict: ``same``, ``differs``, ``not stated`` in the paper, or ``not recorded`` in the run.
@@ -39,8 +39,8 @@ class MeasuredProtocol:
 
     Args:
         estimator: its name.
-        task_options: options of the task, those that were tuned as they were chosen.
-        estimator_options: likewise.
+        task_options: options of the task, with the chosen values of tuned ones.
+        estimator_options: options of the estimator, with the chosen values of tuned ones.
         recorded: whether these hold all options, or only those that were given.
         chosen: names of the options that were tuned.
         steps: training steps.
@@ -74,7 +74,7 @@ class MeasuredProtocol:
 
 
 def _chosen(values: pd.Series) -> dict[str, Any]:
-    """What was tuned and chosen; of options that differ between seeds the values of the last."""
+    """The tuned options with their chosen values; if these differ between seeds, those of the last seed."""
     found: dict[str, Any] = {}
     for text in values.unique():
         found |= _read(str(text))
@@ -120,7 +120,7 @@ def _part(name: str, options: Mapping[str, Any], published: Any, *, recorded: bo
 
 
 def _selection(run: MeasuredProtocol, protocol: Protocol) -> ProtocolPart:
-    """What was tuned, and on which data it was selected; here always on validation."""
+    """The part ``tuning``: what was tuned, and on which data it was selected, here always validation data."""
     tuned, selection = frozenset(protocol.run.get("tuned", ())), str(protocol.run.get("selection", NOT_STATED))
     here = f"{', '.join(sorted(run.chosen))} on validation" if run.chosen else "nothing"
     there = f"{', '.join(sorted(tuned))} on {selection}" if tuned else "nothing"
@@ -131,7 +131,7 @@ def _selection(run: MeasuredProtocol, protocol: Protocol) -> ProtocolPart:
 
 
 def same(here: Any, there: Any) -> bool:
-    """Whether a run's value is the published one, or one of the values that it was chosen from."""
+    """Whether a run's value is the published one, or one of the values from which the paper chose."""
     if isinstance(there, list | tuple):
         return any(same(here, one) for one in there)
     try:

@@ -1,4 +1,4 @@
-"""Published results beside measured ones."""
+"""Matches published results with measured ones."""
 
 import math
 import operator
@@ -43,12 +43,12 @@ class Match:
 
     @property
     def comparable(self) -> bool:
-        """Whether no part is known to differ, or unknown of the run."""
+        """Whether every part that the paper states is known to agree with the run."""
         return all(part.verdict in {"same", "not stated"} for part in self.parts)
 
     @property
     def difference(self) -> tuple[float, float, float]:
-        """Measured less published, with a 95 % interval; a published spread counts, where there is one."""
+        """The measured minus the published value, with a 95 % interval that includes a published spread."""
         half = (self.high - self.low) / 2
         seeds = protocols()[self.result.protocol].run.get("seeds")
         spread = 0.0 if math.isnan(self.result.spread) else self.result.spread
@@ -82,12 +82,12 @@ class PublishedModel:
 
 @dataclass(frozen=True)
 class Matches:
-    """What is published of a task's estimators.
+    """The published results for a task's estimators.
 
     Args:
         groups: the closest tables on the same data set, those of the same protocol first.
         elsewhere: other data sets on which there are values of the same task and estimators.
-        more: tables left out, as more of their protocol differs.
+        more: tables that are left out, since their protocols differ more.
     """
 
     groups: tuple[PublishedModel, ...]
@@ -96,7 +96,7 @@ class Matches:
 
 
 def matches(study: Study, task: str) -> Matches:
-    """What is published of a task's estimators, as far as the run measured something of the kind."""
+    """The published results for a task's estimators that match something in the run."""
     rows = study.rows[study.rows["task"] == task]
     ends = _ends(rows)
     runs = {label: MeasuredProtocol.of(study, task, label) for label in dict.fromkeys(ends["label"])}
@@ -125,7 +125,7 @@ def _ends(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _nearest(wanted: str, available: Sequence[str]) -> str:
-    """The metric itself, or else one of its kind on the same data: of several the one of most samples."""
+    """The metric itself, or else one of its kind on the same data: the one with the most samples."""
     if wanted in available or not wanted:
         return wanted
     found = _METRIC.fullmatch(wanted)
@@ -139,11 +139,11 @@ def _nearest(wanted: str, available: Sequence[str]) -> str:
 
 
 def _other_data(run: MeasuredProtocol, result: PublishedResult) -> str:
-    """The published data set where its images are not the run's, or the run does not say."""
+    """The published data set, if its images are not those of the run or the run does not say."""
     there = result.task.options.get("dataset", protocols()[result.protocol].task.get("dataset", ""))
     there = [there] if isinstance(there, str) else there
     here = str(run.task_options.get("dataset", ""))
-    # a published binarisation is of the same images, and as a part of the protocol it still counts
+    # a published binarisation has the same images; the binarisation is compared as a part of the protocol
     return "" if _IMAGES(here) in map(_IMAGES, there) else str(there[0])
 
 
@@ -155,7 +155,7 @@ def _pair(result: PublishedResult, run: MeasuredProtocol, label: str, row: pd.Se
 
 
 def _closest(tables: dict[tuple[str, ...], list[Match]], elsewhere: tuple[str, ...]) -> Matches:
-    """Of each published table the model that is most like the task's; of the tables those most like the run."""
+    """For each published table the model closest to the task; and of these the tables closest to the run."""
     models: dict[tuple[str, ...], list[PublishedModel]] = {}
     for (protocol, *place, _), pairs in tables.items():
         models.setdefault((protocol, *place), []).append(PublishedModel(protocols()[protocol], tuple(pairs)))

@@ -1,4 +1,4 @@
-"""The columns of the tables: which rows of the results each one takes, and its values over all seeds."""
+"""The columns of the tables: the rows of the results that belong to each, and their values over all seeds."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from estbench.stats import SIGNIFICANCE, combined, holm
 
 
 def _built_in(measure: str, column: str) -> Quantity:
-    """A column of a built-in measure, for the values that are made for it."""
+    """A column of a built-in measure, for code that needs this particular metric."""
     metric = next(metric for metric in BUILT_IN.declared[measure] if metric.column == column)
     return Quantity(column, measure, metric.title, metric.about, metric.test, metric)
 
@@ -29,7 +29,7 @@ TRAINING = "training"
 
 
 def _target(key: str, title: str, unit: str, what: str) -> Quantity:
-    """A column that the report makes from trainings."""
+    """A column that the report computes from training runs."""
     about = f"{what} until the objective first reaches the target: mean over seeds, Student's interval."
     return Quantity(key, TRAINING, title, about, "", Metric(key, title, unit, "lower", log=True, interval="seeds",
                     show="asked", told=False, tracked=False))  # fmt: skip
@@ -67,7 +67,7 @@ class Columns:
                 if not (chosen.any() or quantity.declared.product):
                     continue
                 taken |= chosen
-                # two measures may have a metric of one name
+                # two measures may have metrics with the same name
                 key = f"{measure}/{quantity.key}" if quantity.key in names else quantity.key
                 found.append(replace(_by_seeds(quantity, own[chosen]), key=key))
                 parts.append(own[chosen].assign(quantity=key))
@@ -77,7 +77,7 @@ class Columns:
 
 
 def _measures(rows: pd.DataFrame, metrics: Metrics) -> list[str]:
-    """The measures that have rows, those of the built-in ones first."""
+    """The measures that have rows, built-in ones first."""
     there = list(dict.fromkeys(rows["measure"]))
     known = [*BUILT_IN.declared, *metrics.declared]
     return [name for name in dict.fromkeys([*known, *there]) if name in there]
@@ -95,7 +95,7 @@ def _columns(measure: str, rows: pd.DataFrame, metrics: Metrics) -> Iterator[tup
             yield quantity, grouped(rows, metric)
         elif metric.show != "none":
             for key in keys:
-                # rows that no column of a preferred group takes may have one of their own
+                # rows that do not fit into the column of a preferred group may have their own column
                 if metric.match(key) is not None and (found[key].declared == metric or found[key].declared.group):
                     yield metric.of(measure, key), rows["metric"] == key
     for key in keys:
@@ -104,14 +104,14 @@ def _columns(measure: str, rows: pd.DataFrame, metrics: Metrics) -> Iterator[tup
 
 
 def _by_seeds(quantity: Quantity, rows: pd.DataFrame) -> Quantity:
-    """The quantity; where its rows have no intervals of their own, with that over seeds."""
+    """The quantity; if its rows have no intervals, with the interval over seeds."""
     if quantity.declared.interval != "own" or not len(rows) or rows["low"].notna().any():
         return quantity
     return replace(quantity, declared=replace(quantity.declared, interval="seeds"))
 
 
 def grouped(rows: pd.DataFrame, metric: Metric) -> pd.Series:
-    """Which rows of a measure are of a metric, in the preferred group of each task or else in its first."""
+    """The rows of a metric, in the preferred group of each task or else in its first group."""
     groups = {key: next(iter(match.values())) for key in rows["metric"].unique() if (match := metric.match(key))}
     group = rows["metric"].map(groups)
     preferred = group.groupby(rows["task"]).agg(lambda own: _preferred(own, metric.group))
@@ -138,7 +138,7 @@ def _test_key(quantity: Quantity, key: str) -> str:
 
 
 def estimates(columns: Columns) -> pd.DataFrame:
-    """One row a task, estimator and quantity: its value and interval over all seeds."""
+    """One row per task, estimator and quantity: its value and interval over all seeds."""
     rows = columns.rows
     common = rows[~rows["quantity"].isin(_keys(columns, lambda quantity: quantity.by_seeds))]
     steps = _last_steps(common)
@@ -176,7 +176,7 @@ def _products(columns: Columns, found: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def _last_steps(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """By measure and task, the last step at which as many estimators as at any were measured."""
+    """By measure and task, the last of the steps at which the most estimators were measured."""
     counts = rows.groupby(["measure", "task", "step"])["label"].nunique().reset_index()
     chosen = counts.sort_values(["label", "step"]).groupby(["measure", "task"])["step"].last()
     places = chosen.reset_index()[["measure", "task", "step"]].itertuples(index=False)
@@ -190,9 +190,9 @@ def _at(rows: pd.DataFrame, steps: Mapping[tuple[str, str], float]) -> pd.DataFr
 
 
 def _unconfirmed(biases: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
-    """Biases, their intervals down to 0 where the test of none does not reject, Holm-corrected over a task.
+    """Biases; their intervals begin at 0 if the test of no bias does not reject, Holm-corrected over a task.
 
-    Among many unbiased estimators the interval of one or the other ends above 0 by chance.
+    Among many unbiased estimators, some intervals would not reach down to 0 by chance.
     """
     for (task, quantity), found in tests.groupby(["task", "quantity"]):
         p = {str(label): combined(each["value"].to_numpy(dtype=float)) for label, each in found.groupby("label")}
@@ -204,14 +204,14 @@ def _unconfirmed(biases: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def final(columns: Columns) -> pd.DataFrame:
-    """Each seed's last value of the columns whose interval is over seeds."""
+    """The last value of each seed, for the columns whose interval is over seeds."""
     rows = columns.rows[columns.rows["quantity"].isin(_keys(columns, lambda quantity: quantity.by_seeds))]
     rows = rows.sort_values("step", kind="stable")
     return rows.groupby([*KEYS, "seed"], sort=False).tail(1)
 
 
 def points(rows: pd.DataFrame, *, own: bool = False) -> pd.DataFrame:
-    """The variances at all points of trainings: of the common run, or of each estimator's own."""
+    """The variances at all points of a training run: that of the baseline, or each estimator's own."""
     metric = next(m for m in BUILT_IN.declared["gradient"] if m.column == VARIANCE.key)
     rows = measured(rows, "gradient")
     wanted = replace(metric, key=f"{OWN}{metric.key}") if own else metric

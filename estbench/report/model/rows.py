@@ -1,4 +1,4 @@
-"""Results as the report sees them: checked, in one line each, labelled."""
+"""Prepares rows of results for the report: checks them, cleans their texts and adds labels."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from estbench.plugins.spec import Spec
 from estbench.store.records import COLUMNS
 
 _TEXT = ("task", "estimator", "params", "chosen", "device", "dtype", "measure", "metric", "unit", "status", "error")
-# what results of earlier versions do not have, and what stands for it
+# columns that results of earlier versions lack, with their default values
 _LATER: dict[str, str | int | bool] = {"picture": "", "chosen": "{}", "replicas": 1, "reference": False}
 _NUMBERS = ("step", "seconds", "value", "low", "high", "n")
 
@@ -20,8 +20,8 @@ _NUMBERS = ("step", "seconds", "value", "low", "high", "n")
 def prepare(results: pd.DataFrame) -> pd.DataFrame:
     """Checks the columns and adds ``label``, the estimator with its options, and ``spec``, the task as it was run.
 
-    Where results come from several devices or precisions, the task says from which: values from different
-    machines are no comparison.
+    If results come from several devices or dtypes, the task is labelled with them, since values from different
+    machines are not comparable.
 
     Raises:
         ValueError: columns are missing.
@@ -81,8 +81,8 @@ def tuned(chosen: str) -> str:
 def measured(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
     """The rows of a measure that hold a value.
 
-    Where a value is unresolved with one seed it is with all: those in which it is resolved by chance are not as the
-    others, and neither is their mean.
+    If a value is unresolved for one seed, it is left out for all: the seeds in which it happens to be resolved are not
+    representative, and neither is their mean.
     """
     own = rows[rows["measure"] == measure]
     vague = own[own["status"] == "unresolved"]
@@ -93,7 +93,7 @@ def measured(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 
 def troubles(rows: pd.DataFrame) -> pd.DataFrame:
-    """What failed, is not applicable, unresolved or to be noted: a row a task, estimator, measure and reason."""
+    """Failures and remarks, one row per task, estimator, measure and reason."""
     cells = rows[(rows["status"] != "ok") | (rows["error"] != "")]
     places = zip(cells["error"], cells["status"], cells["step"], strict=True)
     errors = [
@@ -109,18 +109,18 @@ def troubles(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def replica_counts(rows: pd.DataFrame) -> list[int]:
-    """The numbers of replicas that were trained together, where there was training."""
+    """The numbers of replicas that were trained together, in rows of training runs."""
     return sorted(int(count) for count in measured(rows, "training")["replicas"].fillna(1).unique())
 
 
 def lengths(rows: pd.DataFrame) -> str:
-    """From how many to how many steps estimators were trained; empty where all had as many."""
+    """A remark on the range of training steps; empty if all estimators had the same number."""
     ends = measured(rows, "training").groupby("label")["step"].max()
     return f"{ends.min():,.0f} to {ends.max():,.0f} steps" if ends.min() < ends.max() else ""
 
 
 def shares(rows: pd.DataFrame) -> str:
-    """What to know of seconds of training: empty where every training was alone."""
+    """A remark on training times; empty if every run was trained alone."""
     counts = replica_counts(rows)
     if len(counts) > 1:
         return f"shares of ensembles of {counts[0]} to {counts[-1]}, not to be compared"

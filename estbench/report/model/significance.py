@@ -1,4 +1,4 @@
-"""Which differences are real: tests between all estimators, corrected over the table's column."""
+"""Significance: tests between all estimators, corrected over the column of the table."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -13,11 +13,11 @@ from estbench.stats import SIGNIFICANCE, Floats, PairedTests, compare_all, paire
 
 @dataclass(frozen=True)
 class Paired:
-    """Tests between the trainings of all estimators of a task.
+    """Tests between the training runs of all estimators of a task.
 
     Args:
         labels: the estimators, in the order of the tests' rows and columns.
-        runs: what each seed found, ``(seeds, estimators)``, NaN where there is nothing.
+        runs: the value of each seed, ``(seeds, estimators)``, NaN if it is missing.
         tests: the tests.
     """
 
@@ -27,7 +27,7 @@ class Paired:
 
     @classmethod
     def of(cls, runs: pd.DataFrame) -> "Paired":
-        """From a row a seed and estimator."""
+        """Makes the tests from rows with one seed and estimator each."""
         table = runs.pivot_table(index="seed", columns="label", values="value", sort=False)
         values = table.to_numpy(dtype=float)
         return cls([str(label) for label in table.columns], values, paired_all(values))
@@ -39,12 +39,12 @@ class Paired:
         return float(self.tests.p[self.labels.index(one), self.labels.index(other)])
 
     def found(self, label: str) -> Floats:
-        """What the seeds of an estimator found."""
+        """The values of an estimator, by seed."""
         values = self.runs[:, self.labels.index(label)]
         return np.asarray(values[~np.isnan(values)])
 
     def differences(self, one: str, other: str) -> Floats:
-        """What one found less what the other found, with the seeds that both have."""
+        """The differences of two estimators' values, for the seeds that both have."""
         gaps = self.runs[:, self.labels.index(one)] - self.runs[:, self.labels.index(other)]
         return np.asarray(gaps[~np.isnan(gaps)])
 
@@ -52,7 +52,7 @@ class Paired:
 def mark(estimates: pd.DataFrame, runs: pd.DataFrame, quantities: Iterable[Quantity]) -> pd.DataFrame:
     """Adds ``p`` (against the best, Holm over all pairs), ``best`` and ``tied`` (the best among them).
 
-    All pairs are corrected for, as which estimator is best shows only in the data. Where nothing could be tested,
+    The correction covers all pairs, since the best estimator is chosen from the same data. If nothing could be tested,
     nothing is marked: one seed, or values without intervals.
 
     Args:
@@ -64,7 +64,7 @@ def mark(estimates: pd.DataFrame, runs: pd.DataFrame, quantities: Iterable[Quant
     marked = estimates.assign(p=math.nan, best=False, tied=False)
     for (task, key), column in marked.groupby(["task", "quantity"], sort=False):
         quantity = known[str(key)]
-        # an oracle is no contestant
+        # an oracle takes no part in tests
         usable = column[column["value"].notna() & ~column["reference"]]
         if not quantity.better or len(usable) < 2:
             continue
@@ -87,14 +87,14 @@ def _judge(column: pd.DataFrame, quantity: Quantity, runs: pd.DataFrame) -> pd.D
         paired = Paired.of(runs)
         p = np.array([paired.p(str(label), str(column["label"].iloc[best])) for label in column["label"]])
     elif quantity.is_bound and (column["low"] <= 0).any():
-        # where no bias was found, the least that could be there is what was ruled out best
+        # if no bias was found, the smallest upper bound is the best
         none = column["low"] <= 0
         first = column["high"] == column["high"][none].min()
         return pd.DataFrame({"p": math.nan, "best": none & first, "tied": none})
     else:
         p = against(column, best)
     others = np.arange(len(column)) != best
-    # the best against itself is no test
+    # the best is not tested against itself
     adjusted = pd.Series(np.where(others, p, math.nan), column.index)
     tied = (adjusted >= SIGNIFICANCE) | ~others
     tested = bool(adjusted.notna().any())

@@ -1,4 +1,4 @@
-"""All that tables and figures are made from, computed once."""
+"""The study: everything that tables and figures are made from, computed once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ class Study:
     Args:
         rows: the results with labels.
         estimates: value, interval, and marks by task, estimator and quantity.
-        troubles: cells that are not applicable or failed, and what there is to note about others.
+        troubles: cells that are not applicable or failed, and remarks on others.
         families: family by label, where known.
         looks: colour, dash and marker by label.
         options: all options of ``task`` and ``estimator``, by specification, where known.
-        runs: what each seed's training ended with, and how long it took to its task's target.
-        targets: the objective that trainings are timed to, by task.
+        runs: the last values of each seed's training run, and its time to the task's target.
+        targets: the target of the objective, by task.
         metrics: what the measures declare.
         quantities: the columns of the tables, in their order.
-        references: task and label of the oracles, which are no contestants.
+        references: task and label of the oracles, which take no part in tests.
     """
 
     rows: pd.DataFrame
@@ -62,7 +62,7 @@ class Study:
             results: rows as in docs/results.md.
             families: family by estimator's name.
             options: all options by ``task`` or ``estimator``, specification and name.
-            wanted: objectives that trainings are timed to, by metric.
+            wanted: targets of objectives, by metric.
             metrics: what the measures declare; of a measure that is not among them, what the built-in one of this
                 name does.
         """
@@ -80,7 +80,7 @@ class Study:
         joined = joined.assign(reached=joined.get("reached", joined["seeds"]).fillna(joined["seeds"]))
         references = _references(rows)
         pairs = zip(joined["task"], joined["label"], strict=True)
-        # the type is named for results without any figure
+        # the dtype is given for results without any value
         joined["reference"] = pd.Series([pair in references for pair in pairs], joined.index, dtype=bool)
         quantities = described(joined, columns)
         found = mark(joined, runs, quantities)

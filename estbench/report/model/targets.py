@@ -1,4 +1,4 @@
-"""How long training takes until the objective first reaches a target."""
+"""Targets: how long training takes until the objective first reaches a given value."""
 
 import math
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from estbench.stats import Floats
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be reached.
+    """A target of training.
 
     Args:
         metric: an objective.
-        value: how good it has to become.
+        value: the value that has to be reached.
     """
 
     metric: str
@@ -30,7 +30,7 @@ class Target:
 def targets(rows: pd.DataFrame, wanted: Mapping[str, float], metrics: Metrics) -> dict[str, Target]:
     """The target of each task that was evaluated along training, on validation data if there are any.
 
-    Where none is asked for it is the worst value that any of the task's trainings ended with: all reach it.
+    By default it is the worst value at the end of any of the task's training runs, which all of them reach.
 
     Args:
         rows: the results.
@@ -49,7 +49,7 @@ def targets(rows: pd.DataFrame, wanted: Mapping[str, float], metrics: Metrics) -
 
 
 def _metric(rows: pd.DataFrame, wanted: Mapping[str, float]) -> str:
-    """The metric that is asked for, or else the objective on validation or else on test data, evaluated often."""
+    """The metric of the target: the requested one, or the objective on validation data, or else on test data."""
     steps = rows.groupby("metric")["step"].nunique()
     often = [str(metric) for metric in steps.index[steps > 1]]
     asked = [metric for metric in often if metric in wanted]
@@ -61,8 +61,8 @@ def _metric(rows: pd.DataFrame, wanted: Mapping[str, float]) -> str:
 def reached(rows: pd.DataFrame, goals: Mapping[str, Target], metrics: Metrics) -> pd.DataFrame:
     """Steps and seconds until each seed's training reached its task's target; ``value`` is NaN where it did not.
 
-    Between two evaluations the objective is taken as linear. Seconds are left out where a task was trained now alone,
-    now in ensembles of one size or another: those of an ensemble are shares.
+    The objective is interpolated linearly between evaluations. Seconds are left out if some runs of a task were trained
+    alone and others in ensembles, or in ensembles of different sizes, since the seconds of an ensemble are shares.
     """
     found, axes = [], ((STEPS_TO_TARGET, "step"), (SECONDS_TO_TARGET, "seconds"))
     curves = measured(rows, TRAINING).sort_values("step", kind="stable")
@@ -81,7 +81,7 @@ def reached(rows: pd.DataFrame, goals: Mapping[str, Target], metrics: Metrics) -
 
 
 def crossing(x: Floats, y: Floats, target: float) -> float:
-    """Where a curve through these points first is as high as the target; NaN if it never is."""
+    """Where a curve through these points first reaches the target; NaN if it never does."""
     above = np.flatnonzero(y >= target)
     if not len(above):
         return math.nan

@@ -36,7 +36,7 @@ def _troubles(found: Study) -> pd.DataFrame:
     notes = found.troubles.assign(
         error=found.troubles["measure"] + ": " + found.troubles["error"],
         estimator=found.troubles["label"],
-        # what is only to be noted is no trouble
+        # remarks are not failures
         status=found.troubles["status"].replace("note", ""),
     )
     groups = notes.groupby(["task", "estimator"], sort=False)

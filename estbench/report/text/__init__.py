@@ -1,1 +1,1 @@
-"""What a report says in words and tables."""
+"""The texts and tables of a report, independent of the output format."""

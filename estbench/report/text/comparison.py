@@ -1,4 +1,4 @@
-"""Estimators by where their trainings end: differences, and what they come to over all tasks."""
+"""Comparison of final objectives: differences to the best, and scores over all tasks."""
 
 import math
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class ComparisonTable:
         title: its heading.
         columns: headings.
         rows: an estimator each.
-        lines: how it was made.
+        lines: sentences on how it was made.
     """
 
     title: str
@@ -34,7 +34,7 @@ class ComparisonTable:
 
 
 def of_task(study: Study, task: str) -> ComparisonTable | None:
-    """The main objective of a task against the best; None where there are no two seeds."""
+    """The differences to the best in a task's main objective; None with fewer than two seeds."""
     quantity = study.objective(task)
     if quantity is None:
         return None
@@ -71,7 +71,7 @@ def _against(paired: Paired, sign: int, label: str, best: str) -> list[str]:
 
 
 def of_all(study: Study) -> ComparisonTable | None:
-    """Scores over all tasks; None where there are no two tasks and seeds."""
+    """Scores over all tasks; None with fewer than two tasks or seeds."""
     found = scores(study)
     if len(found) < 2 or next(iter(found.values())).shape[0] < 2:
         return None

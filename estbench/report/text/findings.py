@@ -1,4 +1,4 @@
-"""What was found, in sentences that follow from the tests."""
+"""Findings: sentences that follow from the tests."""
 
 import math
 
@@ -18,7 +18,7 @@ RESOLVED = 0.25
 
 
 def answers(study: Study, task: str) -> list[str]:
-    """Sentences about a task; what matters most comes first: the objective, the variance, the bias."""
+    """Sentences about a task, the most important first: the objective, the variance, the bias."""
     quantity = study.objective(task)
     found = [_objective(study, task, quantity)] if quantity else []
     found += [_variance(study, task), *_bias(study, task), _unresolved(study, task), _time(study, task)]
@@ -28,7 +28,7 @@ def answers(study: Study, task: str) -> list[str]:
 
 
 def _alone(study: Study, task: str) -> list[str]:
-    """What to say where a single estimator has values."""
+    """A sentence for a task with a single estimator."""
     own = study.estimates[(study.estimates["task"] == task) & ~study.estimates["reference"]]
     labels = own.loc[own["value"].notna(), "label"].unique()
     return [f"Only {labels[0]} has values here: there is nothing to compare it with."] if len(labels) == 1 else []
@@ -56,14 +56,14 @@ def _objective(study: Study, task: str, quantity: Quantity) -> str:
 
 
 def _method(study: Study, task: str, key: str) -> str:
-    """How trainings were compared, where they were."""
+    """A sentence on how training runs were compared, if they were."""
     if len(study.contestants(task, key)) < 2:
         return ""
     return method(study.paired(task, key).tests)
 
 
 def method(tests: PairedTests) -> str:
-    """How trainings were compared, in a sentence."""
+    """A sentence on the test by which training runs were compared."""
     if not tests.tests:
         return ""
     pairs = f"{tests.tests} pairs" if tests.tests > 1 else "one pair"
@@ -76,7 +76,7 @@ def method(tests: PairedTests) -> str:
 
 
 def _told(study: Study, task: str, quantity: Quantity) -> str:
-    """Which estimator is best by a metric; with its value, unless others are not told apart from it."""
+    """A sentence on the best estimator by a metric, with its value unless others are tied."""
     column = study.contestants(task, quantity.key).dropna(subset=["value"])
     if len(column) < 2:
         return ""
@@ -143,7 +143,7 @@ def _most(column: pd.DataFrame) -> str:
 
 
 def _unresolved(study: Study, task: str) -> str:
-    """Estimators whose gradients hang on too few replicates, and how many it would take."""
+    """A sentence on estimators with too few replicates, and how many would be needed."""
     troubles = study.troubles[(study.troubles["task"] == task) & (study.troubles["status"] == "unresolved")]
     labels = list(dict.fromkeys(troubles["label"].astype(str)))
     if not labels:
@@ -174,7 +174,7 @@ def _variance(study: Study, task: str) -> str:
 
 
 def _factor(order: pd.DataFrame) -> str:
-    """How many times the second is the first, with an interval."""
+    """The ratio of the first to the second, with an interval."""
     first, second = (Interval(*(float(row[key]) for key in Interval._fields)) for _, row in order.iloc[:2].iterrows())
     found = ratio(second, first)
     if math.isnan(found.low):

@@ -1,4 +1,4 @@
-"""Text that plugins wrote, made safe; numbers, made readable."""
+"""Escapes texts of plugins for each format, and formats numbers."""
 
 import math
 import re
@@ -6,7 +6,7 @@ import re
 MISSING = "–"
 _LATEX = {
     "\\": r"\textbackslash{}",
-    # after a line's end LaTeX takes these for options of it
+    # after a line break, LaTeX takes these for arguments of the break
     "[": "{[}",
     "]": "{]}",
     "*": "{*}",
@@ -37,7 +37,7 @@ def markdown(text: str) -> str:
     """Escapes for Markdown, tables included."""
     escaped = re.sub(r"(^[-+]|[\\`*_{}\[\]#!|~$])", r"\\\1", text)
     escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # GitHub turns bare addresses into links, also in names
+    # GitHub turns bare addresses into links, even inside names
     return re.sub(r"(?<=\w)(://|@)", lambda sign: f"&#{ord(sign[0][0])};{sign[0][1:]}", escaped)
 
 
@@ -52,7 +52,7 @@ def slug(text: str) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number to some significant digits."""
+    """A number with some significant digits."""
     if math.isnan(value):
         return MISSING
     if math.isinf(value):
@@ -67,14 +67,14 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def fixed(value: float, decimals: int) -> str:
-    """A number to some decimals."""
+    """A number with some decimals."""
     if not math.isfinite(value):
         return number(value)
     return f"{value:.{decimals}f}".replace("-", "−")
 
 
 def decimals_for(low: float, high: float) -> int:
-    """How many decimals the bounds of an interval deserve: two digits of its width."""
+    """The number of decimals for the bounds of an interval: two significant digits of its width."""
     width = high - low
     if not (math.isfinite(width) and width > 0):
         return 2

@@ -1,4 +1,4 @@
-"""Where results come from, as pairs of words."""
+"""Provenance: where results come from, as pairs of a key and a text."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ _ASIDE = ("families", "papers", "options", "metrics")
 
 
 def entries(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Everything the environment says, in its order; what ``_ASIDE`` names is used elsewhere."""
+    """All entries of the environment, in order, except those in ``_ASIDE``, which are used elsewhere."""
     return [(plain(key), _words(value)) for key, value in environment.items() if key not in _ASIDE]
 
 
 def entry(environment: Mapping[str, Any], key: str) -> str:
-    """What the environment says of one thing, empty if nothing."""
+    """One entry of the environment as text, empty if there is none."""
     return _words(environment[key]) if environment.get(key) is not None else ""
 
 

@@ -1,4 +1,4 @@
-"""Published beside measured, in words."""
+"""Published results beside measured ones, as tables and sentences."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Block:
         title: paper, place and model.
         metric: what the values are, in the paper's words.
         link: the paper's address.
-        lines: what is to be said of the protocols.
+        lines: sentences on the protocols.
         rows: a row an estimator, under ``COLUMNS``.
         comparable: whether the protocols agree for one of them.
     """
@@ -35,7 +35,7 @@ class Block:
 
 @dataclass(frozen=True)
 class PublishedText:
-    """All that is said of a task's published results; empty where there are none."""
+    """The tables and sentences on a task's published results; empty if there are none."""
 
     blocks: tuple[Block, ...]
     lines: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The main table of a task, as text with marks; page, Markdown, LaTeX and terminal only set it."""
+"""The main table of a task, as text with marks, which the output formats only typeset."""
 
 import math
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class TableCell:
     Args:
         text: the value, readable.
         interval: its interval, readable, or empty.
-        hover: value, interval and n exactly, or the reason where there is no value.
+        hover: exact value, interval and n, or the reason if there is no value.
         order: what to sort by; NaN where there is no value.
         mark: ``best``, ``tied`` with the best, or empty.
         status: ``ok``, ``missing``, ``failed``, ``not applicable`` or ``unresolved``.
@@ -55,7 +55,7 @@ class TableRow:
 
     @property
     def title(self) -> str:
-        """What stands before its values."""
+        """The texts before its values."""
         return f"{self.label} (reference)" if self.reference else self.label
 
 
@@ -70,7 +70,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """A task's estimators, best first and references last, with what to know of its values."""
+    """A task's estimators, best first and references last, with remarks on the values."""
 
     task: str
     headings: list[Heading]
@@ -79,7 +79,7 @@ class Table:
 
 
 def table(study: Study, task: str) -> Table:
-    """The main table of a task: by the column of the highest rank, what has no value there last."""
+    """The main table of a task, ordered by the column of the highest rank; missing values come last."""
     headings = [_heading(study, task, quantity) for quantity in study.quantities_of(task)]
     labels = study.labels_of(task)
     columns = [_by_label(study.column(task, heading.quantity.key)) for heading in headings]
@@ -93,7 +93,7 @@ def table(study: Study, task: str) -> Table:
 
 
 def _remarks(study: Study, task: str, headings: list[Heading]) -> list[str]:
-    """What bounds and targets in the table mean."""
+    """Sentences that explain bounds and targets in the table."""
     shown = {heading.quantity.key for heading in headings}
     bounds = [heading.quantity.key for heading in headings if heading.quantity.is_bound]
     own = study.estimates[(study.estimates["task"] == task) & study.estimates["quantity"].isin(bounds)]
@@ -118,7 +118,7 @@ def _remarks(study: Study, task: str, headings: list[Heading]) -> list[str]:
 
 
 def samples(counts: pd.Series) -> str:
-    """So many samples, or from so many to so many."""
+    """A number of samples, or a range of numbers, in words."""
     low, high = f"{counts.min():,.0f}", f"{counts.max():,.0f}"
     return f"{low} samples" if low == high else f"{low} to {high} samples"
 
@@ -146,7 +146,7 @@ def _heading(study: Study, task: str, quantity: Quantity) -> Heading:
 
 
 def scale_for(values: pd.Series, quantity: Quantity) -> tuple[float, str]:
-    """The unit in which these values are short, and how much of the quantity's own unit it is."""
+    """A unit in which these values are short, and its ratio to the quantity's own unit."""
     scales = _SCALES.get(quantity.unit, ((1.0, quantity.unit),))
     middle = float(values[values > 0].median())
     return next((pair for pair in scales if middle >= pair[0]), scales[-1])
@@ -166,7 +166,7 @@ def _row(study: Study, task: str, label: str, headings: list[Heading], columns: 
 
 
 def _tuned(study: Study, task: str, label: str) -> list[str]:
-    """What was chosen on validation for this estimator."""
+    """The options that were chosen on validation data for this estimator."""
     rows = study.rows
     found = rows.loc[(rows["task"] == task) & (rows["label"] == label), "chosen"]
     chosen = dict.fromkeys(found.map(tuned))
@@ -174,7 +174,7 @@ def _tuned(study: Study, task: str, label: str) -> list[str]:
 
 
 def _blank(reasons: pd.DataFrame) -> TableCell:
-    """A cell without a value, and why it has none."""
+    """A cell without a value, with the reason."""
     if reasons.empty:
         return TableCell()
     status = str(reasons["status"].iloc[0])
@@ -183,7 +183,7 @@ def _blank(reasons: pd.DataFrame) -> TableCell:
 
 
 def _notes(reasons: pd.DataFrame) -> list[str]:
-    """What went wrong, once for all measures that it stopped, and what else there is to note."""
+    """Failures, each once for all measures that it affected, and further remarks."""
     notes = []
     for (status, error), own in reasons.groupby(["status", "error"], sort=False):
         seeds = f" ({own['seeds'].max()} of {own['of'].max()} seeds)" if own["of"].max() > 1 else ""
@@ -223,7 +223,7 @@ def _readable(quantity: Quantity, value: float, low: float, high: float) -> tupl
 
 
 def exact(quantity: Quantity, row: pd.Series) -> str:
-    """A value with its interval and what is behind it, unrounded enough to copy."""
+    """A value with its interval and n, with enough digits to copy."""
     if unresolved(quantity, row):
         bound = f"below the resolution of {row['n']:,.0f} samples (< {row['high']:.6g}, 95 % interval from 0)"
         return f"{quantity.title}: none found, {bound}"

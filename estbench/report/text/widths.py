@@ -1,4 +1,4 @@
-"""How wide a text is set."""
+"""Widths of texts in figures."""
 
 import functools
 
