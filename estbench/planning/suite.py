@@ -1,7 +1,7 @@
 """Suites: what to compare, as a TOML file or by command-line options."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -106,7 +106,7 @@ class Suite(BaseModel):
         return seeds
 
 
-def load(name: str, overrides: dict[str, Any], only: Sequence[int] = ()) -> Suite:
+def load(name: str, overrides: Mapping[str, Any], only: Sequence[int] = ()) -> Suite:
     """A suite by the path of its file, or the name of one that is shipped, with some values replaced.
 
     Args:
@@ -136,7 +136,7 @@ def load(name: str, overrides: dict[str, Any], only: Sequence[int] = ()) -> Suit
     return found.model_copy(update={"parts": [found.parts[number - 1] for number in only]}) if only else found
 
 
-def _replaced(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+def _replaced(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> Mapping[str, Any]:
     """Replaces values of the suite and of all its parts."""
     parts = values.get("parts", [])
     if isinstance(parts, list) and all(isinstance(part, dict) for part in parts):
@@ -144,7 +144,7 @@ def _replaced(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, An
     return {**values, **overrides}
 
 
-def validate(values: dict[str, Any], source: str) -> Suite:
+def validate(values: Mapping[str, Any], source: str) -> Suite:
     """Makes a suite from values.
 
     Raises:
@@ -158,7 +158,12 @@ def validate(values: dict[str, Any], source: str) -> Suite:
 
 def _line(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "string_pattern_mismatch":
+        return f"{where}: expected auto, cpu, cuda or cuda:N; got {shown(error['input'])}"
     if error["type"] == "extra_forbidden":
-        return f"unknown key {where!r}; {nearest(where, Suite.model_fields)}"
+        models: dict[object, type[BaseModel]] = {"tune": Tune, "parts": Comparison}
+        first, *rest = error["loc"]
+        model = models.get("tune" if "tune" in rest[:-1] else first, Suite) if rest else Suite
+        return f"unknown key {where!r}; {nearest(str(error['loc'][-1]), model.model_fields)}"
     got = shorten(plain(repr(error["input"])), 200)
     return f"{where}: {error['msg'].lower().removeprefix('value error, ')}; got {got}"
