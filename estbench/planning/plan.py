@@ -10,7 +10,8 @@ from estbench.planning import effective_options, origins
 from estbench.planning.cell import Cell, hashed
 from estbench.planning.code_digest import Sources
 from estbench.planning.resolved import Pair, ResolvedSuite
-from estbench.plugins.registry import Plugin, Plugins
+from estbench.plugins.plugin import Plugin
+from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
 from estbench.plugins.values import Plain
 from estbench.store.cell_file import FORMAT, Entry

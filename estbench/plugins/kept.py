@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
-from estbench.plugins.registry import Plugin
+from estbench.plugins.plugin import Plugin
 
 
 @dataclass(frozen=True)
