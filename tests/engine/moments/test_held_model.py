@@ -275,7 +275,7 @@ def test_unbiased_estimators_are_not_called_biased(name):
 
 
 def test_numbers_of_a_model_may_be_part_of_the_variance():
-    """DrawnMoments anew, masks make the variance of what has none itself, and its reference is a mean over them."""
+    """Drawn anew, masks make the variance of what has none itself, and its reference is a mean over them."""
     held, drawn = (
         measured(CASES["encoder, dropout"], "exact", model_noise=how, replicates=256, reference_replicates=256)
         for how in ("held", "drawn")
