@@ -127,9 +127,9 @@ class Run:
         objective = self._study.objective(task)
         metric = metric or (objective.key if objective else "")
         if metric not in known:
-            raise UserError(
-                f"nothing was trained on {task} that has {metric or 'an objective'!r}; {nearest(metric, known)}"
-            )
+            if not known:
+                raise UserError(f"no estimator was trained on {task}, so that there is nothing to test")
+            raise UserError(f"nothing was trained on {task} that has {metric!r}; {nearest(metric, known)}")
         paired = self._study.paired(task, metric)
         rows = []
         for place, one in enumerate(paired.labels):
@@ -150,8 +150,10 @@ class Run:
         Raises:
             UserError: there is no such kind or style, or these results hold nothing that it shows.
         """
+        from estbench.api.notebook import show_figures  # noqa: PLC0415  (slow)
         from estbench.report.gallery import draw  # noqa: PLC0415  (slow)
 
+        show_figures()
         try:
             return draw(kind, self._study, style=style, width=width)
         except ValueError as error:

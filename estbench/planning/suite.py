@@ -158,7 +158,12 @@ def validate(values: dict[str, Any], source: str) -> Suite:
 
 def _line(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "string_pattern_mismatch":
+        return f"{where}: expected auto, cpu, cuda or cuda:N; got {shown(error['input'])}"
     if error["type"] == "extra_forbidden":
-        return f"unknown key {where!r}; {nearest(where, Suite.model_fields)}"
+        models: dict[object, type[BaseModel]] = {"tune": Tune, "parts": Comparison}
+        first, *rest = error["loc"]
+        model = models.get("tune" if "tune" in rest[:-1] else first, Suite) if rest else Suite
+        return f"unknown key {where!r}; {nearest(str(error['loc'][-1]), model.model_fields)}"
     got = shorten(plain(repr(error["input"])), 200)
     return f"{where}: {error['msg'].lower().removeprefix('value error, ')}; got {got}"

@@ -225,7 +225,7 @@ def write_report(place: Path, results: pd.DataFrame, info: RunInfo, width: int =
     folder.write_results(results)
     report.write(results, info.known, folder.path)
     tables = tuple(report.terminal_table(results, Metrics.from_json(info.metrics)))
-    text = Console(file=io.StringIO(), width=width, record=True)
+    text = Console(file=io.StringIO(), width=width, record=True, force_jupyter=False)
     for table in tables:
         text.print(table)
     folder.close(info, text.export_text())

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from string import Template
 
+from estbench import __version__
 from estbench.errors import UserError
 from estbench.plugins.registry import discover
 
@@ -37,9 +38,21 @@ _README = Template("""\
 
 $title, $article $kind for estbench. `$module.py` is the place to work.
 
+It needs estbench, which is on no package index yet. Install that first: from its repository, by the address that you
+clone it from, or from a wheel that was built of it.
+
+    pip install "estbench @ git+ADDRESS"    # or: pip install estbench-$version-py3-none-any.whl
+
+Then, in this folder:
+
     pip install -e '.[test]'    # from then on, estbench list shows $name
     pytest                      # checks that it is what it declares
-    $use
+    $use --out before
+
+After a change, measure again and let the gate tell what got worse, beyond the noise:
+
+    $use --out after
+    estbench gate before after
 """)
 
 _USES = {
@@ -249,6 +262,7 @@ def _words(kind: str, name: str, package: str) -> dict[str, str]:
     words = {
         "name": name,
         "kind": kind,
+        "version": __version__,
         "article": "an" if kind == "estimator" else "a",
         "package": package,
         "module": f"estbench_{name}",

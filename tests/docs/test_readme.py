@@ -22,6 +22,18 @@ def test_the_training_loop_runs():
     assert all(p.grad is not None for p in names["parameters"])
 
 
+def test_the_comparison_from_python_runs(tmp_path):
+    """The README's ten lines, with fewer steps and seeds, are a script that runs."""
+    code = example("python").replace("gradient,training[steps=2000]", "training[steps=3,samples=0]")
+    assert len(code.splitlines()) <= 10
+    script = tmp_path / "script.py"
+    script.write_text(code.replace("seeds=3", "seeds=2, executor='inline'"))
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "disarm" in done.stdout
+    assert (tmp_path / "report" / "index.html").is_file()
+
+
 def test_the_plugin_is_fifteen_lines_and_is_compared(tmp_path):
     """The README's plugin has at most 15 lines of code and its command works, made small."""
     code = example("plugin")

@@ -1,0 +1,19 @@
+"""What a notebook needs beyond a script."""
+
+import sys
+
+from matplotlib.figure import Figure
+
+
+def show_figures() -> None:
+    """Lets a notebook show figures as pictures; outside one, or where it shows them already, nothing is done.
+
+    IPython does the same once pyplot draws the first figure there; those of the report are drawn without pyplot.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None or any(Figure in formatter for formatter in shell.display_formatter.formatters.values()):
+        return
+    from IPython.core.pylabtools import select_figure_formats  # noqa: PLC0415  (there, as this runs in it)
+
+    select_figure_formats(shell, {"png"})

@@ -1,0 +1,35 @@
+"""The page on Python holds: its examples, put together, are a script that runs."""
+
+import re
+import subprocess
+import sys
+
+from tests.support import ROOT
+
+TEXT = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+CODE = re.findall(r"<!-- test: [\w-]+ -->\n```python\n(.*?)```", TEXT, re.DOTALL)
+FACTS = """
+assert set(run.results["status"]) == {"ok"}, run.results["error"].unique()
+assert sorted(run.estimators) == ["half_baseline", "half_baseline[samples=4]", "rloo"], run.estimators
+assert len(again.estimators) == 4
+assert not failed, failed
+assert z.shape == logits.shape
+"""
+
+
+def test_the_examples_run_as_a_script(tmp_path):
+    """In a script without a guard for its main part, whose own class reaches the workers of the local executor."""
+    assert len(CODE) == TEXT.count("```python")
+    script = tmp_path / "script.py"
+    script.write_text("\n".join([*CODE, FACTS]).replace("seeds=1)", 'seeds=1, executor="local[workers=2]")'))
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "disarm" in done.stdout
+    assert done.stderr == ""
+    assert {path.name for path in tmp_path.glob("*")} >= {"variance.pdf", "report", ".estbench"}
+
+
+def test_links_lead_to_files_that_exist():
+    """Every relative link of the page names a file."""
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", TEXT)]
+    assert all((ROOT / "docs" / link).exists() for link in links)
