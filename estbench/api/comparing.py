@@ -194,7 +194,7 @@ def _request(given: Mapping[str, Any]) -> tuple["Request", Plugins]:
     return Request(str(given["suite"]), overrides, store=store, command="estbench.compare(...)", **how), found
 
 
-def _overrides(given: Mapping[str, Any], own: Path) -> tuple[dict[str, Any], Plugins]:
+def _overrides(given: Mapping[str, Any], own: Path) -> tuple[Mapping[str, Any], Plugins]:
     """The values of the suite that are replaced, and what there is."""
     files: list[Path | str] = arguments.several(given["plugins"])
     known = known_plugins(files)

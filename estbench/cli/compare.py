@@ -3,7 +3,7 @@
 import inspect
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -229,7 +229,7 @@ def _overrides(
     dtype: str | None,
     scale: float | None,
     precision: float | None,
-) -> dict[str, Any]:
+) -> Mapping[str, Any]:
     """The values of the suite that the command line replaces."""
     overrides: dict[str, Any] = {
         key: [part for text in texts for part in split(text)]

@@ -1,16 +1,15 @@
 """The options of a run's tasks and estimators, including defaults."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from estbench.planning.cell import Cell
 from estbench.plugins.options import defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec
-from estbench.plugins.values import plain
+from estbench.plugins.values import Plain, plain
 
 
-def resolved(cells: Iterable[Cell], plugins: Plugins) -> dict[str, dict[str, dict[str, Any]]]:
+def resolved(cells: Iterable[Cell], plugins: Plugins) -> dict[str, dict[str, dict[str, Plain]]]:
     """All options by ``task`` or ``estimator``, its specification in the results, and the option's name.
 
     For tuned options, each row of the results says which value was chosen.
@@ -27,10 +26,10 @@ def resolved(cells: Iterable[Cell], plugins: Plugins) -> dict[str, dict[str, dic
     }
 
 
-def _options(catalogue: Catalogue, spec: Spec) -> dict[str, Any]:
+def _options(catalogue: Catalogue, spec: Spec) -> dict[str, Plain]:
     return defaults(catalogue[spec.name].load()) | dict(spec.options)
 
 
-def _task(tasks: Catalogue, spec: Spec) -> dict[str, Any]:
+def _task(tasks: Catalogue, spec: Spec) -> dict[str, Plain]:
     effective = tasks.make(spec).effective()
     return _options(tasks, spec) | {str(key): plain(value) for key, value in effective.items()}

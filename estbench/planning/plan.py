@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Self
+from typing import Self
 
 from estbench.planning import effective_options, origins
 from estbench.planning.cell import Cell, hashed
@@ -12,6 +12,7 @@ from estbench.planning.code_digest import Sources
 from estbench.planning.resolved import Pair, ResolvedSuite
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
+from estbench.plugins.values import Plain
 from estbench.store.cell_file import FORMAT, Entry
 
 
@@ -50,7 +51,7 @@ class Plan:
         return self
 
     @functools.cached_property
-    def options(self) -> dict[str, dict[str, dict[str, Any]]]:
+    def options(self) -> dict[str, dict[str, dict[str, Plain]]]:
         """All options by ``task`` or ``estimator``, its specification in the results, and the option's name."""
         return effective_options.resolved(self.cells, self.plugins)
 

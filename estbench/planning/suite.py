@@ -1,7 +1,7 @@
 """Suites: what to compare, as a TOML file or by command-line options."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -106,7 +106,7 @@ class Suite(BaseModel):
         return seeds
 
 
-def load(name: str, overrides: dict[str, Any], only: Sequence[int] = ()) -> Suite:
+def load(name: str, overrides: Mapping[str, Any], only: Sequence[int] = ()) -> Suite:
     """A suite by the path of its file, or the name of one that is shipped, with some values replaced.
 
     Args:
@@ -136,7 +136,7 @@ def load(name: str, overrides: dict[str, Any], only: Sequence[int] = ()) -> Suit
     return found.model_copy(update={"parts": [found.parts[number - 1] for number in only]}) if only else found
 
 
-def _replaced(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+def _replaced(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> Mapping[str, Any]:
     """Replaces values of the suite and of all its parts."""
     parts = values.get("parts", [])
     if isinstance(parts, list) and all(isinstance(part, dict) for part in parts):
@@ -144,7 +144,7 @@ def _replaced(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, An
     return {**values, **overrides}
 
 
-def validate(values: dict[str, Any], source: str) -> Suite:
+def validate(values: Mapping[str, Any], source: str) -> Suite:
     """Makes a suite from values.
 
     Raises:

@@ -1,7 +1,7 @@
 """Estimators for use in any model without a program: a differentiable sample, or the loss of an expectation."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -121,7 +121,7 @@ def _learns(estimator: Estimator) -> bool:
     return bool(own) or type(estimator).build is not Estimator.build
 
 
-def _made(estimator: str | Estimator, options: dict[str, Any]) -> Estimator:
+def _made(estimator: str | Estimator, options: Mapping[str, Any]) -> Estimator:
     """The estimator with a name; an instance is returned unchanged."""
     if isinstance(estimator, str):
         return _by_name(estimator, tuple(sorted(options.items())))

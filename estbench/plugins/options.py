@@ -4,6 +4,7 @@ import inspect
 import sys
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 from estbench.errors import UserError, nearest, reason
@@ -37,7 +38,7 @@ def make(cls: type[Any], spec: Spec) -> Any:
         raise ConstructionError(f"{spec} cannot be made: {reason(error)}") from error
 
 
-def check(cls: type[Any], spec: Spec) -> dict[str, Any]:
+def check(cls: type[Any], spec: Spec) -> dict[str, values.Plain]:
     """The options of a specification, interpreted by the constructor's signature, in a form for JSON.
 
     Raises:
@@ -46,13 +47,13 @@ def check(cls: type[Any], spec: Spec) -> dict[str, Any]:
     return {key: values.plain(value) for key, value in _read(cls, spec).items()}
 
 
-def defaults(cls: type[Any]) -> dict[str, Any]:
+def defaults(cls: type[Any]) -> dict[str, values.Plain]:
     """The defaults of options, in a form for JSON."""
     parameters = options_of(cls)
     return {key: values.plain(p.default) for key, p in parameters.items() if p.default is not p.empty}
 
 
-def given_defaults(cls: type[Any]) -> dict[str, Any]:
+def given_defaults(cls: type[Any]) -> dict[str, values.Plain]:
     """The defaults that a specification can express; other objects only have a name."""
     parameters = options_of(cls)
     return {key: value for key, value in defaults(cls).items() if values.can_be_given(parameters[key].default)}
@@ -80,7 +81,7 @@ def _annotation(cls: type[Any], parameter: inspect.Parameter) -> Any:
     annotation = parameter.annotation
     try:
         holder: Any = types.SimpleNamespace(__annotations__={"value": annotation})
-        annotation = typing.get_type_hints(holder, _names(cls), include_extras=True)["value"]
+        annotation = typing.get_type_hints(holder, dict(_names(cls)), include_extras=True)["value"]
     except TypeError:
         # an annotation that is not a type does not restrict the values
         return parameter.empty
@@ -92,7 +93,7 @@ def _annotation(cls: type[Any], parameter: inspect.Parameter) -> Any:
     return annotation
 
 
-def _names(cls: type[Any]) -> dict[str, Any]:
+def _names(cls: type[Any]) -> Mapping[str, Any]:
     """The names that annotations of a constructor may use."""
     constructor = inspect.unwrap(cls.__init__)
     own = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -59,7 +60,7 @@ class Plugin:
         return plain(first.partition(": ")[2] or first)
 
     @property
-    def declared(self) -> dict[str, Any]:
+    def declared(self) -> Mapping[str, Any]:
         """The class attributes with literal values of the plugin's class, read from its source."""
         return self._source.declared(self.kind, self.attribute)
 

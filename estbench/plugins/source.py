@@ -1,7 +1,7 @@
 """Reads docstring and declarations from the source of a plugin, without importing it."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -42,7 +42,7 @@ class Source:
         """The module's docstring."""
         return ast.get_docstring(self.tree) or ""
 
-    def declared(self, kind: str, attribute: str = "") -> dict[str, Any]:
+    def declared(self, kind: str, attribute: str = "") -> Mapping[str, Any]:
         """The class attributes with literal values of the plugin's class, those of its bases in the file included.
 
         Args:

@@ -13,7 +13,7 @@ import types
 import warnings
 from collections.abc import Hashable, Iterator
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from estbench.errors import plain as printable
 from estbench.errors import shorten
@@ -37,6 +37,9 @@ _UNIONS = (Union, types.UnionType)
 # the types of a union are tried in this order
 _ORDER = (Literal, None, type(None), bool, int, float, Annotated, Path, "others", str)
 
+# a value of an option as JSON and a specification can hold it
+Plain: TypeAlias = "bool | int | float | str | tuple[Plain, ...] | None"
+
 
 def read(annotation: Any, given: Any) -> Any:
     """The value of an option.
@@ -59,7 +62,7 @@ def read(annotation: Any, given: Any) -> Any:
     raise ValueError(f"expected {expected(annotation)}{why}; got {_received(given)}")
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any) -> Plain:
     """A value as JSON and a specification can hold it, the same in every process.
 
     Numbers, truth values, text and ``None`` stay what they are, lists become tuples, members of enumerations and

@@ -48,7 +48,7 @@ SCHEMA = pa.schema(list(TYPES.items()))
 
 # the columns that describe the cell, and the default values of a row without a value
 _CELL = ("task", "estimator", "params", "chosen", "seed", "device", "dtype", "measure", "reference")
-_NOTHING: dict[str, Any] = {"metric": "", "unit": "", "picture": "", "step": 0, "n": 0, "replicas": 1}
+_NOTHING: dict[str, str | int] = {"metric": "", "unit": "", "picture": "", "step": 0, "n": 0, "replicas": 1}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The folder of a run, with its results and ``environment.json``; only this module reads and writes it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -9,6 +10,7 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from estbench.errors import UserError, nearest
+from estbench.plugins.values import Plain
 from estbench.store.files import make_folder, write_atomically
 from estbench.store.records import csv, from_parquet, parquet
 
@@ -56,7 +58,7 @@ class RunInfo:
     """
 
     command: str | None = None
-    suite: dict[str, Any] | None = None
+    suite: Mapping[str, Any] | None = None
     started: str | None = None
     seconds: float | None = None
     seeds: list[int] | None = None
@@ -77,7 +79,7 @@ class RunInfo:
     versions: dict[str, str] = field(default_factory=dict)
     families: dict[str, str] = field(default_factory=dict)
     papers: dict[str, str] = field(default_factory=dict)
-    options: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    options: dict[str, dict[str, dict[str, Plain]]] = field(default_factory=dict)
     metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     version: int = VERSION
 

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def commit_of(name: str) -> str:
     raise UserError(f"{name} is neither a file, nor a run, nor a commit of the repository here")
 
 
-def _tracked_values(name: str, row: dict[str, Any], place: str) -> TrackedValues:
+def _tracked_values(name: str, row: Mapping[str, Any], place: str) -> TrackedValues:
     combinations = list(itertools.product(*(row.get("params") or [])))
     columns = {key: _spread(row.get(key), len(combinations)) for key in _COLUMNS}
     found = {}
@@ -91,7 +92,7 @@ def _spread(values: Any, count: int) -> list[Any]:
     return [None] * count if values is None else list(values)
 
 
-def _tracked(cell: dict[str, Any], version: str) -> TrackedValue:
+def _tracked(cell: Mapping[str, Any], version: str) -> TrackedValue:
     value = cell["result"]
     if value is None:
         return TrackedValue(status="failed", error="the benchmark failed", version=version)

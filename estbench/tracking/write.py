@@ -6,7 +6,7 @@ import json
 import math
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,7 +195,7 @@ def _results(asv: Any, computer: Any, about: RunInfo, run: Path, commit: str, da
     return asv.results.Results(params, about.versions, commit, date, python, name, {})
 
 
-def _add(asv: Any, made: Any, benchmark: dict[str, Any], names: list[list[str]], found: TrackedValues) -> None:
+def _add(asv: Any, made: Any, benchmark: Mapping[str, Any], names: list[list[str]], found: TrackedValues) -> None:
     """One benchmark of all estimators and tasks; what this run did not measure stays as it was."""
     grid = [found.get(Key(benchmark["name"], pair)) for pair in itertools.product(*names)]
     # asv writes what failed as null, and what does not apply as NaN
@@ -213,11 +213,11 @@ def _add(asv: Any, made: Any, benchmark: dict[str, Any], names: list[list[str]],
             _interval(tracked, stats)
 
 
-def _known(made: Any, benchmark: dict[str, Any]) -> bool:
+def _known(made: Any, benchmark: Mapping[str, Any]) -> bool:
     return benchmark["name"] in made.get_all_result_keys()
 
 
-def _interval(tracked: TrackedValue, stats: dict[str, Any]) -> None:
+def _interval(tracked: TrackedValue, stats: dict[str, float]) -> None:
     """A single value's own interval in place of the infinite one that asv gives it."""
     if len(tracked.samples) == 1 and math.isfinite(tracked.low) and math.isfinite(tracked.high):
         stats["ci_99_a"], stats["ci_99_b"] = (

@@ -269,11 +269,13 @@ class _Measured:
 def _measure(plan: Plan, store: Store, executor: Executor, request: Request, watcher: Watcher) -> _Measured:
     """The results of a plan in its order, as far as it got before an interrupt."""
     work = runner.CellWork(plan.plugins, store.folder.resolve(), request.checkpoint, request.timeout, request.threads)
-    how: dict[str, Any] = {"retry_failed": request.retry_failed, "ensembles": Ensembles.of(request.ensemble)}
+    ensembles = Ensembles.of(request.ensemble)
     measured, found = _Measured({}), {}
     with watcher.measuring(len(plan.cells)) as done, terminable():
         try:
-            for cell, result, cached in runner.run(plan, store, executor, work, **how):
+            for cell, result, cached in runner.run(
+                plan, store, executor, work, retry_failed=request.retry_failed, ensembles=ensembles
+            ):
                 found[cell] = result
                 measured.new += not cached
                 done(cell, result, cached)

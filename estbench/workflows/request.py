@@ -1,6 +1,6 @@
 """What a comparison is asked for, and who follows it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ class Request:
     """
 
     suite: str
-    overrides: dict[str, Any]
+    overrides: Mapping[str, Any]
     parts: tuple[int, ...] = ()
     out: Path | None = None
     store: Path = Path(".estbench")

@@ -7,7 +7,7 @@ are intercepted below autograd and vmap, which includes torch's layers that draw
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -70,7 +70,7 @@ class ModelNoise(TorchDispatchMode):
             self._listening = before
 
     def __torch_dispatch__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         seeded = isinstance(function, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in function.tags  # noqa: SLF001
@@ -93,7 +93,7 @@ class ModelNoise(TorchDispatchMode):
         self._position += 1
         return _spread(self.drawn[self._position - 1], shape)
 
-    def _stranger(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _stranger(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         before = _states()
         result = function(*args, **kwargs)
         # some operations can draw but do not always, such as attention without dropout
@@ -139,27 +139,27 @@ def _wanted(args: tuple[Any, ...]) -> tuple[int, ...]:
 Next: TypeAlias = Callable[[Callable[[], Tensor], tuple[int, ...]], Tensor]
 
 
-def _made(following: Next, function: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def _made(following: Next, function: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
     """A new tensor."""
     values = following(lambda: function(*args, **kwargs), _wanted(args))
     dtype = kwargs.get("dtype") or (args[0].dtype if isinstance(args[0], Tensor) else values.dtype)
     return values.to(dtype)
 
 
-def _filled(following: Next, function: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def _filled(following: Next, function: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
     """Writes into the tensor that the operation changes in place."""
     target: Tensor = args[0]
     return target.copy_(following(lambda: function(*args, **kwargs), tuple(target.shape)))
 
 
-def _compared(following: Next, function: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:  # noqa: ARG001
+def _compared(following: Next, function: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:  # noqa: ARG001
     """Bernoulli draws: whether recorded noise is below the probabilities, which may differ between runs."""
     p: Tensor = args[0]
     return (following(lambda: torch.rand_like(p), tuple(p.shape)) < p).to(p.dtype)
 
 
 def _dropped(
-    following: Next, function: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
+    following: Next, function: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[Tensor, Tensor]:
     """Dropout: the tensor with some entries set to 0, and the mask of the others."""
     x, p, *_ = args

@@ -7,7 +7,7 @@ derivative is needed), and buffers are reused after their last use.
 """
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -101,7 +101,7 @@ class _Recording(TorchDispatchMode):
         self._keep(self._graph.placeholder("example"), example, None)
 
     def __torch_dispatch__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         given = [self._node(tensor) for tensor in _tensors((args, kwargs))]

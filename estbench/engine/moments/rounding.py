@@ -7,7 +7,7 @@ have accumulated, cancelled or been amplified.
 Reference: Monte Carlo arithmetic, Parker (1997), https://web.cs.ucla.edu/~stott/mca/CSD-970002.ps.gz
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -52,7 +52,7 @@ class _Disturbed(TorchDispatchMode):
         function: Any,
         types: Any,
         args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         result = function(*args, **(kwargs or {}))
         drawn = torch.Tag.nondeterministic_seeded in function.tags

@@ -1,7 +1,7 @@
 """Counts of operations and cost evaluations, which do not depend on the machine."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -25,7 +25,7 @@ class _Flops(TorchDispatchMode):
     total = 0
 
     def __torch_dispatch__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
         formula = flop_registry.get(function._overloadpacket)  # noqa: SLF001

@@ -1,7 +1,7 @@
 """Compatibility: which training runs can be trained as one batch, and in which floats they differ."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -95,7 +95,7 @@ def _wholes(trainee: TrainingRun) -> tuple[tuple[str, nn.Module], ...]:
     return ("model", trainee.model), ("estimator", trainee.estimator)
 
 
-def _attributes(owner: Any) -> dict[str, Any]:
+def _attributes(owner: Any) -> Mapping[str, Any]:
     return {name: value for name, value in vars(owner).items() if name not in _OF_MODULES}
 
 

@@ -207,12 +207,12 @@ def _unit(optimizer: torch.optim.Optimizer, number: int, delta: nn.Parameter) ->
     """An optimiser of the same kind with a learning rate of 1, on a GPU one that can be captured in a graph."""
     options = _hyperparameters(optimizer.param_groups[number])
     if delta.is_cuda and "capturable" in options:
-        options["capturable"] = True
+        options = {**options, "capturable": True}
     kind: Any = type(optimizer)
     return kind([delta], **options, lr=1.0)
 
 
-def _hyperparameters(group: Mapping[str, Any]) -> dict[str, Any]:
+def _hyperparameters(group: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in group.items() if key not in ("params", "lr", "initial_lr")}
 
 

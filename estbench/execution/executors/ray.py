@@ -1,6 +1,7 @@
 """Ray: cells on a cluster, or on this machine as on one."""
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -59,11 +60,12 @@ class Ray(Executor):
     def _cluster(self) -> Iterator[None]:
         ours = not ray.is_initialized()
         if ours:
-            places: dict[str, Any] = (
-                {} if self.address else {"num_cpus": self.workers or None, "include_dashboard": False}
-            )
+            start = functools.partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
             try:
-                ray.init(self.address or "local", log_to_driver=False, logging_level=logging.ERROR, **places)
+                if self.address:
+                    start(self.address)
+                else:
+                    start("local", num_cpus=self.workers or None, include_dashboard=False)
             except (ConnectionError, OSError, RuntimeError, ValueError) as error:
                 reason = str(error).splitlines()[0]
                 raise UserError(f"no ray cluster at address {self.address or 'local'!r}: {reason}") from error

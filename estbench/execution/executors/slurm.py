@@ -49,7 +49,7 @@ class Slurm(Executor):
             raise ValueError(f"a job needs a cell, a processor and a minute; got {cells=}, {cpus=}, {minutes=}")
         self.workers, self.cells = workers, cells
         self._logs, self._cluster = Path(logs), cluster
-        self._resources: dict[str, Any] = {
+        self._resources: dict[str, int | float | str | None] = {
             "timeout_min": minutes,
             "cpus_per_task": cpus,
             "gpus_per_node": gpus or None,

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,49 @@ from estbench.report.charts.base import Chart
 from estbench.report.drawing import svg
 from estbench.report.formats import latex
 from estbench.report.gallery import Drawn
-from estbench.report.illustrations import ILLUSTRATIONS
+from estbench.report.illustrations import ILLUSTRATIONS, Illustration
 from estbench.report.model.study import Study
 from estbench.report.text import comparison, provenance, published
+from estbench.report.text.comparison import ComparisonTable
 from estbench.report.text.findings import answers
-from estbench.report.text.tables import table
+from estbench.report.text.published import PublishedText
+from estbench.report.text.tables import Table, table
 
 _SCRIPTS = ("page.js", "explorer.js", "explorer_page.js")
+
+
+@dataclass(frozen=True)
+class InlineFigure:
+    """A figure with its drawing, which is part of the page.
+
+    Args:
+        chart: its kind, which has the title and the caption.
+        drawing: the SVG.
+    """
+
+    chart: Chart | Illustration
+    drawing: Markup
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the page has of one task.
+
+    Args:
+        table: the main table.
+        answers: the sentences above it.
+        notes: the remarks on estimators, each with the estimator's label.
+        figures: the figures.
+        comparison: the differences to the best, where there are any.
+        published: published results beside measured ones.
+    """
+
+    table: Table
+    answers: Sequence[str]
+    notes: Sequence[tuple[str, str]]
+    figures: Sequence[InlineFigure]
+    comparison: ComparisonTable | None
+    published: PublishedText
 
 
 def render(study: Study, environment: Mapping[str, Any], drawn: Sequence[Drawn], figures: Path) -> str:
@@ -78,29 +115,29 @@ def _headline(study: Study) -> str:
     return " on ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
 
 
-def _part(study: Study, task: str, drawn: Sequence[Drawn], folder: Path) -> dict[str, Any]:
+def _part(study: Study, task: str, drawn: Sequence[Drawn], folder: Path) -> Part:
     found = table(study, task)
-    return {
-        "table": found,
-        "answers": answers(study, task),
-        "notes": [(row.label, note) for row in found.rows for note in row.notes],
-        "figures": _figures(task, drawn, folder),
-        "comparison": comparison.of_task(study, task),
-        "published": published.published(study, task),
-    }
+    return Part(
+        found,
+        answers(study, task),
+        [(row.label, note) for row in found.rows for note in row.notes],
+        _figures(task, drawn, folder),
+        comparison.of_task(study, task),
+        published.published(study, task),
+    )
 
 
-def _illustration(kind: str, folder: Path) -> dict[str, Any]:
+def _illustration(kind: str, folder: Path) -> InlineFigure:
     drawing = (folder / f"{kind}.svg").read_text(encoding="utf-8")
     about = ILLUSTRATIONS[kind]
-    return {"chart": about, "drawing": Markup(svg.inline(drawing, about.title))}  # noqa: S704
+    return InlineFigure(about, Markup(svg.inline(drawing, about.title)))  # noqa: S704
 
 
-def _figures(task: str, drawn: Sequence[Drawn], folder: Path) -> list[dict[str, Chart | Markup]]:
-    found: list[dict[str, Chart | Markup]] = []
+def _figures(task: str, drawn: Sequence[Drawn], folder: Path) -> list[InlineFigure]:
+    found: list[InlineFigure] = []
     for each in drawn:
         if task in each.stems:
             drawing = (folder / f"{each.stems[task]}.svg").read_text(encoding="utf-8")
             about = f"{each.chart.title} {task}"
-            found.append({"chart": each.chart, "drawing": Markup(svg.inline(drawing, about))})  # noqa: S704
+            found.append(InlineFigure(each.chart, Markup(svg.inline(drawing, about))))  # noqa: S704
     return found

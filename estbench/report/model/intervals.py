@@ -1,7 +1,6 @@
 """Averages over seeds and products of measured values, with their intervals."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +49,7 @@ def student(rows: pd.DataFrame, keys: Sequence[str] = KEYS) -> pd.DataFrame:
     return found.assign(low=found["value"] - half, high=found["value"] + half).reset_index()
 
 
-def _unless(keys: Sequence[str], **columns: tuple[str, str]) -> dict[str, Any]:
+def _unless(keys: Sequence[str], **columns: tuple[str, str]) -> dict[str, tuple[str, str]]:
     return {column: how for column, how in columns.items() if column not in keys}
 
 

@@ -89,7 +89,7 @@ def _read(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def given_in(spec: str) -> dict[str, Any]:
+def given_in(spec: str) -> dict[str, str]:
     """The options that a task's label names: ``vae[dataset=mnist]``."""
     inside = spec.partition("[")[2].rpartition("]")[0]
     return dict(part.split("=", 1) for part in inside.split(",") if "=" in part)

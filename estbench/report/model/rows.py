@@ -13,7 +13,7 @@ from estbench.store.records import COLUMNS
 
 _TEXT = ("task", "estimator", "params", "chosen", "device", "dtype", "measure", "metric", "unit", "status", "error")
 # columns that results of earlier versions lack, with their default values
-_LATER: dict[str, Any] = {"picture": "", "chosen": "{}", "replicas": 1, "reference": False}
+_LATER: dict[str, str | int | bool] = {"picture": "", "chosen": "{}", "replicas": 1, "reference": False}
 _NUMBERS = ("step", "seconds", "value", "low", "high", "n")
 
 
