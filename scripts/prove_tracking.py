@@ -107,7 +107,7 @@ def call(clone: Path, action: str, small: bool) -> object:
     # nothing of estbench: that must come from the clone
     context.set_forkserver_preload(["torch._dynamo", "torch.profiler", "pandas", "pyarrow"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(in_clone, clone, action, small).result(timeout=300)
+        return pool.submit(in_clone, clone, action, small).result(timeout=1000)
 
 
 def measure_small(clone: Path, commit: str, date: int) -> Path:

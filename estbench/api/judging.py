@@ -56,6 +56,16 @@ def load(folder: Path | str) -> Run:
 
     Raises:
         UserError: the folder holds no run, or its files cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from estbench import compare
+        >>> store = tempfile.mkdtemp()
+        >>> what = "toy[units=2]", "exact", "training[steps=4,samples=0]", 1
+        >>> run = compare(*what, store=store, executor="inline")
+        >>> page = run.report(tempfile.mkdtemp())
+        >>> load(page.parent).estimators
+        ['exact']
     """
     place = RunFolder.of(Path(folder))
     return Run(place.results(), place.info())
@@ -74,6 +84,16 @@ def merge(folders: Sequence[Path | str], into: Path | str, *, mixed_timing: bool
 
     Raises:
         UserError: a store is not there, or times of different machines would be mixed.
+
+    Example:
+        >>> import tempfile
+        >>> from estbench import compare
+        >>> store = tempfile.mkdtemp()
+        >>> what = "toy[units=2]", "exact", "training[steps=4,samples=0]", 1
+        >>> run = compare(*what, store=store, executor="inline")
+        >>> into = tempfile.mkdtemp()
+        >>> merge([store], into).taken, merge([store], into).known
+        (1, 1)
     """
     return stores.merge([Path(folder) for folder in folders], Path(into), mixed_timing=mixed_timing)
 
@@ -92,6 +112,16 @@ def diff(before: Path | str, after: Path | str, *, store: Path | str = STORE, al
 
     Raises:
         UserError: a side holds no results.
+
+    Example:
+        >>> import tempfile
+        >>> from estbench import compare
+        >>> store = tempfile.mkdtemp()
+        >>> what = "toy[units=2]", "exact", "training[steps=4,samples=0]", 1
+        >>> run = compare(*what, store=store, executor="inline")
+        >>> difference = diff(store, store)
+        >>> difference.code, {change.verdict for change in difference.changes}
+        (0, {'same'})
     """
     from estbench.workflows.diff import diff as difference  # noqa: PLC0415  (slow)
 
@@ -122,6 +152,16 @@ def gate(
 
     Raises:
         UserError: a side cannot be read, or no value can be compared.
+
+    Example:
+        >>> import tempfile
+        >>> from estbench import compare
+        >>> store = tempfile.mkdtemp()
+        >>> what = "toy[units=2]", "exact", "training[steps=4,samples=0]", 1
+        >>> run = compare(*what, store=store, executor="inline")
+        >>> page = run.report(tempfile.mkdtemp())
+        >>> gate(page.parent, page.parent).code
+        0
     """
     from estbench.tracking.gate import gate as judge  # noqa: PLC0415  (slow)
 

@@ -29,6 +29,22 @@ class Run:
     Args:
         results: a row for each figure, with the columns of docs/results.md.
         info: what is known of the run: versions, machine, seeds, options.
+
+    Example:
+        >>> import tempfile
+        >>> from estbench import compare
+        >>> what = "toy[units=2]", "rloo,reinforce", "training[steps=4,samples=0]", 1
+        >>> run = compare(*what, store=tempfile.mkdtemp(), executor="inline")
+        >>> frame = run.frame()
+        >>> final = frame[frame["final"] & (frame["metric"] == "loss_test")]
+        >>> final["label"].tolist() == run.estimators == run.table().index.tolist()
+        True
+        >>> run.tests(metric="loss_test").columns.tolist()
+        ['estimator', 'other', 'difference', 'seeds', 'p']
+        >>> len(run.figure("training").axes)
+        2
+        >>> list(run.to_xarray().sizes)
+        ['task', 'label', 'seed']
     """
 
     results: pd.DataFrame

@@ -221,7 +221,7 @@ class Member(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MemberOutcome:
     """The outcome of one of several measurements.
 
     Args:
@@ -262,7 +262,7 @@ class Measure(abc.ABC):
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         """Measures the estimators that ``makers`` make; yields rows with the key of their estimator."""
 
-    def together(self, members: Sequence[Member]) -> list[Outcome]:
+    def together(self, members: Sequence[Member]) -> list[MemberOutcome]:
         """Hook: measures runs of one task and estimator that differ only in seeds or float options.
 
         By default one after another; a measure that can train them as one batch overrides this.
@@ -270,10 +270,10 @@ class Measure(abc.ABC):
         return [found_alone(self, member) for member in members]
 
 
-def found_alone(measure: Measure, member: Member) -> Outcome:
+def found_alone(measure: Measure, member: Member) -> MemberOutcome:
     """The outcome of one measurement made on its own."""
     try:
-        return Outcome([row for _, row in measure.rows(member.bench, {member.key: member.maker})])
+        return MemberOutcome([row for _, row in measure.rows(member.bench, {member.key: member.maker})])
     except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
         pass_on(error)
-        return Outcome(error=error)
+        return MemberOutcome(error=error)

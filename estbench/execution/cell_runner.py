@@ -58,8 +58,12 @@ class CellRunner:
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
             pass_on(error)
             check_answers(torch.device(cell.device), error)
-            rows = [self.record(cell, spec, verdict(error)) for spec in cell.estimators]
+            rows = self.failed(cell, error)
         return rows
+
+    def failed(self, cell: Cell, error: BaseException) -> list[dict[str, Any]]:
+        """The rows of a cell that could not be measured."""
+        return [self.record(cell, spec, verdict(error)) for spec in cell.estimators]
 
     def together(self, cells: Mapping[Cell, Journal], *, auto: bool = False) -> list[tuple[list[dict[str, Any]], str]]:
         """The rows of each cell, and the reason if it was not measured together with the others."""

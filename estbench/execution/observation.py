@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from estbench.errors import listed
-from estbench.runtime.process_state import ProcessState, settle
+from estbench.runtime.process_state import unchanged
 from estbench.store.records import Result
 
 
@@ -16,17 +16,11 @@ def observed(foreign: bool) -> Iterator[list[str]]:
     Args:
         foreign: whether third-party code runs; estbench's own code changes nothing and is not observed.
     """
-    altered: list[str] = []
     if not foreign:
-        yield altered
+        yield []
         return
-    settle()
-    before = ProcessState.now()
-    try:
+    with unchanged() as altered:
         yield altered
-    finally:
-        altered += before.changes()
-        before.restore()
 
 
 def marked(results: Sequence[Result], altered: Sequence[str]) -> tuple[Result, ...]:

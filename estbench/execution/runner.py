@@ -21,7 +21,7 @@ from estbench.planning.plan import Plan
 from estbench.plugins.registry import Plugins
 from estbench.runtime.device import check_answers
 from estbench.runtime.environment import commit, machine
-from estbench.runtime.guard import muted
+from estbench.runtime.guard import DeviceLostError, muted, pass_on
 from estbench.runtime.precision import arithmetic
 from estbench.store.checkpoints import Checkpoints
 from estbench.store.records import Result
@@ -54,24 +54,11 @@ class CellWork:
         Raises:
             DeviceLostError: the GPU no longer answers this process, which is to be ended.
         """
-        with observed(any(self.plugins.foreign(cell.used) for cell in job.cells)) as altered:
-            results = self._results(job)
-        found = marked(results, altered)
-        return found if job.along else found[0]
-
-    def _results(self, job: Job) -> tuple[Result, ...]:
-        jobs, process, started = job.singles, os.getpid(), time.perf_counter()
-        cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in jobs}
+        jobs, started = job.singles, time.perf_counter()
         where = job.cell.device, job.cell.dtype
         runner = CellRunner(self.plugins)
-        # on a GPU there may be a remark on a single cell, too
-        together = job.along or (job.cell.device != "cpu" and not job.cell.joint)
         with muted(), _threads(self.threads or (None if job.cell.joint else 1)), arithmetic(*where):
-            found = (
-                runner.together(cells, auto=job.auto) if together else [(runner.alone(job.cell, cells[job.cell]), "")]
-            )
-            if os.getpid() != process:
-                os._exit(0)
+            found, altered = self._measured(runner, job)
             # what a measure has caught may have been an error that persists
             check_answers(torch.device(job.cell.device))
             about = {
@@ -80,10 +67,33 @@ class CellWork:
                 "finished": time.time(),
                 "machine": machine(job.cell.device),
             }
-        return tuple(
+        results = [
             Result.of(rows, {"cell": cell.about, **about, "metrics": runner.declared(cell, rows), "note": note})
-            for cell, (rows, note) in zip(cells, found, strict=True)
-        )
+            for cell, (rows, note) in zip(job.cells, found, strict=True)
+        ]
+        return marked(results, altered) if job.along else marked(results, altered)[0]
+
+    def _measured(self, runner: CellRunner, job: Job) -> tuple[list[tuple[list[dict[str, Any]], str]], list[str]]:
+        """The rows and the note of each cell, and what was changed in this process, which is as before again."""
+        cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in job.singles}
+        process = os.getpid()
+        # on a GPU there may be a remark on a single cell, too
+        together = job.along or (job.cell.device != "cpu" and not job.cell.joint)
+        altered: list[str] = []
+        try:
+            with observed(any(self.plugins.foreign(cell.used) for cell in cells)) as altered:
+                if together:
+                    found = runner.together(cells, auto=job.auto)
+                else:
+                    found = [(runner.alone(job.cell, cells[job.cell]), "")]
+                if os.getpid() != process:
+                    os._exit(0)
+        except DeviceLostError:
+            raise
+        except BaseException as error:  # noqa: BLE001  (where code of others has changed our own, that raises anything)
+            pass_on(error)
+            found = [(runner.failed(cell, error), "") for cell in cells]
+        return found, altered
 
     def keep(self, job: Job, outcome: Outcome) -> None:
         """Keeps the results of a job in the process that measured it; with some executors the main process does."""

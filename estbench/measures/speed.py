@@ -65,6 +65,7 @@ class Speed(Measure):
             with _excused(bench, key, lost):
                 found += [Row("clock", *rate, unit="Hz", n=len(clocks)), *runners[key].counts()]
                 found += [_resident(bench, makers[key])] if self.resident else []
+            if key not in lost:
                 yield from ((key, row) for row in found)
         yield from lost.items()
 

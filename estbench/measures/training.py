@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from estbench.core.program import draw, mean, repeat, run
 from estbench.core.task import Batch, Task
-from estbench.engine.base import Bench, MakeEstimator, Measure, MeasurementError, Member, Outcome, Row, verdict
+from estbench.engine.base import Bench, MakeEstimator, Measure, MeasurementError, Member, MemberOutcome, Row, verdict
 from estbench.engine.checks import number_each
 from estbench.engine.profiling.png import png
 from estbench.engine.training.compatibility import alike
@@ -70,9 +70,9 @@ class Training(Measure):
                 raise found.error
             yield from ((key, row) for row in found.rows)
 
-    def together(self, members: Sequence[Member]) -> list[Outcome]:
+    def together(self, members: Sequence[Member]) -> list[MemberOutcome]:
         """Trains compatible runs as one batch, and each of the others alone."""
-        found: dict[int, Outcome] = {}
+        found: dict[int, MemberOutcome] = {}
         trainees: dict[int, TrainingRun] = {}
         for number, member in enumerate(members):
             try:
@@ -80,7 +80,7 @@ class Training(Measure):
             except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
                 pass_on(error)
                 check_answers(member.bench.device, error)
-                found[number] = Outcome(error=error)
+                found[number] = MemberOutcome(error=error)
         for group in alike(list(trainees.values())):
             numbers = [number for number, trainee in trainees.items() if trainee in group]
             for some in _parts(numbers, replicas_that_fit(group[0])):
@@ -91,7 +91,7 @@ class Training(Measure):
                 found |= zip(some, self._found(own, runs), strict=True)
         return [found[number] for number in range(len(members))]
 
-    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun], before: str = "") -> list[Outcome]:
+    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun], before: str = "") -> list[MemberOutcome]:
         """The outcomes of compatible runs; ``before`` says why the batch was split, if it was."""
         device = members[0].bench.device
         # on a GPU a single run is an ensemble too, so that it can use a CUDA graph
@@ -115,27 +115,27 @@ class Training(Measure):
             return [one for half in halves for one in self._found(half, list(map(self._trainee, half)), note)]
         return list(self._each_alone(members, note))
 
-    def _as_one(self, group: Sequence[TrainingRun], before: str) -> list[Outcome]:
+    def _as_one(self, group: Sequence[TrainingRun], before: str) -> list[MemberOutcome]:
         crew = Ensemble(group)
         self._train(crew)
         note = "; ".join(filter(None, (before, crew.note)))
-        return [Outcome(self._shown(trainee), trainee.error, note) for trainee in group]
+        return [MemberOutcome(self._shown(trainee), trainee.error, note) for trainee in group]
 
-    def _each_alone(self, members: Sequence[Member], note: str) -> Iterator[Outcome]:
+    def _each_alone(self, members: Sequence[Member], note: str) -> Iterator[MemberOutcome]:
         for member in members:
             found = self._alone(functools.partial(self._trainee, member), note)
             if found.error is not None:
                 check_answers(member.bench.device, found.error)
             yield found
 
-    def _alone(self, make: Callable[[], TrainingRun], note: str) -> Outcome:
+    def _alone(self, make: Callable[[], TrainingRun], note: str) -> MemberOutcome:
         try:
             trainee = make()
             self._train(Alone([trainee]))
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
             pass_on(error)
-            return Outcome(error=error, note=note)
-        return Outcome(self._shown(trainee), trainee.error, note)
+            return MemberOutcome(error=error, note=note)
+        return MemberOutcome(self._shown(trainee), trainee.error, note)
 
     def _trainee(self, member: Member) -> TrainingRun:
         trainee = TrainingRun(member.bench, member.maker().to(member.bench.device), member.key)

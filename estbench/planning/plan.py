@@ -10,6 +10,7 @@ from estbench.planning import effective_options, origins
 from estbench.planning.cell import Cell, hashed
 from estbench.planning.code_digest import Sources
 from estbench.planning.resolved import Pair, ResolvedSuite
+from estbench.plugins.plugin import Plugin
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
 from estbench.plugins.values import Plain
@@ -44,6 +45,13 @@ class Plan:
             cell: Entry(hashed(cell.identity, cell.tuned, source, versions, FORMAT), cell.budget)
             for cell, source in zip(self.cells, self.sources, strict=True)
         }
+
+    @property
+    def foreign(self) -> list[Plugin]:
+        """The plugins of others that its cells use."""
+        used = {(kind, name) for cell in self.cells for kind, names in cell.used.items() for name in names}
+        found = [self.plugins.of(kind)[name] for kind, name in sorted(used)]
+        return [plugin for plugin in found if plugin.foreign]
 
     def settled(self) -> Self:
         """The same plan with all declarations of plugins read, for a process that has not loaded the plugins."""

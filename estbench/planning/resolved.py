@@ -14,6 +14,7 @@ from estbench.plugins.options import ConstructionError, check, given_defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec, select
 from estbench.runtime.isolation import DiedError, isolated
+from estbench.runtime.process_state import unchanged
 
 Pair: TypeAlias = tuple[Spec, Spec]
 
@@ -169,6 +170,9 @@ def _checked(catalogue: Catalogue, spec: Spec, seconds: float | None) -> Spec:
             isolated(lambda: _made(catalogue, spec), seconds)
         except DiedError as error:
             raise UserError(f"{plugin.kind} '{spec}' ({plugin.origin}) cannot be made: {error}") from error
+        # what one changes where it is imported or made is not there for the next
+        with unchanged():
+            return _made(catalogue, spec)
     return _made(catalogue, spec)
 
 

@@ -14,6 +14,7 @@ from estbench.report.illustrations import illustrate
 from estbench.report.model.study import Study
 from estbench.report.model.wide import summary
 from estbench.report.text import provenance
+from estbench.store.files import write_atomically
 
 __all__ = ["illustrate", "plot", "summary", "terminal_table", "write"]
 
@@ -36,6 +37,9 @@ def write(
         folder: where to write; made if it is not there.
         targets: objectives that trainings are timed to, by metric such as ``elbo_valid``; else the worst figure that
             any of a task's trainings ended with.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     found = Study.of(
         results,
@@ -48,9 +52,9 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     drawn = gallery.draw_all(found, folder / "figures")
     illustrate("gumbel_softmax", folder / "figures")
-    (folder / "report.md").write_text(markdown.render(found, environment, drawn), encoding="utf-8")
-    (folder / "tables.tex").write_text(latex.render(found), encoding="utf-8")
-    (folder / "references.bib").write_text(latex.citations(found, environment), encoding="utf-8")
+    write_atomically(folder / "report.md", markdown.render(found, environment, drawn).encode())
+    write_atomically(folder / "tables.tex", latex.render(found).encode())
+    write_atomically(folder / "references.bib", latex.citations(found, environment).encode())
     index = folder / "index.html"
-    index.write_text(page.render(found, environment, drawn, folder / "figures"), encoding="utf-8")
+    write_atomically(index, page.render(found, environment, drawn, folder / "figures").encode())
     return index

@@ -77,7 +77,7 @@ def pass_on(error: BaseException) -> None:
 
     For handlers of ``BaseException``: other exceptions that are not an ``Exception`` are the failure of a plugin.
     """
-    if isinstance(error, (KeyboardInterrupt, GeneratorExit, OutOfTimeError)):
+    if isinstance(error, (KeyboardInterrupt, OutOfTimeError)):
         raise error
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from estbench.errors import UserError, reason
-from estbench.runtime.guard import muted, out_of_time, pass_on
+from estbench.runtime.guard import muted, out_of_time
 
 Value = TypeVar("Value")
 
@@ -87,8 +87,7 @@ def _payload(function: Callable[[], object]) -> bytes:
         return _RETURNED + pickle.dumps(function())
     except UserError as error:
         return _RAISED + pickle.dumps(error)
-    except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
-        pass_on(error)
+    except BaseException as error:  # noqa: BLE001  (a plugin may raise anything, and Ctrl-C does not reach a child)
         return _RAISED + pickle.dumps(UserError(reason(error)))
 
 

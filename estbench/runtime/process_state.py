@@ -6,6 +6,7 @@ environment, signal handlers, standard streams and running threads. Changes insi
 are not seen.
 """
 
+import contextlib
 import inspect
 import operator
 import sys
@@ -88,6 +89,18 @@ class ProcessState:
             for name in names:
                 if _other(owner, name, before.get(name, _ABSENT)):
                     yield owner, name, before.get(name, _ABSENT)
+
+
+@contextlib.contextmanager
+def unchanged() -> Iterator[list[str]]:
+    """Puts this process back afterwards as it was, and names in the list that it gives what had been changed."""
+    settle()
+    before, changed = ProcessState.now(), list[str]()
+    try:
+        yield changed
+    finally:
+        changed += before.changes()
+        before.restore()
 
 
 def _owners() -> Iterator[Any]:

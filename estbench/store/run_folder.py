@@ -49,7 +49,9 @@ class RunInfo:
         torch: version.
         numpy: version.
         threads: of torch.
-        versions: of packages, by name.
+        versions: of packages, by name; also of those that plugins of others come from and import.
+        sources: the text of plugin files and of what they import from beside them, by ``KIND/PLUGIN`` and file, so
+            that the run can be repeated without its author's disk.
         families: the family of each estimator, by name.
         papers: the paper of each estimator, by name.
         options: all options by ``task`` or ``estimator``, specification and name.
@@ -77,6 +79,7 @@ class RunInfo:
     numpy: str | None = None
     threads: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, dict[str, str]] = field(default_factory=dict)
     families: dict[str, str] = field(default_factory=dict)
     papers: dict[str, str] = field(default_factory=dict)
     options: dict[str, dict[str, dict[str, Plain]]] = field(default_factory=dict)

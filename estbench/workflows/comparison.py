@@ -23,6 +23,7 @@ from estbench.planning import resolved, suite
 from estbench.planning.cell import Cell
 from estbench.planning.plan import Plan
 from estbench.planning.trials import Trials, trials
+from estbench.plugins.kept import kept
 from estbench.plugins.registry import Plugins
 from estbench.runtime.environment import commit, environment, label
 from estbench.store import declared
@@ -198,6 +199,8 @@ def _info(
     request: Request, wanted: suite.Suite, plan: Plan, started: dt.datetime, cells: str, metrics: Metrics
 ) -> RunInfo:
     """The information about the run."""
+    own, about = kept(plan.foreign), environment(resolved.device(wanted.device))
+    about["versions"] = {**about["versions"], **own.versions}
     return RunInfo(
         command=request.command,
         suite=wanted.model_dump(),
@@ -205,7 +208,8 @@ def _info(
         seconds=round(time.time() - started.timestamp(), 1),
         seeds=wanted.seeds,
         cells=cells,
-        **environment(resolved.device(wanted.device)),
+        **about,
+        sources=own.sources,
         families=plan.families,
         papers=plan.papers,
         options=plan.options,

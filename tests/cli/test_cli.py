@@ -12,7 +12,7 @@ import pytest
 
 from estbench.cli.main import app
 from estbench.cli.parsing import run
-from tests.support import WRONG
+from tests.support import PATIENCE, WRONG
 
 # they share one comparison
 pytestmark = pytest.mark.xdist_group("cli")
@@ -61,7 +61,7 @@ def installed(*arguments, cwd, **environment):
     """The installed command, in a process of its own."""
     command = [str(COMMAND), *map(str, arguments)]
     known = {**os.environ, "COLUMNS": "200", **environment}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=known, timeout=200, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=known, timeout=PATIENCE, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from estbench.measures.metrics import BUILT_IN
 from estbench.measures.training import Training
 from estbench.plugins.declarations import verify
 from estbench.plugins.registry import discover
+from tests.support import PATIENCE
 
 
 def test_a_pattern_names_the_metrics_that_fit_it():
@@ -86,4 +87,4 @@ def test_built_in_measures_declare_what_the_report_falls_back_to():
 def test_declarations_need_no_torch():
     """A report reads the declarations without torch, which takes seconds to import."""
     code = "import sys; import estbench.measures.metrics; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=100).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=PATIENCE).returncode == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.support import PATIENCE, ROOT
 
 EXAMPLE = ROOT / "examples" / "estbench-antithetic-rloo"
 
@@ -25,7 +25,7 @@ def outside(tmp_path_factory):
     def run(*arguments):
         wide = {**os.environ, "COLUMNS": "200"}
         command = [python, *arguments]
-        return subprocess.check_output(command, text=True, cwd=folder, timeout=280, env=wide)
+        return subprocess.check_output(command, text=True, cwd=folder, timeout=PATIENCE, env=wide)
 
     ours = sysconfig.get_path("purelib")
     theirs = run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
@@ -34,7 +34,7 @@ def outside(tmp_path_factory):
     shutil.copytree(EXAMPLE, folder / "package")
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
     offline = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    subprocess.run([*pip, *offline, str(folder / "package")], check=True, timeout=280)
+    subprocess.run([*pip, *offline, str(folder / "package")], check=True, timeout=PATIENCE)
     return run
 
 

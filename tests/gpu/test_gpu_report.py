@@ -11,10 +11,10 @@ import time
 
 import pytest
 
-from tests.support import ROOT
+from tests.support import PATIENCE, ROOT
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('begun', flush=True); {}"
-HANGS = STUBBORN.format("time.sleep(100)")
+HANGS = STUBBORN.format("time.sleep(3600)")
 # what a machine with a GPU need not have
 MISSING = """
 import sys
@@ -70,7 +70,7 @@ def test_a_stage_that_hangs_costs_its_own_limit_only(script, tmp_path, monkeypat
     begun = time.monotonic()
     with pytest.raises(SystemExit, match="1"):
         script.main()
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < PATIENCE
     assert "begun" in (tmp_path / "smoke.log").read_text()
     page = (tmp_path / "README.md").read_text()
     assert "| smoke | interrupted after its 6 s | 6 |" in page

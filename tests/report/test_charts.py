@@ -54,7 +54,7 @@ def test_finding_kinds_imports_no_matplotlib():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_documented_chart_is_drawn_and_reported(documented, one_task, tmp_path):
+def test_the_documented_chart_is_drawn_and_reported(documented, one_task, svg_only, tmp_path):
     """The example of the how-to page appears in the page, in report.md and by `plot`, between speed and classes."""
     assert list(gallery.charts()).index("time-bars") == list(gallery.charts()).index("speed") + 1
     (file,) = report.plot("time-bars", one_task, tmp_path, formats=("svg",))

@@ -15,12 +15,15 @@ from estbench.report.model.targets import crossing
 from estbench.report.text import comparison, formatting, tables
 from estbench.report.text.findings import answers
 from estbench.store.records import COLUMNS
-from tests.support.report_results import ENVIRONMENT, TASKS, results
+from tests.support.report_results import TASKS, results
+
+# they share one report
+pytestmark = pytest.mark.xdist_group("report")
 
 
 @pytest.fixture(scope="module")
-def rows():
-    return results(5)
+def rows(five):
+    return five
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +37,12 @@ def cells(study, task, key):
     return {row.label: row.cells[place] for row in table.rows}
 
 
-def test_a_bias_that_was_not_found_is_below_the_resolution_of_its_samples_everywhere(rows, tmp_path):
+def test_a_bias_that_was_not_found_is_below_the_resolution_of_its_samples_everywhere(rows, written):
     """Page, Markdown, LaTeX and terminal say so with the number of samples, and nowhere stands the noise's value."""
-    report.write(rows, ENVIRONMENT, tmp_path)
     console = Console(file=io.StringIO(), width=200)
     for table in report.terminal_table(rows):
         console.print(table)
-    outputs = {name: (tmp_path / name).read_text() for name in ("index.html", "report.md", "tables.tex")}
+    outputs = {name: (written / name).read_text() for name in ("index.html", "report.md", "tables.tex")}
     outputs["terminal"] = console.file.getvalue()
     noise = report.summary(rows).set_index(["task", "estimator"]).loc[(TASKS[1], "rloo"), "relative_bias"]
     assert noise > 0

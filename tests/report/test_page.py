@@ -16,9 +16,13 @@ from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
+    ),
+    # one browser, one report of forty estimators
+    pytest.mark.xdist_group("page"),
+]
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
     "--disable-component-update", "--disable-dev-shm-usage", "--no-first-run",
@@ -38,7 +42,7 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
+def pages(svg_only_in_module, tmp_path_factory):
     """Reports with 5 and with 40 estimators."""
     folder = tmp_path_factory.mktemp("pages")
     return {count: report.write(results(count), ENVIRONMENT, folder / str(count)) for count in (5, 40)}
@@ -213,7 +217,7 @@ def test_pointing_shows_the_exact_figure(browser, pages, selector):
     assert "n = 3072" in tip.text
 
 
-def test_names_run_nothing_in_a_browser(browser, tmp_path):
+def test_names_run_nothing_in_a_browser(browser, svg_only_in_module, tmp_path):
     """A name that is a script is shown and not run."""
     rows = results(3)
     evil = '<img src=x onerror="window.broken=1"><script>window.broken=1</script></title></style>'

@@ -126,13 +126,17 @@ def test_a_picture_is_what_was_given():
 
 
 @pytest.mark.parametrize(
-    "images", [torch.zeros(2, 3, 4), torch.full((1, 1, 2, 2), 1.5), torch.full((1, 1, 2, 2), torch.nan)]
+    ("images", "received"),
+    [
+        (torch.zeros(2, 3, 4), r"shape \(2, 3, 4\)"),
+        (torch.full((1, 1, 2, 2), 1.5), "values from 1.5 to 1.5"),
+        (torch.full((1, 1, 2, 2), torch.nan), "values from nan to nan"),
+    ],
 )
-def test_what_is_no_picture_is_refused(images):
+def test_what_is_no_picture_is_refused(images, received):
     """The message says what a picture is and what was received."""
-    with pytest.raises(
-        MeasurementError, match=r"values from 0 to 1 of shape \(rows, columns, height, width\); got shape"
-    ):
+    wanted = r"a picture takes finite values from 0 to 1 of shape \(rows, columns, height, width\); got "
+    with pytest.raises(MeasurementError, match=wanted + received):
         png(images)
 
 
@@ -150,14 +154,14 @@ def with_pictures(rows, kinds=("codes",)):
     return pd.concat([rows.assign(picture=""), *extra], ignore_index=True)
 
 
-def test_pictures_are_in_the_report(tmp_path):
+def test_pictures_are_in_the_report(svg_only, tmp_path):
     """Once an estimator and kind, those of the first seed, inside the page's file."""
     rows = results(3, tasks=("toy",))
     rows = with_pictures(rows[rows["measure"] == "training"], ("codes", "reconstructions"))
     page = report.write(rows, {}, tmp_path).read_text(encoding="utf-8")
     assert page.count("<image ") == 6
     assert page.count("data:image/png;base64,") == 6
-    assert list((tmp_path / "figures").glob("pictures-*.png"))
+    assert list((tmp_path / "figures").glob("pictures-*.svg"))
 
 
 @pytest.mark.parametrize("picture", ["no base64!", "aGVsbG8=", base64.b64encode(b"\x89PNG" + bytes(60)).decode()])

@@ -47,7 +47,7 @@ def test_sentences_and_comparisons_leave_the_oracle_out(study):
     assert not any("exact" in line for line in comparison.of_all(study).lines)
 
 
-def test_the_oracle_stands_below_the_others_as_a_reference_in_every_format(rows, study, tmp_path):
+def test_the_oracle_stands_below_the_others_as_a_reference_in_every_format(rows, study, svg_only, tmp_path):
     """In the terminal, the page, Markdown and LaTeX, set apart, with its figures; figures draw it in ink."""
     assert [row.label for row in table(study, "toy").rows if row.reference] == ["exact"]
     assert table(study, "toy").rows[-1].label == "exact"

@@ -37,18 +37,10 @@ from estbench.report.text.findings import answers
 from estbench.store.records import COLUMNS
 from tests.support.report_results import ENVIRONMENT, FAMILIES, TASKS, results
 
+# they share one report
+pytestmark = pytest.mark.xdist_group("report")
+
 EVIL = "<script>alert(1)</script>$\\frac{`|*_[x](http://a.b)\n\x1b[31m&\"'%#~^ \u202e{{7*7}}"
-
-
-@pytest.fixture(scope="module")
-def five():
-    return results(5)
-
-
-@pytest.fixture(scope="module")
-def written(five, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    return report.write(five, ENVIRONMENT, folder).parent
 
 
 def one(value=1.0, low=0.9, high=1.1, **more):
@@ -230,7 +222,7 @@ def test_figures_of_speed_have_names_and_units(five):
     assert clock.hover.startswith("Clock rate: 2.3e+09 Hz, n = ")
 
 
-def test_reasons_are_shown_everywhere(tmp_path):
+def test_reasons_are_shown_everywhere(svg_only, tmp_path):
     """Cells that failed or are not applicable are in page, Markdown, LaTeX, terminal and summary."""
     rows = results(8, tasks=TASKS[::2], evaluations=3)
     index = report.write(rows, ENVIRONMENT, tmp_path)
@@ -278,7 +270,7 @@ def test_a_seed_that_failed_is_not_hidden_by_the_others():
         "failed", "params", "no-bias", "no-logits", "devices",
     ],
 )  # fmt: skip
-def test_no_results_break_the_report(change, tmp_path):
+def test_no_results_break_the_report(change, svg_only, tmp_path):
     """Whatever is missing, a report is written, and the terminal shows each task."""
     rows = change(results(3, tasks=("toy",), evaluations=3))
     assert report.write(rows, {}, tmp_path).is_file()
@@ -305,7 +297,7 @@ class Elements(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def evil(tmp_path_factory):
+def evil(svg_only_in_module, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evil")
     rows = results(5, tasks=TASKS[:2], evaluations=3)
     bad = rows["estimator"] == "reinforce"
@@ -502,6 +494,8 @@ def test_of_many_curves_along_training_all_are_named(five, tmp_path):
 def test_every_kind_is_drawn_for_talks_too(tmp_path):
     """All kinds, the sweeps, a task with published figures and pictures among them, in the larger style."""
     rows = results(24, tasks=("toy[classes=2]", "toy[classes=8]", "vae[dataset=mnist]"), evaluations=3)
+    # few of them, with options in all ways
+    rows = rows[rows["estimator"].isin(["exact", "rloo", "gumbel_softmax", "arm"])]
     drawn = rows[rows["measure"] == "training"].iloc[-1].to_dict()
     picture = {"metric": "picture/samples", "value": np.nan, "picture": png(torch.rand(2, 3, 8, 8))}
     accuracy = [drawn | {"metric": "accuracy_test", "estimator": name, "value": 0.9} for name in ("rloo", "arm")]
@@ -541,6 +535,7 @@ def test_papers_become_references(written):
     assert r"\url{https://openreview.net/forum?id=r1lgTGL5DE}" in entry
 
 
+@pytest.mark.long
 def test_ten_thousand_rows_take_little_longer_and_make_a_small_page(tmp_path):
     """Ten times as many rows take at most four times the processor time, and the page has at most 5 MB."""
     seconds = []

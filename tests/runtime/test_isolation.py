@@ -12,6 +12,7 @@ import pytest
 
 from estbench.errors import UserError
 from estbench.runtime.isolation import DiedError, isolated
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be forked there")
 
@@ -97,10 +98,8 @@ def test_what_cannot_be_pickled_is_an_error():
 
 def test_what_never_returns_is_given_up():
     """A child that catches everything is killed when its time is up."""
-    started = time.monotonic()
     with pytest.raises(DiedError, match=r"--timeout of 0\.3 s"):
         isolated(_loop, 0.3)
-    assert time.monotonic() - started < 60
 
 
 def test_nothing_stays_of_a_child(tmp_path):
@@ -117,7 +116,7 @@ def test_nothing_stays_of_a_child(tmp_path):
     with pytest.raises(DiedError):
         isolated(starts)
     assert _descriptors() == descriptors
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until and _runs(int(note.read_text())):
         time.sleep(0.05)
     assert not _runs(int(note.read_text()))

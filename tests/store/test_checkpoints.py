@@ -20,7 +20,7 @@ STATEFUL = ["reinforce_moving_average", "nvil", "relax", "gumbel_softmax[rate=0.
 TASK = "vae[units=4,batch_size=40]"
 
 
-class Killed(BaseException):
+class Killed(KeyboardInterrupt):
     """The process ends here."""
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.support import ROOT
+from tests.support import PATIENCE, ROOT
 from tests.support.plugins_at_fault import write
 
 SCRIPT = ROOT / "scripts" / "prove_survival.py"
@@ -22,9 +22,10 @@ def survival():
     return module
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(survival, tmp_path):
+@pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.long)])
+def test_a_killed_run_goes_on_and_ends_the_same(kills, survival, tmp_path):
     """SIGKILL to workers and drivers at random moments: no cell is lost, doubled or changed, and no worker stays."""
-    survival.prove(2, 800, 3.0, 1, tmp_path, say=lambda _: None)
+    survival.prove(kills, 800, 3.0, 1, tmp_path, say=lambda _: None)
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
@@ -51,16 +52,16 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     signal.signal(signal.SIGINT, heeded)
-    until = time.monotonic() + 120
+    until = time.monotonic() + PATIENCE / 2
     while time.monotonic() < until and len(list(tmp_path.glob(".estbench/cells/*.parquet"))) < 2:
         time.sleep(0.1)
     os.killpg(started.pid, signal.SIGINT)
-    out, err = started.communicate(timeout=120)
+    out, err = started.communicate(timeout=PATIENCE / 2)
     assert started.returncode == 130
     assert "the same command goes on from here" in out
     assert "Traceback" not in out + err
     assert len(list(tmp_path.glob(".estbench/cells/*.parquet"))) == 2
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE / 2
     while time.monotonic() < until and _there(started.pid):
         time.sleep(0.1)
     assert not _there(started.pid)

@@ -60,7 +60,7 @@ def check(members, training, rtol=1e-12):
     return found
 
 
-class Killed(BaseException):
+class Killed(KeyboardInterrupt):
     """The process ends here."""
 
 

@@ -14,7 +14,7 @@ from estbench.tracking import asv_files, tracked_values
 from estbench.tracking.init import init
 from estbench.tracking.tracked_values import Key
 from estbench.tracking.write import MANIFEST, results_folder, track
-from tests.support import ROOT
+from tests.support import PATIENCE, ROOT
 
 pytest.importorskip("asv")
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="no git here")
@@ -89,7 +89,9 @@ def commits(repository):
 def asv(repository, *arguments):
     command = [sys.executable, "-m", "asv", *arguments]
     known = {**os.environ, "HOME": str(repository), "COLUMNS": "300"}
-    done = subprocess.run(command, cwd=repository, env=known, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        command, cwd=repository, env=known, capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
     return done.stdout
 
 
@@ -305,11 +307,12 @@ def test_what_init_writes_is_a_valid_suite(tmp_path):
     assert manifest["estimators"] == suite.load(str(tmp_path / "tracking.toml"), {}).estimators
 
 
+@pytest.mark.long
 @needs_git
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git repository here")
 def test_injected_changes_are_found_at_their_commits():
     """A slowdown, a doubled variance, a bias and a new plugin, in ten commits of a scratch clone."""
     command = [sys.executable, str(ROOT / "scripts" / "prove_tracking.py"), "--small"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-2:] == ["labels: all right", "PROVED"]

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from estbench.cli.main import app
 from estbench.errors import UserError
 from estbench.workflows.new_plugin import new
+from tests.support import PATIENCE
 
 
 @pytest.mark.parametrize("kind", ["estimator", "task", "measure"])
@@ -17,7 +18,7 @@ def test_a_new_package_passes_its_own_tests(kind, tmp_path):
     """A package as it is written passes the tests it comes with."""
     place = new(kind, "my-own", tmp_path)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
-    tested = subprocess.run([*command, "-o", "pythonpath=.", "tests"], cwd=place, check=False, timeout=280)
+    tested = subprocess.run([*command, "-o", "pythonpath=.", "tests"], cwd=place, check=False, timeout=PATIENCE)
     assert tested.returncode == 0
 
 
@@ -69,7 +70,7 @@ def test_a_new_measure_is_installed_and_run(tmp_path, monkeypatch):
     place = new("measure", "my_own", tmp_path)
     target = tmp_path / "installed"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--target", str(target), str(place)], check=True, timeout=250)
+    subprocess.run([*command, "--target", str(target), str(place)], check=True, timeout=PATIENCE)
     monkeypatch.syspath_prepend(str(target))
     arguments = [
         "compare", "--measures", "my_own", "--tasks", "toy", "--estimators", "rloo,exact", "--seeds", "2",

@@ -32,7 +32,7 @@ NOTHING: Parts = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnMoments:
     """Moments by part.
 
     Args:
@@ -67,7 +67,7 @@ class Drawing:
         estimator: Estimator,
         stream: tuple[int | str, ...],
         earlier: Parts = NOTHING,
-    ) -> Drawn:
+    ) -> DrawnMoments:
         """Moments of an estimator's gradient.
 
         Args:
@@ -96,7 +96,7 @@ class Drawing:
                 lambda have: chances is None or chances.resolved(variables.grouped(have)),
             )
         estimator.train()
-        return Drawn(found, min(chunk, next(iter(found.values())).n) if way.mapped else 1, way.reason)
+        return DrawnMoments(found, min(chunk, next(iter(found.values())).n) if way.mapped else 1, way.reason)
 
     def _chunk(self, gradient: Callable[[], Gradients], bench: Bench) -> int:
         """How many replicates are made at once, by the memory that one takes."""

@@ -1,5 +1,6 @@
 """Figures as files."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from estbench.report.drawing import svg
+from estbench.store.files import write_atomically
 
 FORMATS = ("svg", "png", "pdf")
 
@@ -27,30 +29,39 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
-    """Writes a figure in several formats; to be called under the settings it was drawn with."""
+    """Writes a figure in several formats; to be called under the settings it was drawn with.
+
+    Raises:
+        UserError: a file cannot be written; what was there under its name is as it was.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # the layout is the same in all formats; savefig would draw everything once more in each, to make it again
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    return [_WRITERS[form](figure, folder / f"{name}.{form}") for form in formats]
+    files = {folder / f"{name}.{form}": _WRITERS[form](figure, name) for form in formats}
+    for file, content in files.items():
+        write_atomically(file, content)
+    return list(files)
 
 
-def _svg(figure: Figure, file: Path) -> Path:
+def _svg(figure: Figure, name: str) -> bytes:
+    drawn = io.StringIO()
     # no date inside: the same results give the same files
-    FigureCanvasSVG(figure).print_svg(str(file), metadata={"Date": None})
-    file.write_text(svg.tidy(file.read_text(encoding="utf-8"), file.stem), encoding="utf-8")
-    return file
+    FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None})
+    return svg.tidy(drawn.getvalue(), name).encode()
 
 
-def _png(figure: Figure, file: Path) -> Path:
+def _png(figure: Figure, _: str) -> bytes:
     figure.set_dpi(160)
-    FigureCanvasAgg(figure).print_png(file)
-    return file
+    drawn = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(drawn)
+    return drawn.getvalue()
 
 
-def _pdf(figure: Figure, file: Path) -> Path:
-    FigureCanvasPdf(figure).print_pdf(str(file), metadata={"CreationDate": None})
-    return file
+def _pdf(figure: Figure, _: str) -> bytes:
+    drawn = io.BytesIO()
+    FigureCanvasPdf(figure).print_pdf(drawn, metadata={"CreationDate": None})
+    return drawn.getvalue()
 
 
 _WRITERS = {"svg": _svg, "png": _png, "pdf": _pdf}

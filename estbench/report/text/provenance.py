@@ -8,7 +8,7 @@ from estbench.core.metrics import Metric, Metrics
 from estbench.errors import plain
 from estbench.report.model.study import Options
 
-_ASIDE = ("families", "papers", "options", "metrics")
+_ASIDE = ("families", "papers", "options", "metrics", "sources")
 
 
 def entries(environment: Mapping[str, Any]) -> list[tuple[str, str]]:

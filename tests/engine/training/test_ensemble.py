@@ -192,7 +192,7 @@ def test_what_no_tape_holds_is_the_same_in_distribution():
     assert scipy.stats.ks_2samp(together, apart).pvalue > 1e-3
 
 
-@pytest.mark.parametrize(("kind", "reason"), [(Looks, "data-dependent"), (Whispers, "gradients are others")])
+@pytest.mark.parametrize(("kind", "reason"), [(Looks, "data-dependent"), (Whispers, "gradients change under vmap")])
 def test_what_cannot_be_mapped_is_trained_alone_with_a_reason(kind, reason):
     """A plugin that looks at values, or behaves otherwise under vmap, has the values that it has alone."""
     members, training = [member(small(), "x", seed, make=kind) for seed in (0, 1)], Training(3, 1, 2, 20)
