@@ -38,6 +38,14 @@ def track(
     console().print(f"{tracked.count} values: {escape(str(tracked.path))}")
 
 
+Repeat = Annotated[
+    int,
+    typer.Option(
+        min=0, max=1000, help="For two commits: measure times that got worse again with asv, this many times each."
+    ),
+]
+
+
 def gate(
     base: Annotated[str, typer.Argument(help="A run's folder, a result file of asv, or a commit.")],
     head: Annotated[str, typer.Argument(help="A run's folder, a result file of asv, or a commit.")],
@@ -47,12 +55,7 @@ def gate(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Accept values that are missing in HEAD.")
     ] = False,
-    repeat: Annotated[
-        int,
-        typer.Option(
-            min=0, max=1000, help="For two commits: measure times that got worse again with asv, this many times each."
-        ),
-    ] = 0,
+    repeat: Repeat = 0,
 ) -> None:
     """Finds regressions between two sides; exits with 1 on a regression, 3 if something failed or is missing."""
     from estbench.tracking import remeasure  # noqa: PLC0415  (only here)
