@@ -49,5 +49,5 @@ def draw_only_svg(patch, illustration):
         return [shutil.copy(illustration, folder)]
 
     for name in ("png", "pdf"):
-        patch.setitem(files._WRITERS, name, lambda _, file: file.touch() or file)
+        patch.setitem(files._WRITERS, name, lambda *_: b"")
     patch.setattr(report, "illustrate", copied)
