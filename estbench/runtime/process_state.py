@@ -32,6 +32,8 @@ _METHODS = (property, staticmethod, classmethod)
 # attributes that Python itself sets in classes, or torch in its own, such as Storage by the default dtype
 _NOTES = ("__abstractmethods__", "__annotate_func__", "__annotations__", "__slotnames__", "__static_attributes__")
 _KEPT_BY_TORCH = ("next_id", "Storage")
+# pydantic keeps what it finds of a class in the class, when it is first asked
+_KEPT_BY_PYDANTIC = ("__pydantic_", "__is_pydantic_", "__signature__")
 _ABSENT = object()
 
 
@@ -114,7 +116,7 @@ def _owners() -> Iterator[Any]:
 
 def _counts(owner: Any, name: str, value: Any) -> bool:
     """Whether an attribute is observed."""
-    private = isinstance(owner, ModuleType) and name.startswith("__")
+    private = name.startswith("__" if isinstance(owner, ModuleType) else _KEPT_BY_PYDANTIC)
     if private or isinstance(value, ModuleType) or name in (*_NOTES, *_KEPT_BY_TORCH):
         return False
     return callable(value) or isinstance(value, (*_METHODS, *_SIMPLE))

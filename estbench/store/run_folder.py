@@ -10,7 +10,6 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from estbench.errors import UserError, nearest
-from estbench.plugins.values import Plain
 from estbench.store.files import make_folder, write_atomically
 from estbench.store.records import csv, from_parquet, parquet
 
@@ -82,7 +81,8 @@ class RunInfo:
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
     families: dict[str, str] = field(default_factory=dict)
     papers: dict[str, str] = field(default_factory=dict)
-    options: dict[str, dict[str, dict[str, Plain]]] = field(default_factory=dict)
+    # values of options are what JSON holds; pydantic cannot read a recursive alias
+    options: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     version: int = VERSION
 

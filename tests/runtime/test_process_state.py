@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from estbench.runtime import search_path
-from estbench.runtime.process_state import ProcessState, settle
+from estbench.runtime.process_state import ProcessState, settle, unchanged
 from estbench.store import files
 
 
@@ -113,3 +113,15 @@ def test_a_thread_that_goes_on_is_seen():
         stop.set()
         thread.join()
     assert before.changes() == []
+
+
+def test_what_pydantic_keeps_in_a_class_is_no_change():
+    """A dataclass that pydantic looks at while other code runs stays as pydantic left it, and can be read again."""
+    from pydantic import TypeAdapter
+
+    from estbench.store.run_folder import RunInfo
+
+    with unchanged() as changed:
+        TypeAdapter(RunInfo).validate_python({"seeds": [0]})
+    assert not changed
+    assert RunInfo.read({"seeds": [0]}).seeds == [0]
