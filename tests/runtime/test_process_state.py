@@ -31,7 +31,9 @@ CHANGES = {
     "a function of ours": (lambda: setattr(files, "digest", str), "estbench.store.files.digest"),
     "a function of Python": (lambda: setattr(random, "random", lambda: 0.5), "random.random"),
     "validation of distributions": (
-        lambda: torch.distributions.Distribution.set_default_validate_args(not __debug__),
+        lambda: torch.distributions.Distribution.set_default_validate_args(
+            not torch.distributions.Distribution._validate_args
+        ),
         "Distribution._validate_args",
     ),
     "the grad mode": (lambda: torch.set_grad_enabled(False), "torch's grad mode"),
