@@ -61,6 +61,7 @@ def notebook():
         opened.close()
 
 
+@pytest.mark.long
 def test_cells_are_measured_shown_and_kept(notebook, tmp_path):
     """Classes of a cell reach the workers, the bar is a widget, and what is kept is taken.
 

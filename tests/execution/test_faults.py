@@ -85,7 +85,7 @@ def reasons(rows, estimator):
     return set(rows.loc[(rows["estimator"] == estimator) & (rows["status"] == "failed"), "error"])
 
 
-@pytest.mark.parametrize("executor", ["inline", "local[workers=1]"])
+@pytest.mark.parametrize("executor", ["inline", pytest.param("local[workers=1]", marks=pytest.mark.long)])
 def test_nothing_stays_of_what_plugins_change(compare, tmp_path, executor):
     """RLOO's loss after plugins that patch torch and set the process is that of a run alone, 0.24452."""
     settle()
@@ -102,6 +102,7 @@ def test_nothing_stays_of_what_plugins_change(compare, tmp_path, executor):
     assert round(loss, 5) == 0.24452
 
 
+@pytest.mark.long
 def test_a_task_that_ends_its_process_ends_no_driver(compare, tmp_path):
     """An exit, a crash or an endless loop of a task's model is the failure of its cells; the toy is measured."""
     body = """    objective = "loss"

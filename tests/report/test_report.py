@@ -491,6 +491,7 @@ def test_of_many_curves_along_training_all_are_named(five, tmp_path):
     assert all(drawn.count(name) == len(TASKS) for name in names)
 
 
+@pytest.mark.long
 def test_every_kind_is_drawn_for_talks_too(tmp_path):
     """All kinds, the sweeps, a task with published figures and pictures among them, in the larger style."""
     rows = results(24, tasks=("toy[classes=2]", "toy[classes=8]", "vae[dataset=mnist]"), evaluations=3)

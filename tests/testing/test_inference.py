@@ -49,6 +49,7 @@ def test_false_alarms_are_as_stated(draw):
     assert rejected <= binom.isf(1e-4, count, level)
 
 
+@pytest.mark.long
 def test_p_values_of_a_correct_estimator_are_uniform():
     """Hotelling's p-values of REINFORCE over 200 seeds are uniform."""
     p = [
