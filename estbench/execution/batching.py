@@ -12,7 +12,7 @@ from estbench.plugins.options import defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec
 
-# docs/gpu.md, measured with benchmarks/ensemble.py: a processor is busy with one replica of a larger model, and what
+# docs/how-to/gpu.md, measured with benchmarks/ensemble.py: a processor is busy with one replica of a larger model, and what
 # mapping over replicas costs beforehand is three of them
 CPU_PARAMETERS = 100_000
 CPU_REPLICAS = range(4, 33)
