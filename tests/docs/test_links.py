@@ -8,7 +8,12 @@ from tests.support import ROOT
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/**/*.ipynb"), *ROOT.glob("reports/*.md")]
+    for path in [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("docs/**/*.ipynb"),
+        *ROOT.glob("reports/*.md"),
+    ]
     if "_build" not in path.parts
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")

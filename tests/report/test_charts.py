@@ -26,7 +26,13 @@ def one_task():
 def documented(install):
     """The example of docs/how-to/charts.md, installed as a package with the entry point that it has there."""
     points = tomllib.loads(example("docs/how-to/charts.md", "chart entry point"))["project"]["entry-points"]
-    install("my_package", "estbench.charts", points["estbench.charts"], "my_charts", example("docs/how-to/charts.md", "chart"))
+    install(
+        "my_package",
+        "estbench.charts",
+        points["estbench.charts"],
+        "my_charts",
+        example("docs/how-to/charts.md", "chart"),
+    )
     yield
     sys.modules.pop("my_charts", None)
 
