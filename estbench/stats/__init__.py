@@ -1,6 +1,6 @@
 """Intervals and tests. Intervals have a level of 95 % unless ``level`` says otherwise.
 
-docs/statistics.md describes every method, its source and its simulated coverage.
+docs/explanation/statistics.md describes every method, its source and its simulated coverage.
 """
 
 from estbench.stats.across import Scores, improvement, interquartile_mean, normalised, profile
