@@ -4,9 +4,11 @@ r"""GRPO: the score function with costs that are centred and divided by their de
     A_k = \frac{f(b_k) - \bar f}{\sqrt{\tfrac1{K-1} \sum_j (f(b_j) - \bar f)^2} + \epsilon}
 
 Rewards are minus costs, so this advantage is minus that of the paper. The deviation depends on the samples, so the
-mean is not the gradient of the expected cost. For rewards of 0 and 1 with success rate p it is a multiple of the
-gradient that depends on p and K (``estbench.stats.grpo_weight``): prompts are weighted anew. For other rewards even
-the sign can be wrong: where a risky choice pays 10 with probability .2, a safe one pays 1, and both are equally
+mean is not the gradient of the expected cost. For rewards of 0 and 1 with success rate p and ``tokens=sum`` it is the
+gradient of p times a factor that depends on p and K: the mean advantage of a sample with reward 1 less that of one
+with reward 0, the other K - 1 rewards being binomial. At K = 2 the factor is the square root of 1/2 for every p, and it
+tends to one over the deviation of the reward, so that easy and hard prompts gain weight. For other rewards even the
+sign can be wrong: where a risky choice pays 10 with probability .2, a safe one pays 1, and both are equally
 probable, the gradient for the risky one is +.25 and the mean of GRPO is -.106, -.162 and -.139 for K = 2, 4 and 6.
 
 A group of equal costs has advantage exactly 0 in every dtype. Rounding of the mean would otherwise be divided by a

@@ -4,6 +4,7 @@ The instance of one step has the logits (.3, -.2, .1), the rewards (0, 1, 3) and
 costs; all means and advantages below are those of rewards.
 """
 
+import math
 from functools import cache
 
 import pytest
@@ -258,3 +259,27 @@ def test_old_plugins_and_new_ones_are_told_apart():
     torch.manual_seed(0)
     found = vmap(lambda _: grad(loss)(torch.zeros(1)), randomness="different")(torch.zeros(4000))
     assert found.mean() == pytest.approx(0.125, abs=0.02)
+
+
+def factor(samples, p):
+    """The mean advantage of a reward of 1 less that of a reward of 0, the others' rewards being binomial."""
+    total = 0.0
+    for others in range(samples):
+        chance = math.comb(samples - 1, others) * p**others * (1 - p) ** (samples - 1 - others)
+        for own, sign in ((1.0, 1), (0.0, -1)):
+            rewards = torch.tensor([own] + [1.0] * others + [0.0] * (samples - 1 - others), dtype=torch.float64)
+            deviation = rewards.std().item()
+            total += sign * chance * (0.0 if deviation == 0 else (own - rewards.mean().item()) / deviation)
+    return total
+
+
+@pytest.mark.parametrize("samples", [2, 4, 8])
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_grpo_weights_prompts_by_a_factor_of_the_success_rate(samples, p):
+    """With rewards of 0 and 1 its mean over all groups is the gradient of p, p (1 - p), times a binomial mean."""
+    probs = torch.tensor([1 - p, p], dtype=torch.float64)
+    scores = torch.tensor([[-p], [1 - p]], dtype=torch.float64)
+    mean, _ = moments(f"grpo[samples={samples},eps=0.0]", samples, torch.tensor([0.0, 1.0]).double(), probs, scores)
+    assert mean.item() == pytest.approx(factor(samples, p) * p * (1 - p), abs=1e-9)
+    if samples == 2:
+        assert factor(samples, p) == pytest.approx(math.sqrt(0.5))
