@@ -34,6 +34,8 @@ from estbench.core.program import Program, Sample
 from estbench.core.task import Batch, Method, Splits, Task
 
 ATTEMPTS = 8
+# sequences per prompt in the splits for validation and test
+EVALUATED = 200
 
 
 class SequencePolicy(Task):
@@ -61,7 +63,7 @@ class SequencePolicy(Task):
         hidden: int | str = 32,
         beta: float = 0.0,
         optimizer: Method = "adam",
-        learning_rate: float = 3e-3,
+        learning_rate: float = 1e-3,
     ) -> None:
         if steps < 1 or tokens < 1 or modulus < 2 or not 0 <= beta < math.inf:
             raise ValueError(
@@ -78,9 +80,10 @@ class SequencePolicy(Task):
         return _Writer(policy, self.steps, self.tokens, self.modulus, self.beta)
 
     def splits(self) -> Splits:
-        """The prompts, one-hot; the same in every split."""
-        prompts = (torch.eye(self.modulus),)
-        return Splits(prompts, prompts, prompts)
+        """The prompts, one-hot. An evaluation draws one sequence per example: so it has each prompt many times."""
+        prompts = torch.eye(self.modulus)
+        repeated = (prompts.repeat(EVALUATED, 1),)
+        return Splits((prompts,), repeated, repeated)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         assert isinstance(model, _Writer)
