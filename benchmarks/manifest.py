@@ -43,6 +43,8 @@ ESTIMATORS = (
     "unordered_set",
     "vargrad",
     "zgr",
+    "redge",
+    "reinmax_rao",
 )
 
 # tasks, with the replicates behind variance and error
