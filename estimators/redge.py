@@ -3,16 +3,16 @@ r"""ReDGE: a sample by diffusion from noise to a class, differentiated through a
 .. math:: \hat x_t = \mathrm{softmax}\big(\ell + \alpha_t x_t / \sigma_t^2\big), \qquad
     x_{t-1} = \alpha_{t-1} \hat x_t + \sigma_{t-1} (x_t - \alpha_t \hat x_t) / \sigma_t
 
-from :math:`x_{T-1} \sim \mathcal N(0, 1)` on, with :math:`\sigma_t = 1 - \alpha_t` and :math:`\alpha = (1, 1 - t_1, \dots,
-10^{-4})` in equal steps. The sample is one of the last mean :math:`\hat x_1`, whose derivative stands for its own. These
-samples do not follow :math:`\mathrm{softmax}(\ell)`: at 3 steps and :math:`t_1 = 0.3` a class of probability .844 comes
-with probability .926. The value is therefore biased too, unless :math:`t_1 = 1`, which gives straight-through.
+from :math:`x_{T-1} \sim \mathcal N(0, 1)` on, with :math:`\sigma_t = 1 - \alpha_t`, :math:`\alpha_0 = 1`, and the other
+:math:`\alpha_t` in equal steps from :math:`1 - t_1` to :math:`10^{-4}`. The sample is one of the last mean
+:math:`\hat x_1`, whose derivative stands for its own. These samples do not follow :math:`\mathrm{softmax}(\ell)`: at 3
+steps and :math:`t_1 = 0.3` a class of probability .844 comes with probability .926. The value is therefore biased too,
+unless :math:`t_1 = 1`, which gives straight-through.
 
-Biased. Bernoulli (as two classes) and categorical. One
-evaluation; uses the derivative of the cost.
+Biased. Bernoulli (as two classes) and categorical. One evaluation; uses the derivative of the cost.
 
-Reference: Gourevitch, Durmus, Moulines, Olsson & Janati (2026), https://arxiv.org/abs/2601.00781, with the schedule of the
-authors' package (PyPI redge 0.1.0)
+Reference: Gourevitch, Durmus, Moulines, Olsson & Janati (2026), https://arxiv.org/abs/2601.00781, with the schedule of
+the authors' package (PyPI redge 0.1.0)
 """
 
 import torch
