@@ -36,7 +36,7 @@ lint: $(INSTALLED)  ## style, spelling, types, and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-enter: $(INSTALLED)  ## adds new estimators to the asv manifest and to the table in docs/estimators.md
+enter: $(INSTALLED)  ## adds new estimators to the asv manifest and to the table in docs/reference/estimators.md
 	$(BIN)/python scripts/enter_estimators.py
 
 bench: $(INSTALLED)  ## the asv suite on this commit, in this environment; BENCH=regex selects benchmarks

@@ -26,7 +26,7 @@ class Node(abc.ABC):
     estimator never asks which kind of node it has.
 
     Args:
-        logits: parameters, ``(*batch, *event)``; minus infinity masks a class (docs/estimators.md, "Masks").
+        logits: parameters, ``(*batch, *event)``; minus infinity masks a class (docs/reference/estimators.md, "Masks").
         given: the input from which the logits were computed, ``(*batch, features)``; an input-dependent baseline
             uses it. By default it is the logits.
 

@@ -30,7 +30,7 @@ def write(
     Beside the page: ``report.md``, ``tables.tex`` (booktabs), ``references.bib`` and ``figures/``.
 
     Args:
-        results: rows as in docs/results.md.
+        results: rows as in docs/reference/results.md.
         environment: what is known of the run (command, commit, versions, ...), all of it printed; besides,
             ``families`` may hold the family and ``papers`` the paper by estimator's name, ``options`` all options
             by ``task`` or ``estimator``, specification and name, and ``metrics`` what the measures declare.

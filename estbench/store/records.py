@@ -56,7 +56,7 @@ class Result:
     """The result of a cell.
 
     Args:
-        table: its rows, with the columns of docs/results.md.
+        table: its rows, with the columns of docs/reference/results.md.
         about: information that is kept with the rows: the cell, seconds, environment.
     """
 

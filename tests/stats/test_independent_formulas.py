@@ -1,7 +1,7 @@
 """Every value of a gradient, its interval and its p-value, computed anew from raw replicates.
 
-What is here follows docs/statistics.md and the papers it names, and uses nothing of ``estbench.stats``: a batch is left
-out by leaving it out, quantiles are scipy's.
+What is here follows docs/explanation/statistics.md and the papers it names, and uses nothing of ``estbench.stats``: a
+batch is left out by leaving it out, quantiles are scipy's.
 """
 
 import functools

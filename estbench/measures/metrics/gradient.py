@@ -1,4 +1,4 @@
-"""The metrics of the measure ``gradient``; docs/results.md says how each is made."""
+"""The metrics of the measure ``gradient``; docs/reference/results.md says how each is made."""
 
 from dataclasses import replace
 from functools import partial

@@ -25,7 +25,7 @@ def terminal_table(results: pd.DataFrame, metrics: Metrics | None = None) -> lis
     """One table a task: the main columns, best and its ties in green, reasons below.
 
     Args:
-        results: rows as in docs/results.md.
+        results: rows as in docs/reference/results.md.
         metrics: what the measures declare, as a run's folder holds it; the built-in ones need none.
     """
     found = Study.of(results, metrics=metrics)

@@ -29,7 +29,7 @@ def prepare(results: pd.DataFrame) -> pd.DataFrame:
     results = results.assign(**{column: value for column, value in _LATER.items() if column not in results})
     missing = [column for column in COLUMNS if column not in results.columns]
     if missing:
-        raise ValueError(f"results need the columns of docs/results.md; missing: {', '.join(missing)}")
+        raise ValueError(f"results need the columns of docs/reference/results.md; missing: {', '.join(missing)}")
     rows = _typed(results.loc[:, list(COLUMNS)].reset_index(drop=True))
     rows["spec"] = rows["task"]
     infinite = np.isinf(rows["value"])

@@ -59,7 +59,7 @@ class Study:
         """Prepares results.
 
         Args:
-            results: rows as in docs/results.md.
+            results: rows as in docs/reference/results.md.
             families: family by estimator's name.
             options: all options by ``task`` or ``estimator``, specification and name.
             wanted: targets of objectives, by metric.
