@@ -50,8 +50,8 @@ class Ray(Executor):
             UserError: the cluster cannot be reached, or has no room for a single cell.
         """
         with self._cluster():
-            # a worker that dies has failed its cell: it is not tried again behind the user's back; one with a GPU is for
-            # one job only, since the GPU may no longer answer it
+            # a worker that dies has failed its cell: it is not tried again behind the user's back; a worker with a GPU
+            # does one job only, since the GPU may no longer answer it
             calls = 1 if self.gpus else 0
             task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0, max_calls=calls)(_measure)
             shared, alone = alone_last(jobs)
