@@ -43,6 +43,12 @@ ESTIMATORS = (
     "unordered_set",
     "vargrad",
     "zgr",
+    "dr_grpo",
+    "grpo",
+    "james_stein",
+    "opo",
+    "passk",
+    "remax",
 )
 
 # tasks, with the replicates behind variance and error

@@ -35,6 +35,9 @@ class Estimator(nn.Module, abc.ABC):
         unbiased: whether the expectation of its gradient is the gradient of its objective (see ``bound``). If an option
             makes the estimator biased, the constructor sets this attribute on the instance.
         differentiates: whether it uses the derivative of the cost with respect to samples.
+        exact_samples: whether its value is the cost at exact samples, so that it estimates its objective without bias.
+            It is not for relaxed samples, for samples from a distribution other than the node's, and for perturbed
+            logits. If an option decides it, the constructor sets this attribute on the instance.
         couples_examples: whether an example's gradient depends on the samples of other examples of the batch, by shared
             noise or a baseline computed from the batch.
         paper: the publication it comes from; empty if there is none.
@@ -43,6 +46,7 @@ class Estimator(nn.Module, abc.ABC):
     accepts: ClassVar[tuple[type[Node], ...]] = (Bernoulli, Categorical)
     unbiased: bool
     differentiates: ClassVar[bool]
+    exact_samples: bool = True
     couples_examples: ClassVar[bool] = False
     paper: ClassVar[str] = ""
 

@@ -122,7 +122,8 @@ class _VmapTrial:
         self._bench.sow("route", seed)
         shared_generators.seed(seed)
         before = shared_generators.state()
-        found = {name: x.detach() for name, x in gradient().items()}
+        made = gradient()
+        found = {name: made[name].detach() for name in self._variables.parts}
         self._shared |= shared_generators.state() != before
         return found
 

@@ -22,6 +22,8 @@ _COMMON = (
     _asked("snr/{group}", "Signal to noise", "", "higher",
            about="Length of the mean gradient over the root of the variance."),
     _asked("cosine/{group}", "Cosine", "", "higher", log=False, about="Between the mean gradient and the exact one."),
+    Metric("value_bias", "Bias of the value", show="page", told=False, tracked=False,
+           about="Mean of the estimator's value, the cost that training reports, minus the exact objective."),
     Metric("evaluations", "Evaluations", "", "lower", log=True, show="asked", told=False,
            about="Evaluations of the cost per example and estimate."),
     Metric(
