@@ -43,6 +43,12 @@ ESTIMATORS = (
     "unordered_set",
     "vargrad",
     "zgr",
+    "dr_grpo",
+    "grpo",
+    "james_stein",
+    "opo",
+    "passk",
+    "remax",
     "redge",
     "reinmax_rao",
 )

@@ -4,8 +4,8 @@ r"""ReinMax-Rao: ReinMax, whose derivative at the midpoint is averaged over Gumb
     \ell' = \log \tfrac12 (p + b), \quad \varepsilon_k \sim p(\varepsilon \mid \arg\max(\ell' + \varepsilon) = b)
 
 with :math:`J_\tau(z)` the Jacobian of :math:`\mathrm{softmax}(z / \tau)` and
-:math:`J(p) = \mathrm{diag}\, p - p p^\top`. The sample is one of :math:`p`, and not of the midpoint, so that this is not
-ReinMax in expectation: costs that are linear in the sample have a bias too.
+:math:`J(p) = \mathrm{diag}\, p - p p^\top`. The sample is one of :math:`p`, and not of the midpoint, so that this is
+not ReinMax in expectation: costs that are linear in the sample have a bias too.
 
 Biased. Bernoulli (as two classes) and categorical. One evaluation; uses the derivative of the cost.
 

@@ -108,6 +108,12 @@ class Node(abc.ABC):
     def free(self) -> Tensor:
         """True for logits that neither mask a class nor fix a bit, in the shape of the logits."""
 
+    @property
+    def choices(self) -> Tensor:
+        """How many of its variables have more than one value that is not masked, ``(*batch,)``."""
+        free = self.free if self.event_ndim == 1 else self.free.sum(-1) > 1
+        return free.sum(-1).to(self.logits.dtype)
+
     def at(self, logits: Tensor) -> Self:
         """The same kind of node with other logits."""
         made = replace(self, logits=logits)
