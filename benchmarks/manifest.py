@@ -51,6 +51,8 @@ ESTIMATORS = (
     "remax",
     "redge",
     "reinmax_rao",
+    "sfess",
+    "simple",
 )
 
 # tasks, with the replicates behind variance and error

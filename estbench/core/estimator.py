@@ -11,15 +11,14 @@ from typing import ClassVar, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from estbench.core.logits import at_least_float32, refuse_unusable
+from estbench.core.logits import at_least_float32
 from estbench.core.node import Bernoulli, Categorical, Node
 from estbench.core.program import Evaluation, Program, Sampler, Site, Sites, draw, evaluate, run
+from estbench.core.refusal import NotApplicableError
+
+__all__ = ["Estimator", "NotApplicableError", "full_cost", "inject", "positive", "silent"]
 
 Number = TypeVar("Number", int, float)
-
-
-class NotApplicableError(ValueError):
-    """The estimator cannot be applied to this program, as a matter of principle; the message says why."""
 
 
 class Estimator(nn.Module, abc.ABC):
@@ -65,7 +64,7 @@ class Estimator(nn.Module, abc.ABC):
         with torch.no_grad():
             _, sites = self.interpret(program, draw)
         for name, site in sites.items():
-            refuse_unusable(name, site.node.logits)
+            site.node.refuse_unusable(name)
             self.build(name, site.node)
         return self
 

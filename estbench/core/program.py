@@ -210,8 +210,7 @@ def mean(_name: str, node: Node, _sites: Sites) -> Tensor:
 
 def mode(_name: str, node: Node, _sites: Sites) -> Tensor:
     """The most probable value given the earlier ones: a greedy sample."""
-    node = node.detach()
-    return node.discretise(torch.zeros_like(node.logits))
+    return node.detach().most_probable()
 
 
 def lengths(sites: Sites) -> Tensor:

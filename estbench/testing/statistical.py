@@ -31,7 +31,7 @@ def _study(subject: Subject, recipe: Recipe) -> MeanErrors:
     if recipe not in subject.recipes:
         if recipe.accepted(subject.declared.accepts):
             raise Inapplicable("it is checked on the like program of bits")
-        kinds = ", ".join(sorted({kind.__name__ for kind, _ in recipe.layers}))
+        kinds = ", ".join(sorted({layer.kind.__name__ for layer in recipe.layers}))
         raise Inapplicable(f"it does not accept {kinds} nodes")
     try:
         return subject.study(recipe, ALPHA)
@@ -111,7 +111,7 @@ def _certain_value(subject: Subject, recipe: Recipe) -> str:
     if recipe not in subject.recipes:
         raise Inapplicable("it is not checked on these nodes")
     bench = subject.bench(recipe)
-    saturate(bench, (1, -1, -1))
+    saturate(bench, (1, -1, -1), anew=True)
     exact = float(objective(bench.model(), subject.declared.bound).detach())
     with subject.seeded(12):
         error = float(next(replicates(bench, 64))[0].mean()) - exact

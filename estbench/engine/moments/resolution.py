@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from estbench.core.estimator import Estimator
-from estbench.core.node import Bernoulli, Node
+from estbench.core.node import Categorical, Node
 from estbench.core.program import Program, Sample
 from estbench.engine.base import Bench
 from estbench.engine.moments.moments import Moments
@@ -159,7 +159,7 @@ class _Seen:
 def _departures(node: Node) -> float:
     """The expected number of variables of a node that differ from their most likely value."""
     mean = node.at(node.logits.detach().double()).mean
-    likeliest = mean.maximum(1 - mean) if isinstance(node, Bernoulli) else mean.amax(-1)
+    likeliest = mean.amax(-1) if isinstance(node, Categorical) else mean.maximum(1 - mean)
     return float((1 - likeliest).sum())
 
 

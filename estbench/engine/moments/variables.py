@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from estbench.core.estimator import NotApplicableError
-from estbench.core.node import Node
+from estbench.core.node import Bernoulli, Categorical, Node
+from estbench.core.noise import rand
 from estbench.core.program import Program, Sampler, Sites, draw, run
 from estbench.engine.base import Bench
 from estbench.engine.moments.moments import Gradients, Moments, Weights
@@ -196,7 +197,9 @@ def pooled(parts: Sequence[Moments]) -> Moments:
 
 
 def _soft(_name: str, node: Node, _sites: Sites) -> Tensor:
-    return node.relax(node.noise(), 1.0)
+    if isinstance(node, (Bernoulli, Categorical)):
+        return node.relax(node.noise(), 1.0)
+    return torch.lerp(node.sample(), node.sample(), rand((), node.logits))
 
 
 def _depending(bench: Bench, point: Point, parts: Mapping[str, Sequence[str]]) -> set[str]:
