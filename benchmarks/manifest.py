@@ -49,6 +49,8 @@ ESTIMATORS = (
     "opo",
     "passk",
     "remax",
+    "redge",
+    "reinmax_rao",
 )
 
 # tasks, with the replicates behind variance and error
