@@ -20,7 +20,7 @@ from matplotlib.textpath import TextToPath
 from rich.console import Console
 from scipy import stats
 
-from estbench import report
+from estbench import UserError, report
 from estbench.engine.profiling.png import png
 from estbench.errors import plain, shorten
 from estbench.report import gallery
@@ -666,3 +666,10 @@ def test_results_of_earlier_versions_are_reported(five):
     prepared = prepare(five.drop(columns=["replicas", "picture", "chosen"]))
     assert set(prepared["replicas"]) == {1}
     assert set(prepared["picture"]) == {""}
+
+
+def test_a_target_of_an_unknown_metric_is_refused_before_anything_is_written(five, tmp_path):
+    """A metric on which no training was evaluated along its steps cannot be timed; the nearest one is named."""
+    with pytest.raises(UserError, match=r"along its steps on 'elbo_vald'; did you mean 'elbo_"):
+        report.write(five, ENVIRONMENT, tmp_path / "report", {"elbo_vald": -100.0})
+    assert not (tmp_path / "report").exists()
