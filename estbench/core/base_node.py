@@ -22,7 +22,7 @@ _RENAMED = {"harden": "discretise", "soften": "relax", "support": "enumerate_sup
 
 @dataclass(frozen=True, eq=False)
 class Node(abc.ABC):
-    """A vector of random variables: independent bits or classes, a subset of items, or independent normal variables.
+    """A vector of random variables: independent bits or classes, or a subset of items.
 
     More than twelve public methods, because it holds everything that an estimator may ask of a distribution: an
     estimator never asks which kind of node it has. What a kind of node does not have (a relaxation, conditional noise,
@@ -130,7 +130,7 @@ class Node(abc.ABC):
         return made
 
     def levelled(self) -> Self:
-        """Hook: the node with all values equally likely, or standard normal; its logits keep their derivative."""
+        """Hook: the node with all values equally likely; its logits keep their derivative."""
         return self.at((self.logits - self.logits.detach()).nan_to_num(0.0))
 
     def arranged(self, logits: Tensor) -> Self:
