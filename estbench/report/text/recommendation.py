@@ -177,7 +177,8 @@ def _bias(study: Study, task: str, label: str) -> list[str]:
         if row["low"] > 0:
             parts.append(f"a bias of {number(100 * row['value'], 2)} % {length} was measured")
         else:
-            parts.append(f"no bias was found, and it is below {number(100 * row['high'], 2)} % {length}")
+            most = f", and it is below {number(100 * row['high'], 2)} % {length}" if row["high"] > 0 else ""
+            parts.append(f"no bias was found{most}")
     return [f"Bias: {'; '.join(parts)}."] if parts else []
 
 
