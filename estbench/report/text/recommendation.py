@@ -156,8 +156,9 @@ def _cost(study: Study, task: str, label: str) -> list[str]:
     parts = []
     if label in times.index:
         scale, unit = scale_for(times, STEP_TIME)
-        ratio = times[label] / times.min()
-        than = "the least of all" if ratio == 1 else f"{number(ratio, 2)} times the fastest, {times.idxmin()}"
+        least = float(times.min())
+        more = f"{number(times[label] / least, 2)} times" if least > 0 else "more than"
+        than = "the least of all" if times[label] == least else f"{more} the fastest, {times.idxmin()}"
         parts.append(f"a training step of {label} takes {number(times[label] / scale)} {unit}, {than}")
     if label in memory.index:
         scale, unit = scale_for(memory, PEAK_MEMORY)
