@@ -139,6 +139,7 @@ class CellRunner:
             "dtype": cell.dtype,
             "measure": cell.measure.name,
             "reference": spec.name == _oracle_of(self.plugins, cell.task.name),
+            "declared": _declared_of(self.plugins, spec),
             **vars(row),
         }
 
@@ -167,6 +168,23 @@ def _oracle_of(plugins: Plugins, task: str) -> str | None:
         pass_on(error)
         return None
     return oracle
+
+
+@functools.lru_cache(maxsize=256)
+def _declared_of(plugins: Plugins, spec: Spec) -> str:
+    """Whether an estimator with these options is declared unbiased, and of what; empty if it cannot be made."""
+    try:
+        plugin = plugins.estimators[spec.name]
+        ask: Callable[[], str] = lambda: _declaration(plugins.estimators.make(spec))  # noqa: E731
+        return isolated(ask) if plugin.foreign else ask()
+    except BaseException as error:  # noqa: BLE001  (a plugin may raise anything; the cell itself will say so)
+        pass_on(error)
+        return ""
+
+
+def _declaration(estimator: Estimator) -> str:
+    bound = estimator.bound
+    return ("unbiased" if estimator.unbiased else "biased") + (f", {bound}-sample bound" if bound > 1 else "")
 
 
 # only the last one, so that a device holds the data of one bench; cells come in the order of their tasks and seeds
