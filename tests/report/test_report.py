@@ -514,7 +514,10 @@ def test_tooltips_hold_the_exact_figures(five, written):
     titles = [title.text for title in ET.parse(drawing).getroot().iter("{http://www.w3.org/2000/svg}title")]
     value = report.summary(five).set_index(["task", "estimator"]).loc[("toy", "rloo"), "variance"]
     assert any(title.startswith(f"rloo: Variance: {value:.6g}, 95 % interval") for title in titles)
-    assert all("n = 3072, 3 seeds" in title for title in titles)
+    # the panel's title is whole on hover too
+    points = [title for title in titles if title != "toy"]
+    assert len(points) == len(titles) - 1 == 5
+    assert all("n = 3072, 3 seeds" in title for title in points)
 
 
 def test_identifiers_are_unique_in_the_page(written):

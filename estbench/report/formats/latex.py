@@ -27,12 +27,7 @@ def _table(found: Table, number: int) -> str:
     shown = [i for i, heading in enumerate(found.headings) if heading.quantity.shown]
     bias = ["declared"] if found.declares else []
     titles = ["", *bias, *[latex(found.headings[i].title) for i in shown]]
-    contestants, references = ([row for row in found.rows if row.reference == kind] for kind in (False, True))
-    lines = [_row(row, shown, len(bias)) for row in contestants]
-    lines += [
-        *([r"\midrule"] if contestants and references else []),
-        *[_row(row, shown, len(bias)) for row in references],
-    ]
+    lines = _body(found, shown, len(bias))
     notes = [rf"\item {latex(row.label)}: {latex(note)}" for row in found.rows for note in row.notes]
     remarks = "".join(f" {latex(remark)}" for remark in found.remarks)
     reasons = [r"\begin{itemize}\footnotesize", *notes, r"\end{itemize}"] if notes else []
@@ -54,6 +49,17 @@ def _table(found: Table, number: int) -> str:
         r"\end{table}",
         "",
     ])  # fmt: skip
+
+
+def _body(found: Table, shown: list[int], bias: int) -> list[str]:
+    """The rows, those of references below a rule."""
+    contestants, references = ([row for row in found.rows if row.reference == kind] for kind in (False, True))
+    rule = [r"\midrule"] if contestants and references else []
+    return [
+        *[_row(row, shown, bias) for row in contestants],
+        *rule,
+        *[_row(row, shown, bias) for row in references],
+    ]
 
 
 def _row(row: TableRow, shown: list[int], bias: int) -> str:

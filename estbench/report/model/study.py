@@ -24,6 +24,8 @@ Options: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
 class Study:
     """Results, prepared.
 
+    More than twelve public methods, because tables, sentences and figures each ask for another part of the results.
+
     Args:
         rows: the results with labels.
         estimates: value, interval, and marks by task, estimator and quantity.
@@ -84,15 +86,8 @@ class Study:
         goals = targets(rows, wanted or {}, declared)
         timed = reached(rows, goals, declared)
         runs = pd.concat([table for table in (final(columns), timed) if len(table)] or [timed], ignore_index=True)
-        tables = [table for table in (estimates(columns), times(timed)) if len(table)] or [times(timed)]
-        joined = pd.concat(tables, ignore_index=True)
-        joined = joined.assign(reached=joined.get("reached", joined["seeds"]).fillna(joined["seeds"]))
-        references = _references(rows)
-        pairs = zip(joined["task"], joined["label"], strict=True)
-        # the dtype is given for results without any value
-        joined["reference"] = pd.Series([pair in references for pair in pairs], joined.index, dtype=bool)
-        declarations = Declared.of(rows)
-        joined["declared"] = [declarations[str(label)].bias for label in joined["label"]]
+        references, declarations = _references(rows), Declared.of(rows)
+        joined = _joined(columns, timed, references, declarations)
         quantities = described(joined, columns)
         absent = missing(rows)
         found = mark(joined, runs, quantities)
@@ -160,6 +155,23 @@ class Study:
         """The same without the oracles."""
         column = self.column(task, key)
         return column[~column["reference"]]
+
+
+def _joined(
+    columns: Columns,
+    timed: pd.DataFrame,
+    references: frozenset[tuple[str, str]],
+    declarations: Mapping[str, Declared],
+) -> pd.DataFrame:
+    """Value and interval of every quantity, times to a target too, with what each estimator is and declares."""
+    tables = [table for table in (estimates(columns), times(timed)) if len(table)] or [times(timed)]
+    joined = pd.concat(tables, ignore_index=True)
+    joined = joined.assign(reached=joined.get("reached", joined["seeds"]).fillna(joined["seeds"]))
+    pairs = zip(joined["task"], joined["label"], strict=True)
+    # the dtype is given for results without any value
+    joined["reference"] = pd.Series([pair in references for pair in pairs], joined.index, dtype=bool)
+    joined["declared"] = [declarations[str(label)].bias for label in joined["label"]]
+    return joined
 
 
 def _partial(absent: pd.DataFrame, references: frozenset[tuple[str, str]]) -> set[tuple[str, str]]:

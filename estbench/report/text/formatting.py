@@ -90,7 +90,7 @@ def with_interval(value: float, low: float, high: float) -> str:
 
 
 def probability(p: float) -> str:
-    """A p-value with two digits; below 0.0001 only that."""
+    """A p-value with two digits; below 0.0001 only that, and never 0."""
     return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 

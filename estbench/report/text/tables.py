@@ -10,7 +10,7 @@ from estbench.errors import shorten
 from estbench.report.model.quantities import STEPS_TO_TARGET, TRAINING
 from estbench.report.model.rows import lengths, shares, tuned
 from estbench.report.model.study import Study
-from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number
+from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number, probability
 
 MARKS = (
     "equally good: not told apart from the best, and at most 5 % worse (objectives: 1 %); "
@@ -247,5 +247,5 @@ def exact(quantity: Quantity, row: pd.Series) -> str:
         parts.append(f"n = {row['n']:.0f}")
     parts.append(f"{row['seeds']:.0f} seed{'s' if row['seeds'] > 1 else ''}")
     if not math.isnan(row["p"]):
-        parts.append(f"against the best adjusted p = {row['p']:.2g}")
+        parts.append(f"against the best adjusted p {probability(row['p'])}")
     return ", ".join(parts)
