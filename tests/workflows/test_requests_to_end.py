@@ -27,5 +27,6 @@ def test_nohup_is_respected():
     try:
         with terminable():
             os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
