@@ -1,18 +1,17 @@
-r"""Straight-through Gumbel top-k: the k items with the largest perturbed logits, differentiated through a relaxation.
+r"""Straight-through Gumbel top-k: k items by perturbed logits, differentiated through a relaxation.
 
-.. math:: S = \mathrm{top}_k(\ell + \varepsilon), \qquad
+.. math:: S = \mathrm{top}_k \Big(\sum_{j=1}^k a^j\Big), \qquad
     g = \Big(\frac{\partial}{\partial \ell} \sum_{j=1}^k a^j\Big)^{\!\top} f'(S), \qquad
     a^j = \mathrm{softmax}(r^j / \tau), \quad r^1 = \ell + \varepsilon, \quad r^{j+1} = r^j + \log(1 - a^j)
 
-with Gumbel noise. This draws items in sequence without replacement (Plackett-Luce, cut at k), which is another
-distribution than that of the node: the value is biased, too, unless k = 1, where the estimator is
-``st_gumbel_softmax`` for one class of several.
+with Gumbel noise. As the temperature falls, S tends to the k largest of :math:`\ell + \varepsilon`, which are drawn in
+sequence without replacement (Plackett-Luce, cut at k); at no temperature has it the distribution of the node. The value
+is therefore biased, too, unless k = 1, where the estimator is ``st_gumbel_softmax`` for one class of several.
 
 Biased. Subset. One evaluation; uses the derivative of the cost.
 
 Reference: Xie & Ermon (2019), https://arxiv.org/abs/1901.10517, with the formula of ``SubsetOperator(hard=True)`` in the
-authors' code (ermongroup/subsets), where :math:`\log(1 - a^j)` is computed to more digits; the authors take the top k
-of the relaxed value, which are the same items
+authors' code (ermongroup/subsets), where :math:`\log(1 - a^j)` is computed to more digits
 """
 
 import torch
@@ -36,8 +35,12 @@ class GumbelTopK(Tempered):
     def sample(self, name: str, node: Node) -> Tensor:
         assert isinstance(node, Subset)
         gumbel = -(-uniform(node.logits.shape, node.logits).log()).log()
-        perturbed = node.logits + gumbel
-        return node.arranged(perturbed).most_probable() + silent(_relaxed(node, perturbed, self.tau(node)))
+        relaxed = _relaxed(node, node.logits + gumbel, self.tau(node))
+        if node.masks:
+            # every sum of probabilities is between 0 and k
+            rank = torch.where(node.always, node.k + 1.0, torch.where(node.free, relaxed, -1.0))
+            return node.arranged(rank).most_probable() + silent(relaxed)
+        return node.arranged(relaxed).most_probable() + silent(relaxed)
 
 
 def _relaxed(node: Subset, weights: Tensor, temperature: Tensor) -> Tensor:
@@ -47,9 +50,8 @@ def _relaxed(node: Subset, weights: Tensor, temperature: Tensor) -> Tensor:
     total = torch.zeros_like(weights)
     for number in range(node.k):
         logs = log_softmax(weights / temperature)
-        chosen = logs.exp()
         # items that are always in the subset leave fewer to choose
-        total = total + (torch.where(node.left > number, chosen, 0.0) if node.masks else chosen)
+        total = total + (torch.where(node.left > number, logs.exp(), 0.0) if node.masks else logs.exp())
         if number < node.k - 1:
             weights = weights + _log_rest(logs)
     return total
