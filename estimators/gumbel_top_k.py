@@ -2,16 +2,17 @@ r"""Straight-through Gumbel top-k: k items by perturbed logits, differentiated t
 
 .. math:: S = \mathrm{top}_k \Big(\sum_{j=1}^k a^j\Big), \qquad
     g = \Big(\frac{\partial}{\partial \ell} \sum_{j=1}^k a^j\Big)^{\!\top} f'(S), \qquad
-    a^j = \mathrm{softmax}(r^j / \tau), \quad r^1 = \ell + \varepsilon, \quad r^{j+1} = r^j + \log(1 - a^j)
+    a^j = \mathrm{softmax}(r^j / \tau)
 
-with Gumbel noise. As the temperature falls, S tends to the k largest of :math:`\ell + \varepsilon`, which are drawn in
-sequence without replacement (Plackett-Luce, cut at k); at no temperature has it the distribution of the node. The value
-is therefore biased, too, unless k = 1, where the estimator is ``st_gumbel_softmax`` for one class of several.
+where :math:`r^1 = \ell + \varepsilon`, with Gumbel noise, and :math:`r^{j+1} = r^j + \log(1 - a^j)`. The k largest of
+:math:`\ell + \varepsilon` are drawn in sequence without replacement (Plackett-Luce, cut at k), and S is mostly the same;
+at no temperature has it the distribution of the node. The value is therefore biased, too, unless k = 1, where the
+estimator is ``st_gumbel_softmax`` for one class of several.
 
 Biased. Subset. One evaluation; uses the derivative of the cost.
 
-Reference: Xie & Ermon (2019), https://arxiv.org/abs/1901.10517, with the formula of ``SubsetOperator(hard=True)`` in the
-authors' code (ermongroup/subsets), where :math:`\log(1 - a^j)` is computed to more digits
+Reference: Xie & Ermon (2019), https://arxiv.org/abs/1901.10517, with the formula of ``SubsetOperator(hard=True)`` in
+the authors' code (ermongroup/subsets), where :math:`\log(1 - a^j)` is computed to more digits
 """
 
 import torch

@@ -5,7 +5,8 @@ r"""Coverage: choose k of n sets of elements, so that what they cover together w
 
 An example is a vector of weights of the elements, each of them exponentially distributed; the sets are the same for
 all examples, and each holds each element with probability ``density``. A network maps weights to the logits of a
-subset. The cost is no sum over sets, since two sets that overlap cover less than the sum of both. By default there are 56 subsets, all of which ``exact`` enumerates.
+subset. The cost is no sum over sets, since two sets that overlap cover less than the sum of both. By default there are
+56 subsets, all of which ``exact`` enumerates.
 
 Evaluation tells the coverage of the most probable subset, and its ratio to the coverage of the greedy choice, which
 adds the set that covers most of what is left, and is never below :math:`1 - 1/e` of the best.

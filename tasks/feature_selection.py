@@ -8,8 +8,10 @@ normal, and the class follows from two to five of them, by one of two rules as f
 and a relaxed one lets the predictor see, scaled down, what it does not keep. Data are made from a fixed seed, so that
 the true features are known: beside the accuracy of prediction, evaluation tells precision and recall of the most
 probable selection. At a penalty of .1 in place of .05, relevant features are lost early in training, and for good.
+As selector and predictor are trained together, what is kept may itself tell which rule applies, without feature 11.
+
 With ``keep=k``, a subset of exactly k features is kept for every example, as by Chen et al. (2018); the penalty is then
-a constant. As selector and predictor are trained together, what is kept may itself tell which rule applies, without feature 11.
+a constant.
 
 This stands in place of ListOps: on that data latent trees have been found to be worse than sequential networks
 without any (Nangia & Bowman, 2018, https://arxiv.org/abs/1804.06028), so that where training ends says little of an

@@ -22,10 +22,13 @@ def chance_of_one(rules, x):
     return 1 / (1 + np.where(x[:, 10] < 0, logits[first], logits[second]))
 
 
-@pytest.mark.parametrize("name", ["feature_selection[hidden=8]", "feature_selection[rules=syn1,features=13,hidden=8]", "feature_selection[keep=4,hidden=8]"])
-def test_it_is_a_task(name):
+OPTIONS = ["hidden=8", "rules=syn1,features=13,hidden=8", "keep=4,hidden=8"]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_it_is_a_task(options):
     """The data stay the same, the program broadcasts, and a gradient reaches every parameter."""
-    check_task(load_task(name))
+    check_task(load_task(f"feature_selection[{options}]"))
 
 
 @pytest.mark.parametrize("rules", RULES)
