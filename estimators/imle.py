@@ -38,10 +38,10 @@ class IMLE(Pathwise):
         self.strength = positive("strength", strength)
 
     def sample(self, name: str, node: Node) -> Tensor:
-        return _Perturbed.apply(node.logits, node.noise(), node, self.strength)  # type: ignore[no-untyped-call]
+        return _PerturbedArgmax.apply(node.logits, node.noise(), node, self.strength)  # type: ignore[no-untyped-call]
 
 
-class _Perturbed(torch.autograd.Function):
+class _PerturbedArgmax(torch.autograd.Function):
     """The argmax of logits plus noise, with the derivative of I-MLE."""
 
     generate_vmap_rule = True

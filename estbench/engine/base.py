@@ -13,7 +13,7 @@ from torch import nn
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.metrics import Metric
 from estbench.core.task import Batch, Splits, Task
-from estbench.engine.checks import real, shown, whole
+from estbench.engine.checks import described, real, whole
 from estbench.engine.journal import Journal, NoJournal
 from estbench.errors import plain, reason, shorten
 from estbench.runtime import shared_generators
@@ -68,7 +68,7 @@ class Row:
             object.__setattr__(self, name, whole(f"a row's {name}", getattr(self, name)))
         for name in ("metric", "unit", "status", "error", "picture"):
             if not isinstance(text := getattr(self, name), str):
-                raise TypeError(f"a row's {name} must be a text; got {shown(text)}")
+                raise TypeError(f"a row's {name} must be a text; got {described(text)}")
             # halves of characters, which no file holds
             object.__setattr__(self, name, text.encode("utf-8", "replace").decode())
         if self.status not in STATUSES:
@@ -138,7 +138,7 @@ class Bench:
     def aside(self, *names: int | str) -> Iterator[None]:
         """Uses a random stream inside the context, and then restores the generators of torch, NumPy and Python."""
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), shared_generators.kept():
+        with torch.random.fork_rng(devices), shared_generators.restored():
             self.sow(*names)
             yield
 

@@ -6,7 +6,7 @@ from estbench.planning.cell import Cell
 from estbench.plugins.options import defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec
-from estbench.plugins.values import Plain, plain
+from estbench.plugins.values import Plain, as_plain
 
 
 def resolved(cells: Iterable[Cell], plugins: Plugins) -> dict[str, dict[str, dict[str, Plain]]]:
@@ -32,4 +32,4 @@ def _options(catalogue: Catalogue, spec: Spec) -> dict[str, Plain]:
 
 def _task(tasks: Catalogue, spec: Spec) -> dict[str, Plain]:
     effective = tasks.make(spec).effective()
-    return _options(tasks, spec) | {str(key): plain(value) for key, value in effective.items()}
+    return _options(tasks, spec) | {str(key): as_plain(value) for key, value in effective.items()}

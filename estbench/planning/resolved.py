@@ -9,8 +9,8 @@ from estbench.engine.base import Measure
 from estbench.errors import UserError
 from estbench.planning.cell import Cell
 from estbench.planning.suite import Suite, Tune
-from estbench.plugins.declarations import verify
-from estbench.plugins.options import ConstructionError, check, given_defaults
+from estbench.plugins.declarations import check_declarations
+from estbench.plugins.options import ConstructionError, checked_options, given_defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec, select
 from estbench.runtime.isolation import DiedError, isolated
@@ -177,9 +177,9 @@ def _checked(catalogue: Catalogue, spec: Spec, seconds: float | None) -> Spec:
 
 
 def _made(catalogue: Catalogue, spec: Spec) -> Spec:
-    options = check(catalogue[spec.name].load(), spec)
+    options = checked_options(catalogue[spec.name].load(), spec)
     try:
-        verify(catalogue.kind, spec.name, catalogue.make(spec))
+        check_declarations(catalogue.kind, spec.name, catalogue.make(spec))
     except ConstructionError:
         if catalogue.kind != "estimator":
             raise

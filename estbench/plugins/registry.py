@@ -48,7 +48,7 @@ class Catalogue:
         Raises:
             UserError: there is no such plugin, or an option is unknown or has a value it cannot have.
         """
-        return options.make(self[spec.name].load(), spec)
+        return options.construct(self[spec.name].load(), spec)
 
 
 @dataclass(frozen=True)
