@@ -120,9 +120,9 @@ def _outcome(reference: Any, since: float, timeout: float | None) -> Outcome:
         return ray.get(reference)
     except (WorkerCrashedError, TaskCancelledError):
         late = timeout is not None and time.monotonic() - since >= timeout
-        reason = out_of_time(timeout) if late and timeout else "its worker process died (out of memory?)"
+        why = out_of_time(timeout) if late and timeout else "its worker process died (out of memory?)"
     except RayTaskError as error:
-        reason = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
+        why = reason(error.cause)
     except RayError as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return Failure(reason, time.monotonic() - since)
+        why = shorten(reason(error), 300)
+    return Failure(why, time.monotonic() - since)
