@@ -35,7 +35,7 @@ def plain(text: object) -> str:
     """
     try:
         said = str(text)
-    except BaseException as error:  # noqa: BLE001  (an object of a plugin may do anything)
+    except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         said = "its text cannot be read"

@@ -132,8 +132,8 @@ class Plugins:
 
     def having(self, faults: Mapping[str, Mapping[Spec, str]]) -> Self:
         """The same plugins, of which these are known not to be made, by kind."""
-        kinds = {f"{each.kind}s": each.having(faults.get(each.kind, {})) for each in self}
-        return replace(self, **kinds)
+        estimators, tasks, measures = (each.having(faults.get(each.kind, {})) for each in self)
+        return replace(self, estimators=estimators, tasks=tasks, measures=measures)
 
     @property
     def problems(self) -> list[str]:

@@ -81,10 +81,10 @@ def staying() -> Iterator[None]:
     """
     end, process, thread = os._exit, os.getpid(), threading.get_ident()
 
-    def ended(code: int) -> Never:
+    def ended(status: int) -> Never:
         if os.getpid() == process and threading.get_ident() == thread:
-            raise SystemExit(code)
-        end(code)
+            raise SystemExit(status)
+        end(status)
 
     os._exit = ended
     try:

@@ -17,7 +17,6 @@ import torch
 
 from estbench.runtime import search_path
 
-
 try:
     import resource
 except ImportError:  # Windows has no such limits
@@ -116,7 +115,7 @@ def _write_hooks(value: list[dict[Any, Any]]) -> None:
 class _Imported(dict[str, ModuleType]):
     """Modules by name, which differ from earlier ones if one of those is missing or another."""
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __ne__(self, earlier: object) -> bool:
         return isinstance(earlier, dict) and any(self.get(name) is not module for name, module in earlier.items())
