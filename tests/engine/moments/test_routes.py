@@ -98,7 +98,9 @@ class FixedByTorch(StraightThrough):
 def measured(make, task="toy[units=4]", groups="logits", seed=0):
     task = load_task(task)
     baseline = functools.partial(load_estimator, task.baseline)
-    where = Bench(task, seed, torch.device("cpu"), torch.float32, baseline, lambda m: load_estimator("exact", samples=m))
+    where = Bench(
+        task, seed, torch.device("cpu"), torch.float32, baseline, lambda m: load_estimator("exact", samples=m)
+    )
     measure = Gradient(REPLICATES, after=0, groups=groups)
     return {row.metric: row for _, row in measure.rows(where, {"x": make})}
 
