@@ -13,9 +13,9 @@ from torch import nn
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.metrics import Metric
 from estbench.core.task import Batch, Splits, Task
-from estbench.engine.checks import described, real, whole
+from estbench.engine.checks import real, whole
 from estbench.engine.journal import Journal, NoJournal
-from estbench.errors import plain, reason, shorten
+from estbench.errors import LONGEST, plain, reason, shorten
 from estbench.runtime import shared_generators
 from estbench.runtime.device import moved
 from estbench.runtime.guard import pass_on
@@ -69,10 +69,14 @@ class Row:
         for name in ("metric", "unit", "status", "error", "picture"):
             if not isinstance(text := getattr(self, name), str):
                 raise TypeError(f"a row's {name} must be a text; got {described(text)}")
-            # halves of characters, which no file holds
-            object.__setattr__(self, name, text.encode("utf-8", "replace").decode())
+            object.__setattr__(self, name, _clean(name, text))
         if self.status not in STATUSES:
             raise ValueError(f"a row's status is one of {', '.join(STATUSES)}; got {self.status!r}")
+
+
+def _clean(name: str, text: str) -> str:
+    """A text as a table holds it: without control characters and halves of characters, and of bounded length."""
+    return text if name == "picture" else shorten(plain(text), 200 if name in ("metric", "unit") else LONGEST)
 
 
 class MeasurementError(RuntimeError):
@@ -84,7 +88,7 @@ def verdict(error: BaseException) -> Row:
     if isinstance(error, NotApplicableError):
         return Row(status="not applicable", error=shorten(plain(error)))
     if isinstance(error, SystemExit):
-        return Row(status="failed", error=f"it tried to exit the interpreter, with {error.code!r}")
+        return Row(status="failed", error=f"it tried to exit the interpreter, with {described(error.code)}")
     text = shorten(plain(error)) if isinstance(error, MeasurementError) else reason(error)
     return Row(status="failed", error=text)
 

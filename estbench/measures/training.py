@@ -23,7 +23,7 @@ from estbench.engine.training.cost_model import replicas_that_fit, together_pays
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.run_group import Alone, Question, RunGroup, rows_at_once
 from estbench.engine.training.training_run import TrainingRun
-from estbench.errors import plain
+from estbench.errors import plain, reason, shorten
 from estbench.measures.metrics.training import METRICS
 from estbench.runtime.device import check_answers
 from estbench.runtime.guard import pass_on
@@ -106,10 +106,10 @@ class Training(Measure):
             pass_on(error)
             check_answers(device, error)
             halve = isinstance(error, torch.OutOfMemoryError) and len(members) > 1
-            note = f"not in an ensemble of {len(members)}: {type(error).__name__}: {error}"
+            note = f"not in an ensemble of {len(members)}: {reason(error)}"
         # after the except block, the exception's frames hold no memory any more, which may have been what was lacking
         collect(device)
-        note = " ".join(note.split())[:300]
+        note = shorten(note, 300)
         if halve:
             halves = _parts(members, -(-len(members) // 2))
             return [one for half in halves for one in self._found(half, list(map(self._training_run, half)), note)]

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from estbench.errors import UserError, nearest, reason
+from estbench.errors import UserError, nearest, plain, reason
 from estbench.plugins import values
 from estbench.plugins.grammar import shown
 from estbench.plugins.spec import Spec
@@ -32,7 +32,7 @@ def construct(cls: type[Any], spec: Spec) -> Any:
         with muted():
             return cls(**options)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{spec}: {error}") from error
+        raise UserError(f"{spec}: {plain(error)}") from error
     except BaseException as error:
         pass_on(error)
         raise ConstructionError(f"{spec} cannot be made: {reason(error)}") from error
