@@ -13,7 +13,7 @@ from torch import nn
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.metrics import Metric
 from estbench.core.task import Batch, Splits, Task
-from estbench.engine.checks import real, whole
+from estbench.engine.checks import described, real, whole
 from estbench.engine.journal import Journal, NoJournal
 from estbench.errors import LONGEST, plain, reason, shorten
 from estbench.runtime import shared_generators
