@@ -4,10 +4,10 @@ r"""Straight-through Gumbel top-k: k items by perturbed logits, differentiated t
     g = \Big(\frac{\partial}{\partial \ell} \sum_{j=1}^k a^j\Big)^{\!\top} f'(S), \qquad
     a^j = \mathrm{softmax}(r^j / \tau)
 
-where :math:`r^1 = \ell + \varepsilon`, with Gumbel noise, and :math:`r^{j+1} = r^j + \log(1 - a^j)`. The k largest of
-:math:`\ell + \varepsilon` are drawn in sequence without replacement (Plackett-Luce, cut at k), and S is mostly the same;
-at no temperature has it the distribution of the node. The value is therefore biased, too, unless k = 1, where the
-estimator is ``st_gumbel_softmax`` for one class of several.
+where :math:`r^1 = \ell + \varepsilon`, with Gumbel noise, and :math:`r^{j+1} = r^j + \log(1 - a^j)`. The k largest
+of :math:`\ell + \varepsilon` are drawn in sequence without replacement (Plackett-Luce, cut at k), and S is mostly the
+same; at no temperature has it the distribution of the node. The value is therefore biased, too, unless k = 1, where
+the estimator is ``st_gumbel_softmax`` for one class of several.
 
 Biased. Subset. One evaluation; uses the derivative of the cost.
 
