@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from estbench.api.own_source import Source
+from estbench.api.own_source import SourceText
 from estbench.core.making import made_with
 from estbench.errors import UserError, reason
 from estbench.plugins.loading import base
@@ -74,7 +74,7 @@ def named(plugin: Any, kind: str, plugins: Plugins, folder: Path) -> Own:
         raise UserError(
             f"your class {cls.__name__} would be called {name}, as the {kind} that is there already; rename it"
         )
-    source = Source.of(cls)
+    source = SourceText.of(cls)
     place = folder / digest(source.encode())[:16]
     make_folder(place)
     file = place / f"{name}.py"

@@ -19,7 +19,7 @@ from estbench.errors import UserError
 _MADE = frozenset(vars(dataclasses.make_dataclass("Made", ["of"], order=True, frozen=True)))
 
 
-class Source:
+class SourceText:
     """The source of a class with all that it uses, as a module of its own.
 
     Modules, and what modules other than its own define, are imported; functions, classes and constants that stand

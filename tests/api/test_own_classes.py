@@ -12,7 +12,7 @@ import torch
 
 from estbench import ScoreFunction, Task, UserError, discover, load_estimator, load_task
 from estbench.api.own import known_plugins, named
-from estbench.api.own_source import Source
+from estbench.api.own_source import SourceText
 from estbench.core.making import made_with
 from estbench.measures.gradient import Gradient
 from estbench.plugins.options import options_of
@@ -144,9 +144,9 @@ def imported(source, name="taken"):
 def test_the_source_of_a_class_runs_by_itself():
     """With lambdas, cached functions, other names and dataclasses that it uses, it computes the same."""
     cost = torch.tensor([1.0, 3.0])
-    module = imported(Source.of(Kept))
+    module = imported(SourceText.of(Kept))
     assert module.Kept(0.25).baseline("z", None, cost).tolist() == Kept(0.25).baseline("z", None, cost).tolist()
-    assert imported(Source.of(Frozen)).Frozen(units=4).units == 4
+    assert imported(SourceText.of(Frozen)).Frozen(units=4).units == 4
 
 
 def made(code):
@@ -166,7 +166,7 @@ def test_a_class_without_a_file_is_refused():
     )
     for cls in (*(found[name] for name in ("Other", "Kept", "Bare", "Marked")), type("Typed", (ScoreFunction,), {})):
         with pytest.raises(UserError, match=rf"source of {cls.__name__} cannot be had, as "):
-            Source.of(cls)
+            SourceText.of(cls)
 
 
 class Marked(ScoreFunction):
@@ -186,15 +186,15 @@ class Patched(ScoreFunction):
 
 def test_a_class_that_was_changed_after_its_definition_is_refused(monkeypatch):
     """A method or an attribute that was put in its place later is in no source, and would be lost without a word."""
-    Source.of(Patched)
+    SourceText.of(Patched)
     monkeypatch.setattr(Patched, "unbiased", False)
     with pytest.raises(UserError, match="its unbiased is not the one in the text"):
-        Source.of(Patched)
+        SourceText.of(Patched)
     monkeypatch.undo()
     monkeypatch.setattr(Patched, "baseline", lambda self, name, node, cost: cost)
     with pytest.raises(UserError, match="source of Patched cannot be had"):
-        Source.of(Patched)
+        SourceText.of(Patched)
     monkeypatch.undo()
     monkeypatch.setattr(Patched, "advantage", lambda self, name, node, cost: cost, raising=False)
     with pytest.raises(UserError, match="its advantage is not the one in the text"):
-        Source.of(Patched)
+        SourceText.of(Patched)
