@@ -182,13 +182,13 @@ def _request(given: Mapping[str, Any]) -> tuple["Request", Plugins]:
     overrides, found = _overrides(given, store / "own")
     ensemble = given["ensemble"]
     how = {
-        "parts": tuple(arguments.whole("parts", each) for each in arguments.several(given["parts"])),
+        "parts": tuple(arguments.whole_number("parts", each) for each in arguments.several(given["parts"])),
         "executor": arguments.spec("executor", given["executor"]),
-        "workers": arguments.number("workers", given["workers"], least=1, whole_number=True),
-        "threads": arguments.number("threads", given["threads"], least=1, whole_number=True),
-        "timeout": arguments.number("timeout", given["timeout"], least=0.001),
-        "checkpoint": arguments.number("checkpoint", given["checkpoint"]),
-        "ensemble": ensemble if isinstance(ensemble, str) else str(arguments.whole("ensemble", ensemble)),
+        "workers": arguments.finite_number("workers", given["workers"], least=1, whole=True),
+        "threads": arguments.finite_number("threads", given["threads"], least=1, whole=True),
+        "timeout": arguments.finite_number("timeout", given["timeout"], least=0.001),
+        "checkpoint": arguments.finite_number("checkpoint", given["checkpoint"]),
+        "ensemble": ensemble if isinstance(ensemble, str) else str(arguments.whole_number("ensemble", ensemble)),
         "retry_failed": bool(given["retry_failed"]),
     }
     return Request(str(given["suite"]), overrides, store=store, command="estbench.compare(...)", **how), found

@@ -15,7 +15,7 @@ from estbench.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from estbench.testing.verdict import Verdict
-    from estbench.tracking.gate import Outcome
+    from estbench.tracking.gate import GateResult
     from estbench.workflows.diff import Difference
 
 
@@ -136,7 +136,7 @@ def gate(
     thresholds: Sequence[str] = (),
     alpha: float = 0.01,
     allow_missing: bool = False,
-) -> "Outcome":
+) -> "GateResult":
     """Tells regressions from noise, gaps and failures, as ``estbench gate`` does.
 
     Args:

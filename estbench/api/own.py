@@ -74,7 +74,7 @@ def named(plugin: Any, kind: str, plugins: Plugins, folder: Path) -> Own:
         raise UserError(
             f"your class {cls.__name__} would be called {name}, as the {kind} that is there already; rename it"
         )
-    source = _Source.of(cls)
+    source = _SourceText.of(cls)
     place = folder / digest(source.encode())[:16]
     make_folder(place)
     file = place / f"{name}.py"
@@ -117,7 +117,7 @@ def _options(instance: Any) -> dict[str, Any]:
     return found
 
 
-class _Source:
+class _SourceText:
     """The source of a class with all that it uses, as a module of its own.
 
     Modules, and what modules other than its own define, are imported; functions, classes and constants that stand

@@ -67,7 +67,7 @@ class Speed(Measure):
                 found += [_resident(bench, makers[key])] if self.resident else []
             if key not in lost:
                 yield from ((key, row) for row in found)
-        yield from lost.items()
+        yield from ((key, row) for key, row in lost.items() if key != BASELINE)
 
     def _times(
         self, bench: Bench, actions: Mapping[str, Parts], clocks: list[float], lost: dict[str, Row]

@@ -106,7 +106,7 @@ class Suite(BaseModel):
         return seeds
 
 
-def load(name: str, overrides: Mapping[str, Any], only: Sequence[int] = ()) -> Suite:
+def load_suite(name: str, overrides: Mapping[str, Any], only: Sequence[int] = ()) -> Suite:
     """A suite by the path of its file, or the name of one that is shipped, with some values replaced.
 
     Args:

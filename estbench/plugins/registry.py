@@ -8,7 +8,7 @@ import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -17,6 +17,7 @@ from estbench.errors import UserError, nearest
 from estbench.plugins import options
 from estbench.plugins.installed import installed, locate, origin
 from estbench.plugins.loading import home, kind_of
+from estbench.plugins.options import ConstructionError
 from estbench.plugins.plugin import BUILT_IN, Plugin
 from estbench.plugins.spec import Spec
 from estbench.runtime.isolation import DiedError, isolated
@@ -31,11 +32,19 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The plugins of one kind by name, and what was wrong with others."""
+    """The plugins of one kind by name, and what was wrong with others.
+
+    Args:
+        kind: estimator, task, measure, chart or executor.
+        plugins: by name.
+        problems: why others were left out.
+        faults: specifications whose plugins were tried and cannot be made, with the reason.
+    """
 
     kind: str
     plugins: Mapping[str, Plugin]
     problems: Sequence[str] = ()
+    faults: Mapping[Spec, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Plugin:
         if name not in self.plugins:
@@ -46,9 +55,17 @@ class Catalogue:
         """An instance of a plugin with these options.
 
         Raises:
+            ConstructionError: its constructor fails, or is known to fail.
             UserError: there is no such plugin, or an option is unknown or has a value it cannot have.
         """
-        return options.make(self[spec.name].load(), spec)
+        if spec in self.faults:
+            # what ended or stopped a process when it was tried is not tried again
+            raise ConstructionError(self.faults[spec])
+        return options.construct(self[spec.name].load(), spec)
+
+    def having(self, faults: Mapping[Spec, str]) -> Self:
+        """The same plugins, of which these are known not to be made."""
+        return replace(self, faults={**self.faults, **faults}) if faults else self
 
 
 @dataclass(frozen=True)
@@ -112,6 +129,11 @@ class Plugins:
             return isolated(function)
         except DiedError as error:
             raise UserError(f"a plugin could not be asked what it is: {error}") from error
+
+    def having(self, faults: Mapping[str, Mapping[Spec, str]]) -> Self:
+        """The same plugins, of which these are known not to be made, by kind."""
+        estimators, tasks, measures = (each.having(faults.get(each.kind, {})) for each in self)
+        return replace(self, estimators=estimators, tasks=tasks, measures=measures)
 
     @property
     def problems(self) -> list[str]:
