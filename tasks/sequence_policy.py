@@ -106,7 +106,7 @@ class SequencePolicy(Task):
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         assert isinstance(model, _Writer)
         found = model.expected if self.policy == "perceptron" else model.estimated
-        return found(*batch, self.attempts)
+        return found(batch[0], self.attempts)
 
 
 class _Perceptron(nn.Module):
