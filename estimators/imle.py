@@ -3,11 +3,11 @@ r"""I-MLE: how the perturbed argmax moves when the logits move against the cost'
 .. math:: b = \mathrm{onehot}(\arg\max(\ell + \varepsilon)), \qquad
     g = \tfrac1\lambda \big[b - \mathrm{onehot}(\arg\max(\ell - \lambda f'(b) + \varepsilon))\big]
 
-with Gumbel noise (logistic for bits), with which samples of one class of several are exact. The derivative is
-that of each example's cost, whatever the batch.
+with Gumbel noise for classes and logistic noise for bits, with which the samples are exact. The derivative is that of
+the cost of each example, and does not depend on the size of the batch.
 
-Biased; the larger :math:`\lambda` the more so, and the smaller the larger the variance. Bernoulli and
-categorical. One evaluation; uses the derivative of the cost.
+Biased; a larger :math:`\lambda` increases the bias, and a smaller one the variance. Bernoulli and categorical. One
+evaluation; uses the derivative of the cost.
 
 Reference: Niepert, Minervini & Franceschi (2021), https://arxiv.org/abs/2106.01798
 """
@@ -26,7 +26,7 @@ class IMLE(Pathwise):
     r"""Implicit maximum-likelihood estimation with perturb-and-MAP.
 
     Args:
-        strength: :math:`\lambda`, how far the logits move.
+        strength: the factor :math:`\lambda` of the derivative by which the logits are moved.
     """
 
     unbiased = False
@@ -58,11 +58,11 @@ class _PerturbedArgmax(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None, None]:
         logits, noise, output = ctx.saved_tensors
-        # the cost was averaged over the batch
+        # undoes the average of the cost over the batch
         batch = logits.shape[: logits.ndim - ctx.node.event_ndim].numel()
         moved = logits - ctx.strength * batch * slopes[0]
         if ctx.node.masks:
-            # log q falls so steeply towards a masked class that it would be the target
+            # log q falls so steeply towards a masked class that this class would become the target
             moved = torch.where(ctx.node.at(logits).free, moved, logits)
         target = ctx.node.at(moved).discretise(noise)
         return (output - target) / (ctx.strength * batch), None, None, None
