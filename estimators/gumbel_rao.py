@@ -53,9 +53,7 @@ class GumbelRao(Tempered):
             noise = node.noise_given(value.expand(self.noises, *value.shape)).detach()
             return value + silent(node.relax(noise, self.tau(node)).mean(0))
         if not isinstance(node, Bernoulli):
-            raise NotApplicableError(
-                f"Gumbel-Rao has an exact mean for Bernoulli nodes only; set noises for node {name!r}"
-            )
+            raise NotApplicableError(f"Gumbel-Rao has an exact mean for Bernoulli nodes only; set noises for {name!r}")
         return value + silent(self._slope(node, value) * node.logits)
 
     def _slope(self, node: Node, value: Tensor) -> Tensor:
