@@ -195,7 +195,7 @@ def _rounded(
 
 
 def saturate(bench: Estimate, pattern: tuple[int, ...], *, anew: bool = False) -> None:
-    """Sets the logits to these numbers in turn, times 60, starting again at each variable or not; the encoder gives 0."""
+    """Sets the logits to these numbers in turn, times 60, restarting at each variable or not; the encoder is off."""
     with torch.no_grad():
         for name, parameter in bench.model.named_parameters():
             if name.startswith("encoder."):
