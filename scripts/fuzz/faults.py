@@ -1,4 +1,4 @@
-"""What plugins do wrong: statements, values and declarations, as source."""
+"""What plugins do wrong: statements and values, as source. Each starts one process or thread at most."""
 
 # statements; each stands where a plugin is asked for something
 STATEMENTS = {
@@ -37,11 +37,13 @@ STATEMENTS = {
     "hang": "time.sleep(3600)",
     "stubborn": "stubborn()",
     "fork": "os.getpid() == FIRST and not KEPT and KEPT.append(os.fork())",
-    "child": 'subprocess.Popen(["sleep", "600"])',
-    "thread": "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
-    "thread_raises": "threading.Thread(target=lambda: 1 / 0).start()",
-    "at_exit": "atexit.register(os._exit, 0)",
-    "at_exit_raises": "atexit.register(lambda: 1 / 0)",
+    "child": 'KEPT or KEPT.append(subprocess.Popen(["sleep", "600"]))',
+    "session": 'KEPT or KEPT.append(subprocess.Popen(["sleep", "600"], start_new_session=True))',
+    "orphan": 'KEPT or KEPT.append(os.system("sleep 600 &"))',
+    "thread": "KEPT or KEPT.append(threading.Thread(target=time.sleep, args=(600,), daemon=True).start())",
+    "thread_raises": "KEPT or KEPT.append(threading.Thread(target=lambda: 1 / 0).start())",
+    "at_exit": "KEPT or KEPT.append(atexit.register(os._exit, 0))",
+    "at_exit_raises": "KEPT or KEPT.append(atexit.register(lambda: 1 / 0))",
     "deleted": "KEPT.append(Deleted())",
     "close": "os.close(1); os.close(2)",
     "close_streams": "sys.stdout.close(); sys.stderr.close()",
@@ -69,7 +71,7 @@ STATEMENTS = {
     "optimizer": "torch.optim.Optimizer.zero_grad = lambda self, *a: None",
     "module": "torch.nn.Module.__call__ = lambda self, *a: a[0]",
     "linear": "torch.nn.Linear.forward = lambda self, x: x",
-    "bernoulli": 'torch.bernoulli = torch.Tensor.bernoulli_ = lambda x, *a, **k: x',
+    "bernoulli": "torch.bernoulli = torch.Tensor.bernoulli_ = lambda x, *a, **k: x",
     "backward": "torch.Tensor.backward = lambda self, *a, **k: None",
     "rand": "torch.rand = torch.zeros",
     "sigmoid": "torch.nn.functional.logsigmoid = torch.nn.functional.softplus = torch.zeros_like",
@@ -101,7 +103,7 @@ VALUES = (
     "lambda: 1", "torch.ones(3).to_sparse()", "torch.ones(4, dtype=torch.complex64)", "torch.empty(3, device='meta')",
     "NoText", "Text('x')", "b'bytes'", "True", "iter(())", "(_ for _ in ())", "10 ** 400", "-1", "0", "''",
 )  # fmt: skip
-HEAD = '''
+HEAD = """
 import atexit, builtins, ctypes, gc, json, logging, os, random, resource, signal, subprocess, sys, threading, time
 import warnings
 from pathlib import Path
@@ -164,4 +166,4 @@ def stubborn():
             time.sleep(1)
         except BaseException:
             pass
-'''
+"""

@@ -87,6 +87,22 @@ def outcome(arguments: Sequence[str], folder: Path, seconds: float = SECONDS) ->
 
 
 def _run(arguments: Sequence[str], folder: Path, out: Path, err: Path) -> None:
+    """In the child: runs the command, and ends; nothing of the parent's goes on here."""
+    code = 70
+    try:
+        _settle(folder, out, err)
+        sys.argv = ["estbench", *arguments]
+        main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 0
+    except BaseException:  # noqa: BLE001  (the traceback is what we look for)
+        traceback.print_exc()
+    finally:
+        _end(code)
+
+
+def _settle(folder: Path, out: Path, err: Path) -> None:
+    """A session, limits, streams and a folder of its own."""
     os.setsid()
     limits = {"CPU": PROCESSOR, "AS": MEMORY, "FSIZE": FILE, "CORE": 0}
     for name, value in limits.items():
@@ -97,16 +113,7 @@ def _run(arguments: Sequence[str], folder: Path, out: Path, err: Path) -> None:
         os.close(file)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(folder)
-    sys.argv = ["estbench", *arguments]
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-    code = 70
-    try:
-        main()
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 0
-    except BaseException:  # noqa: BLE001  (the traceback is what we look for)
-        traceback.print_exc()
-    _end(code)
 
 
 def _end(code: int) -> None:

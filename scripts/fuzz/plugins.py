@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from faults import HEAD, STATEMENTS, VALUES
+from scripts.fuzz.faults import HEAD, STATEMENTS, VALUES
 
 ESTIMATOR = '''"""At fault."""
 {head}
@@ -182,7 +182,8 @@ PLACES = {
 # wrong values that fit a slot better than any
 FITTING = {
     "metrics": ("()", "(Metric('one', 'One'), Metric('one', 'Two'))", "(Metric('a b', ''),)", "{'odd': None}",
-                "{'odd': torch.ones(3)}", "{'\\x1b[31m=1+1': torch.ones(len(batch[0]))}", "{3: torch.ones(len(batch[0]))}",
+                "{'odd': torch.ones(3)}", "{'\\x1b[31m=1+1': torch.ones(len(batch[0]))}",
+                "{3: torch.ones(len(batch[0]))}",
                 "{'x' * 5000: torch.ones(len(batch[0]))}"),
     "yields": ("key, Row('', 1.0)", "key, Row('one', 1.0, unit='\\x1b[31m')", "key, Row('\\x1b[31mred\\n=1+1', 1.0)",
                "'nobody', Row('one', 1.0)", "key, None", "3", "key, Row('one', 'x')", "key, Row('one', step=-1)",
@@ -202,7 +203,8 @@ FITTING = {
     "batch_size": ("10**9", "2.5"),
     "learning_rate": ("1e30", "'fast'"),
     "base": ("Estimator", "Pathwise", "object", "torch.nn.Module", "Task"),
-    "effective": ("{'learning_rate': lambda x: x}", "{3: object()}", "{'x': Text('x')}", "{'learning_rate': float('nan')}"),
+    "effective": ("{'learning_rate': lambda x: x}", "{3: object()}", "{'x': Text('x')}",
+                  "{'learning_rate': float('nan')}"),
 }  # fmt: skip
 
 

@@ -4,15 +4,16 @@ import random
 from pathlib import Path
 
 import pandas as pd
-from outcome import Outcome, outcome
-from plugins import Faulty
+
+from scripts.fuzz.outcome import Outcome, outcome
+from scripts.fuzz.plugins import Faulty
 
 TOY = "toy[units=3]"
 TRAINING = "training[steps=60,evaluations=3]"
 # RLOO's loss on the test set after these steps, seed 0
 LOSS = 0.24452
 # faults that end or stop the process on purpose: with the inline executor that process is the driver
-DEADLY = ("abort", "segv", "kill", "terminate", "sigint", "interrupt", "stubborn", "alarm")
+DEADLY = ("abort", "segv", "kill", "terminate", "sigint", "interrupt", "stubborn", "alarm", "at_exit", "close")
 
 
 def arguments(faulty: Faulty, executor: str, measure: str = TRAINING) -> list[str]:
@@ -51,10 +52,8 @@ def wrong(found: Outcome, folder: Path, measure: str = TRAINING) -> list[str]:
         loss = own.loc[(own["metric"] == "loss_test") & (own["step"] == 60), "value"].round(5).tolist()
         if loss != [LOSS]:
             faults.append(f"rloo's loss is {loss}")
-    for name in ("index.html", "report.md", "results.csv", "environment.json"):
-        if not (folder / "out" / name).is_file():
-            faults.append(f"there is no {name}")
-    return faults
+    names = ("index.html", "report.md", "results.csv", "environment.json")
+    return faults + [f"there is no {name}" for name in names if not (folder / "out" / name).is_file()]
 
 
 def shown(found: Outcome, folder: Path) -> str:
@@ -67,4 +66,4 @@ def shown(found: Outcome, folder: Path) -> str:
 
 def drawn(draw: random.Random) -> str:
     """An executor; most are inline, as it starts no processes."""
-    return "inline" if draw.random() < 0.85 else "local[workers=1]"
+    return "inline" if draw.random() < 0.9 else "local[workers=1]"
