@@ -16,7 +16,7 @@ from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.metrics import Metrics
 from estbench.core.task import Task
 from estbench.engine.base import Bench, Member, MemberOutcome, Row, verdict
-from estbench.engine.checks import shown
+from estbench.engine.checks import described
 from estbench.engine.journal import Journal, NoJournal
 from estbench.errors import listed
 from estbench.planning.cell import Cell
@@ -218,7 +218,7 @@ def _of(label: object, by_label: Mapping[str, Spec]) -> Spec:
         ValueError: it was given none of this label.
     """
     if not isinstance(label, str) or label not in by_label:
-        raise ValueError(f"a measure yields rows of {listed(list(by_label))}; got {shown(label)}")
+        raise ValueError(f"a measure yields rows of {listed(list(by_label))}; got {described(label)}")
     return by_label[label]
 
 

@@ -48,7 +48,7 @@ def task_facts(plugins: Plugins, spec: Spec) -> TaskFacts:
 def _asked(plugins: Plugins, spec: Spec) -> TaskFacts:
     made = plugins.tasks.make(spec)
     try:
-        effective = {plain(key): values.plain(value) for key, value in made.effective().items()}
+        effective = {plain(key): values.as_plain(value) for key, value in made.effective().items()}
     except UserError:
         raise
     except BaseException as error:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from estbench.errors import UserError
 from estbench.planning.task_facts import task_facts
-from estbench.plugins.declarations import verify
-from estbench.plugins.options import ConstructionError, check
+from estbench.plugins.declarations import check_declarations
+from estbench.plugins.options import ConstructionError, checked_options
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
 from estbench.runtime.isolation import DiedError, isolated
@@ -52,9 +52,9 @@ def tried(plugins: Plugins, kind: str, spec: Spec, seconds: float | None) -> Tri
 
 def _made(plugins: Plugins, kind: str, spec: Spec) -> Tried:
     catalogue = plugins.of(kind)
-    checked, fault = Spec(spec.name, check(catalogue[spec.name].load(), spec)), ""
+    checked, fault = Spec(spec.name, checked_options(catalogue[spec.name].load(), spec)), ""
     try:
-        verify(kind, spec.name, catalogue.make(spec))
+        check_declarations(kind, spec.name, catalogue.make(spec))
         if kind == "task":
             task_facts(plugins, spec)
     except ConstructionError as error:
@@ -66,6 +66,6 @@ def _checked(plugins: Plugins, kind: str, spec: Spec, seconds: float | None) -> 
     """A specification with checked values, for which the plugin is imported and not made."""
     plugin = plugins.of(kind)[spec.name]
     try:
-        return Spec(spec.name, isolated(lambda: check(plugin.load(), spec), seconds))
+        return Spec(spec.name, isolated(lambda: checked_options(plugin.load(), spec), seconds))
     except DiedError as error:
         raise UserError(f"{kind} '{spec}' ({plugin.origin}) cannot be imported: {error}") from error

@@ -61,7 +61,7 @@ class Catalogue:
         if spec in self.faults:
             # what ended or stopped a process when it was tried is not tried again
             raise ConstructionError(self.faults[spec])
-        return options.make(self[spec.name].load(), spec)
+        return options.construct(self[spec.name].load(), spec)
 
     def having(self, faults: Mapping[Spec, str]) -> Self:
         """The same plugins, of which these are known not to be made."""
