@@ -13,7 +13,7 @@ import torch
 from estbench.core.estimator import NotApplicableError
 from estbench.engine.base import MakeEstimator
 from estbench.errors import UserError, nearest
-from estbench.plugins.registry import discover, load_estimator
+from estbench.plugins.registry import discover
 from estbench.plugins.spec import Spec
 from estbench.runtime.guard import pass_on
 from estbench.testing import contract, state, statistical
@@ -104,7 +104,12 @@ def as_subject(candidate: Candidate, seed: int = 0) -> Subject:
     """A subject from an estimator's name with options or from a function that makes it; a subject stays as it is."""
     if isinstance(candidate, Subject):
         return candidate
-    return Subject(partial(load_estimator, candidate) if isinstance(candidate, str) else candidate, seed)
+    return Subject(_maker(candidate) if isinstance(candidate, str) else candidate, seed)
+
+
+def _maker(name: str) -> MakeEstimator:
+    """What makes an estimator by its name with options; checks make hundreds, so plugins are searched once."""
+    return partial(discover("estimator").make, Spec.one(name))
 
 
 def run_checks(estimator: str | MakeEstimator, *, seed: int = 0, only: Iterable[str] = ()) -> Iterator[Verdict]:

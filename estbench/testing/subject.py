@@ -47,6 +47,7 @@ class Subject:
     def __init__(self, make: MakeEstimator, seed: int = 0, most: int = 2**22) -> None:
         self.make, self.seed, self.most = make, seed, most
         self._studies: dict[str, MeanErrors | Exception] = {}
+        self._refusals: dict[str, str | None] = {}
 
     @cached_property
     def declared(self) -> Estimator:
@@ -91,14 +92,24 @@ class Subject:
             raise Inapplicable("the checks have no program of the nodes that it accepts")
         refusals = []
         for recipe in self.recipes:
+            refusal = self._refusal(recipe)
+            if refusal is None:
+                yield recipe
+            else:
+                refusals.append(refusal)
+        if len(refusals) == len(self.recipes):
+            raise Fault(f"it runs on no program: {refusals[0]}")
+
+    def _refusal(self, recipe: Recipe) -> str | None:
+        """Why it refuses a net that its declarations accept, asked once; None where it takes it."""
+        if recipe.name not in self._refusals:
             try:
                 self._fresh(recipe)
             except NotApplicableError as error:
-                refusals.append(str(error))
+                self._refusals[recipe.name] = str(error)
             else:
-                yield recipe
-        if len(refusals) == len(self.recipes):
-            raise Fault(f"it runs on no program: {refusals[0]}")
+                self._refusals[recipe.name] = None
+        return self._refusals[recipe.name]
 
     def bench(
         self,
