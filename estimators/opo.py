@@ -7,7 +7,7 @@ The paper derives the baseline of least variance, weighted by the squared norm o
 grow with the length. The own sample is in both sums, so that for lengths that differ the mean is no multiple of the
 gradient. With ``leave_one_out`` the own sample is left out of both, and the estimator is unbiased.
 
-Biased, unbiased with ``leave_one_out``. Bernoulli, categorical and subset. K evaluations.
+Biased, unbiased with ``leave_one_out``. Bernoulli, categorical, subset and normal. K evaluations.
 
 Reference: Hao et al. (2025), https://arxiv.org/abs/2505.23585; verl, ``compute_opo_outcome_advantage``. Leaving one out
 is not in the paper.

@@ -10,7 +10,7 @@ best of the group changes only if k is the best.
 verl divides by the group's deviation too, unless told otherwise; its mean is then a multiple of no such gradient, and
 the division is left out here. The estimator's value is the mean cost of the samples, not the best one.
 
-Biased, since its target is not the expected cost. Bernoulli, categorical and subset. K evaluations.
+Biased, since its target is not the expected cost. Bernoulli, categorical, subset and normal. K evaluations.
 
 Reference: Tang, Zheng, Synnaeve & Munos (2025), https://arxiv.org/abs/2503.19595; verl,
 ``compute_grpo_passk_outcome_advantage``

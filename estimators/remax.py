@@ -5,7 +5,7 @@ r"""ReMax: the score function with the cost of the most probable sample as basel
 :math:`\hat b` is the greedy sample: of each node, in the order of sampling, the most probable value. It is no random
 number, so the baseline does not bias. Where the greedy sample has reward 0, it is the score function without baseline.
 
-Unbiased. Bernoulli, categorical and subset. K + 1 evaluations.
+Unbiased. Bernoulli, categorical, subset and normal. K + 1 evaluations.
 
 Reference: Li et al. (2024), https://arxiv.org/abs/2310.10505; verl, ``compute_remax_outcome_advantage``
 """

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from estbench.core.node import Bernoulli, Categorical, Node, Subset
+from estbench.core.node import Bernoulli, Categorical, Node, Normal, Subset
 from estbench.core.program import Program, Sample
 
 Asked: TypeAlias = Callable[[Sample, str, Node], tuple[Tensor, Tensor]]
@@ -37,6 +37,8 @@ class Around(nn.Module):
 class Masked(Around):
     """Variables have one class more than the net's program sees, and layers two bits or items more: all masked.
 
+    Normal variables, which have no masks, are as they are.
+
     Args:
         net: maps nothing to a program.
         leaves: takes zeros that were added to the masked logits, a tensor per call of ``sample``; None where nobody
@@ -49,6 +51,8 @@ class Masked(Around):
 
     def ask(self, sample: Sample, name: str, node: Node) -> tuple[Tensor, Tensor]:
         """Asks for a sample with masked classes and cuts them off."""
+        if isinstance(node, Normal):
+            return sample(name, node)
         fill = [-torch.inf] if isinstance(node, Categorical) else [torch.inf, -torch.inf]
         masked = node.logits.new_tensor(fill).expand(*node.logits.shape[:-1], len(fill))
         if self.leaves is not None:
@@ -83,6 +87,9 @@ class Rounded(Around):
         """Asks for a sample from rounded logits; it comes back in the net's dtype."""
         logits = node.logits.to(self.dtype)
         value, log_q = sample(name, node.made_from(logits.to(node.logits.dtype) if self.back else logits))
+        if isinstance(node, Normal):
+            # bits of a later layer may turn over where a number is rounded, so both ways see it rounded
+            value = value.to(self.dtype)
         value = value.to(node.logits.dtype)
         self.samples.append(value.detach())
         return value, log_q
