@@ -4,6 +4,7 @@ import contextlib
 import math
 import numbers
 import operator
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,19 @@ def finite_number(name: str, value: Any, least: float = 0.0, *, whole: bool = Fa
     if not math.isfinite(found) or found < least:
         raise UserError(f"{name} takes a finite number of at least {least:g}; got {value!r:.80}")
     return found
+
+
+def folder(name: str, value: Any, default: Path | None = None) -> Path:
+    """A folder by its path, in which ``~`` is the user's home; None is the default, if there is one.
+
+    Raises:
+        UserError: it is no path.
+    """
+    if value is None and default is not None:
+        return default
+    if isinstance(value, str | os.PathLike) and str(value):
+        return Path(value).expanduser()
+    raise UserError(f"{name} takes the path of a folder; got {value!r:.80}")
 
 
 def spec(name: str, value: Any) -> Spec:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.making import Recorded
 from estbench.core.metrics import Metric
 from estbench.core.task import Batch, Splits, Task
 from estbench.engine.checks import described, real, whole
@@ -239,7 +240,7 @@ class MemberOutcome:
     note: str = ""
 
 
-class Measure(abc.ABC):
+class Measure(Recorded, abc.ABC):
     """A measure of estimators on a task; its constructor's parameters are its options.
 
     Attributes:

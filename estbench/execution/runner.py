@@ -87,13 +87,15 @@ class CellWork:
                     found = runner.together(cells, auto=job.auto)
                 else:
                     found = [(runner.alone(job.cell, cells[job.cell]), "")]
-                if os.getpid() != process:
-                    os._exit(0)
         except DeviceLostError:
             raise
         except BaseException as error:  # noqa: BLE001  (where code of others has changed our own, that raises anything)
             pass_on(error)
             found = [(runner.failed(cell, error), "") for cell in cells]
+        finally:
+            if os.getpid() != process:
+                # a copy of this process, which a plugin has forked
+                os._exit(0)
         if foreign:
             forget()
         return found, altered

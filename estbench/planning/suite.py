@@ -166,4 +166,6 @@ def _line(error: Any) -> str:
         model = models.get("tune" if "tune" in rest[:-1] else first, Suite) if rest else Suite
         return f"unknown key {where!r}; {nearest(str(error['loc'][-1]), model.model_fields)}"
     got = shorten(plain(repr(error["input"])), 200)
+    if error["type"] == "too_short":
+        return f"{where}: at least one is needed; got {got}"
     return f"{where}: {error['msg'].lower().removeprefix('value error, ')}; got {got}"

@@ -82,7 +82,7 @@ def test_ray_and_slurm_measure_what_this_process_does(executor, package, tmp_pat
 @pytest.mark.parametrize(
     ("executor", "package", "death"),
     [
-        ("local[workers=2]", "joblib", "its worker process died: EXIT(9)"),
+        ("local[workers=2]", "joblib", "its worker process died: SIGABRT"),
         pytest.param(RAY, "ray", "its worker process died", marks=pytest.mark.long),
         pytest.param(SLURM, "submitit", "its job died", marks=pytest.mark.long),
     ],
@@ -115,7 +115,7 @@ def timeout_for(executor, folder):
 
 def test_whatever_a_plugin_does_the_others_go_on(tmp_path, capfd):
     """Plugins that hang, exit, die, fork, shout or return NaN cost nobody else anything, and nothing is printed."""
-    names = ("hangs", "stubborn", "exits", "dies", "forks", "shouts", "not_a_number", "good")
+    names = ("hangs", "stubborn", "exits", "dies", "leaves", "forks", "shouts", "not_a_number", "good")
     broken = plan(write(tmp_path, *names), estimators=list(names))
     timeout = timeout_for("local[workers=2]", tmp_path)
     found = reasons(done(broken, tmp_path / "store", "local[workers=2]", timeout=timeout))
@@ -123,7 +123,8 @@ def test_whatever_a_plugin_does_the_others_go_on(tmp_path, capfd):
     assert "longer than the --timeout of " in found["hangs"]
     assert "longer than the --timeout of " in found["stubborn"]
     assert found["exits"] == "it tried to exit the interpreter, with 3"
-    assert found["dies"].startswith("its worker process died: EXIT(9)")
+    assert found["dies"].startswith("its worker process died: SIGABRT")
+    assert found["leaves"] == "it tried to exit the interpreter, with 9"
     assert "is nan after" in found["not_a_number"]
     printed = capfd.readouterr()
     assert "noise" not in printed.out + printed.err
@@ -131,7 +132,7 @@ def test_whatever_a_plugin_does_the_others_go_on(tmp_path, capfd):
 
 def test_inline_survives_all_but_death(tmp_path, capfd):
     """In one process too, plugins that hang, exit, fork or shout cost nobody else anything."""
-    names = ("hangs", "exits", "forks", "shouts", "good")
+    names = ("hangs", "exits", "leaves", "forks", "shouts", "good")
     found = reasons(
         done(
             plan(write(tmp_path, *names), estimators=list(names)),
@@ -142,7 +143,7 @@ def test_inline_survives_all_but_death(tmp_path, capfd):
     )
     assert found["good"] == found["shouts"] == found["forks"] == ""
     assert "longer than the --timeout" in found["hangs"]
-    assert found["exits"] == "it tried to exit the interpreter, with 3"
+    assert (found["exits"], found["leaves"]) == tuple(f"it tried to exit the interpreter, with {n}" for n in (3, 9))
     printed = capfd.readouterr()
     assert "noise" not in printed.out + printed.err
 

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from estbench.core.making import KEPT_AS
 from estbench.engine.base import same_data
 from estbench.engine.training.stacked_optimizer import kind
 from estbench.engine.training.training_run import TrainingRun
 
-# attributes that every module has; its hooks do not matter here
-_OF_MODULES = frozenset(vars(nn.Module())) - {"training"}
+# attributes that every module has, whose hooks do not matter here; and how an estimator or a task was made
+_OF_MODULES = (frozenset(vars(nn.Module())) - {"training"}) | {KEPT_AS}
 
 _PLAIN = (bool, int, float, str, list, tuple, dict, set, type(None))
 
