@@ -1,4 +1,4 @@
-"""The oracle of the checks: objectives and their gradients by enumeration, apart from any estimator.
+"""The oracle of the checks: objectives and their gradients by enumeration, independent of any estimator.
 
 Normal variables are integrated by Gauss-Hermite quadrature, whose points take the place of values.
 """
@@ -24,7 +24,7 @@ class TooLargeError(ValueError):
 
 
 def objective(program: Program, bound: int) -> Tensor:
-    r"""The mean over the batch of :math:`-\mathbb E \log \tfrac1m \sum_k e^{-f(b_k)}`; of the cost if m is 1.
+    r"""The mean over the batch of :math:`-\mathbb E \log \tfrac1m \sum_k e^{-f(b_k)}`; the mean cost if m is 1.
 
     Raises:
         TooLargeError: there are more than ``LIMIT`` multisets of joint values.
@@ -64,7 +64,7 @@ def _grid(node: Node, points: int) -> tuple[Tensor, Tensor]:
 
 
 def _multisets(values: int, size: int) -> tuple[Tensor, Tensor]:
-    """All multisets, ``(multisets, size)``, and the logarithms of how many orders each has."""
+    """All multisets, ``(multisets, size)``, and the logarithm of the number of orders of each."""
     count = math.comb(values + size - 1, size)
     if count > LIMIT:
         raise TooLargeError(f"the {size}-sample bound of {values} joint values has {count:,} multisets")

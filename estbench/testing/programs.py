@@ -1,7 +1,7 @@
 """The programs that the checks run: small nets whose expectations are sums, or integrals by a quadrature.
 
-Their weights were searched for a strong gradient under little noise, so that a bias of 1 % shows in less
-than a million replicates.
+Their weights were chosen by a search for a strong gradient with little noise, so that a bias of 1 % is detected with
+less than a million replicates.
 """
 
 import math
@@ -26,7 +26,7 @@ class Layer:
     Args:
         kind: the kind of node.
         event: the shape of its logits, without the batch; of normal variables, twice their number.
-        k: how many items a subset has.
+        k: number of items of a subset.
     """
 
     kind: type[Node]
@@ -39,14 +39,14 @@ class Layer:
         return math.prod(self.event) // (2 if self.kind is Normal else 1)
 
     def node(self, logits: Tensor, below: Tensor | None = None) -> Node:
-        """The node with these logits, ``(*batch, *event)``, which came from ``below``."""
+        """The node with these logits, ``(*batch, *event)``, which were computed from ``below``."""
         if self.kind is Subset:
             return Subset(logits, self.k)
         if self.kind is Normal:
             loc, raw = logits.chunk(2, -1)
             # without the floor, squares of scores would overflow where the logits are extreme
             return Normal(loc, F.softplus(raw) + 1e-4)
-        # one kind states what its logits came from and the other does not: a baseline meets both
+        # one kind states the input of its logits and the other does not, so that a baseline is tested with both
         return Bernoulli(logits, below) if self.kind is Bernoulli else Categorical(logits)
 
 
@@ -55,14 +55,15 @@ class Recipe:
     """How to make a net: its name, the kinds of its layers, and the numbers that fix its weights.
 
     Args:
-        name: for people.
+        name: name in messages.
         layers: the layers, from the input on.
-        seed: of the weights.
+        seed: seed of the weights.
         prior: standard deviation of the prior's logits.
         offset: subtracted from the cost, to bring its mean near zero.
-        free: nats of each layer's divergence that cost nothing more, so that log q enters the cost with a slope of 0 or
-            1, as the sample has it; None for an ELBO.
-        spare: whether it is only for estimators that do not take the bits of a program like it.
+        free: number of free nats of each layer's divergence, with which the slope of log q in the cost is 0 or 1
+            depending on the sample; None for an ELBO.
+        spare: whether the net is only for estimators that do not accept Bernoulli nodes, for which there is a similar
+            net.
     """
 
     name: str
@@ -74,7 +75,7 @@ class Recipe:
     spare: bool = False
 
     def net(self, batch: tuple[int, ...] = (2,)) -> "Net":
-        """A freshly made net, always with the same weights."""
+        """A new net, always with the same weights."""
         return Net(self, batch)
 
     @property
@@ -83,7 +84,7 @@ class Recipe:
         return any(layer.kind is not Normal for layer in self.layers)
 
     def accepted(self, accepts: tuple[type[Node], ...]) -> bool:
-        """Whether an estimator that accepts these nodes takes this net."""
+        """Whether an estimator that accepts these nodes accepts this net."""
         return all(issubclass(layer.kind, accepts) for layer in self.layers)
 
     def meant_for(self, accepts: tuple[type[Node], ...]) -> bool:
@@ -95,7 +96,7 @@ class Net(nn.Module):
     """A net of random layers with an encoder, a decoder and a prior, and a free shift of every logit.
 
     Args:
-        recipe: what to make.
+        recipe: describes the net.
         batch: shape of the batch.
     """
 
@@ -166,7 +167,7 @@ class Estimate(nn.Module):
 
     Args:
         model: maps nothing to a program.
-        estimator: prepared for it.
+        estimator: an estimator that was prepared for the model.
         looped: whether its replicates are drawn one after another, since vmap cannot map it.
     """
 
@@ -180,7 +181,7 @@ class Estimate(nn.Module):
 
 
 def counted(program: Program, rows: list[int]) -> Program:
-    """The same program; it notes how many costs each of its evaluations returned."""
+    """The same program, which also records how many costs each of its evaluations returned."""
 
     def counting(sample: Sample) -> Tensor:
         cost = program(sample)
