@@ -85,6 +85,10 @@ class Permutation(Node):
         slope = chance * (1 - chance)
         return (slope * direction[..., None, :]).sum(-1) - slope.sum(-1) * direction
 
+    def departures(self) -> Tensor:
+        """The probability that the order is not the likeliest: that of one departure at least."""
+        return -torch.expm1(self.log_prob(self.most_probable()))
+
     def sample(self) -> Tensor:
         """The places of the items, in the shape of the logits."""
         return self.discretise(self.noise())

@@ -120,6 +120,12 @@ def test_what_defines_no_distribution_is_refused():
         load_estimator("rloo").prepare(lambda sample: sample("z", Permutation(torch.full((3,), math.nan)))[0].sum(-1))
 
 
+def test_departures_are_the_probability_of_another_order():
+    """What decides whether replicates are enough is 1 minus the probability of the likeliest order."""
+    logs = enumerated(LOGITS)[1]
+    torch.testing.assert_close(Permutation(LOGITS).departures(), 1 - logs.exp().max())
+
+
 def test_exact_says_that_there_are_too_many_orders():
     """Ten items have 3,628,800 orders, more than ``exact`` enumerates."""
     with pytest.raises(ValueError, match="Exact enumerates up to 262144 tuples of joint values"):
