@@ -53,7 +53,7 @@ class Outcome:
             found.append(f"it ended with {self.code}")
         found += [
             f"it prints {word!r}"
-            for word in ("Traceback", "Exception ignored", "Error in atexit", "noise")
+            for word in ("Traceback", "Exception ignored", "Error in atexit", "babble")
             if word in self.out + self.err
         ]
         if strange := re.search(r"[^\n\r\t\x20-\x7e\x80-\uffff]|[\u202a-\u202e\x80-\x9f]", self.out + self.err):
