@@ -33,12 +33,11 @@ def test_a_file_that_hangs_where_it_is_imported_is_refused(tmp_path):
     assert err.endswith(f"{OUT_OF_TIME} 1 s\n")
 
 
-def test_a_task_that_hangs_fails_by_its_time(tmp_path):
-    """Where it is made, where its options are asked for, and where a cell asks for its model; the exit code is 1."""
-    places = ["in_constructor", "in_effective", "in_model"]
-    code, err, rows = compared(tmp_path, ["task"] * 3, places, "inline", 5)
+def test_a_task_that_cannot_be_made_in_time_fails(tmp_path):
+    """Its cell says so, it is not tried again, and the exit code is 1."""
+    code, err, rows = compared(tmp_path, ["task"], ["in_constructor"], "inline", 5)
     assert code == 1, err
-    assert set(rows["task"]) == {f"hangs_{place}" for place in places}
+    assert set(rows["task"]) == {"hangs_in_constructor"}
     assert rows["error"].str.contains(OUT_OF_TIME).all(), rows["error"].tolist()
 
 
