@@ -115,7 +115,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from estbench import *
+from estbench import Bernoulli, Categorical, Estimator, Measure, Metric, Pathwise, Row, ScoreFunction, Splits, Task
 from estbench.tasks.toy import Toy
 
 MODES, KEPT, FIRST = [], [], os.getpid()
