@@ -2,10 +2,31 @@
 
 import pytest
 
+from estbench.planning.task_facts import task_facts
+from estbench.planning.tried import tried
+from estbench.plugins.options import ConstructionError
+from estbench.plugins.registry import Plugins
+from estbench.plugins.spec import Spec
 from scripts.fuzz.plugins import PLACES, made
 from tests.cli.test_wrong_commands import outcome
 
 pd = pytest.importorskip("pandas")
+TASK = '''
+import time
+from estbench import Task
+
+
+class Hangs(Task):
+    """At fault."""
+
+    objective = "loss"
+    baseline = "rloo"
+
+    def model(self): ...
+
+    def splits(self): ...
+
+'''
 OUT_OF_TIME = "it took longer than the --timeout of"
 
 
@@ -33,12 +54,18 @@ def test_a_file_that_hangs_where_it_is_imported_is_refused(tmp_path):
     assert err.endswith(f"{OUT_OF_TIME} 1 s\n")
 
 
-def test_a_task_that_cannot_be_made_in_time_fails(tmp_path):
-    """Its cell says so, it is not tried again, and the exit code is 1."""
-    code, err, rows = compared(tmp_path, ["task"], ["in_constructor"], "inline", 5)
-    assert code == 1, err
-    assert set(rows["task"]) == {"hangs_in_constructor"}
-    assert rows["error"].str.contains(OUT_OF_TIME).all(), rows["error"].tolist()
+@pytest.mark.parametrize("place", ["in_constructor", "in_effective"])
+def test_what_planning_asks_of_a_task_has_its_time(place, tmp_path):
+    """A task that hangs where it is made, or asked for its options, fails in its cells and is not tried again."""
+    body = {"in_constructor": "def __init__(self):", "in_effective": "def effective(self):"}[place]
+    (tmp_path / "hangs.py").write_text(TASK + f"    {body}\n        time.sleep(60)\n")
+    plugins = Plugins.found((tmp_path / "hangs.py",))
+    found = tried(plugins, "task", Spec("hangs"), 2)
+    assert found.fault.endswith(f"{OUT_OF_TIME} 2 s")
+    known = plugins.having({"task": {found.spec: found.fault}})
+    with pytest.raises(ConstructionError, match=OUT_OF_TIME):
+        known.tasks.make(found.spec)
+    assert task_facts(known, found.spec).named == ()
 
 
 @pytest.mark.long
