@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.func import vmap
 
-from estbench.engine.moments.op_graph import recorded
 from estbench.engine.moments.replicates import Replicates
+from estbench.engine.op_graph import recorded
 
 EXAMPLE = torch.empty(6)
 

@@ -15,7 +15,7 @@ from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from estbench.engine.moments.lean_graph import lean, take_generator
+from estbench.engine.lean_graph import lean, take_generator
 
 Function: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
 
