@@ -1,12 +1,15 @@
 """Rewrites of recorded graphs: constants folded, biases joined to products, buffers used again."""
 
 import operator
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 aten = torch.ops.aten
+# they change running statistics, of which their schema says nothing
+_SILENT = (aten.native_batch_norm.default, aten.cudnn_batch_norm.default, aten.miopen_batch_norm.default)
 
 
 def lean(graph: fx.Graph, root: torch.nn.Module) -> None:
@@ -21,17 +24,46 @@ def lean(graph: fx.Graph, root: torch.nn.Module) -> None:
     _reuse_buffers(graph)
 
 
+def lean_step(graph: fx.Graph) -> tuple[set[fx.Node], set[fx.Node]]:
+    """Rewrites a graph that changes existing tensors so that it computes the same with fewer new ones.
+
+    Operations stay what they are, so that results are the same to the last bit.
+
+    Args:
+        graph: the graph, whose nodes have ``owner`` and ``layout`` in their metadata.
+
+    Returns:
+        The existing tensors that it changes, and those of them that it changes before the last test of a decision.
+    """
+    changed, early = set[fx.Node](), set[fx.Node]()
+    for node in reversed(graph.nodes):
+        if node.op == "call_function" and not (node.users or changes(node) or _draws(node) or _tests(node)):
+            graph.erase_node(node)
+    for node in graph.nodes:
+        if _tests(node):
+            early |= changed
+        if changes(node):
+            changed |= {source.meta["owner"] for source in node.all_input_nodes}
+    _reuse_buffers(graph)
+    return changed, early
+
+
+def _tests(node: fx.Node) -> bool:
+    """Whether a node tests a decision: it is called for its exception and has no result."""
+    return node.op == "call_function" and isinstance(node.target, FunctionType)
+
+
 def _fixed(node: fx.Node) -> bool:
     """Whether a node gives the same result for the same arguments, and changes nothing."""
     target = node.target
     if node.op != "call_function" or not isinstance(target, torch._ops.OpOverload):  # noqa: SLF001
         return target is operator.getitem
-    return not (_draws(node) or _changes(node) or target.namespace != "aten")
+    return not (_draws(node) or changes(node) or target.namespace != "aten")
 
 
 def _fold(graph: fx.Graph, root: torch.nn.Module) -> None:
     """Computes constant results once, and removes results that are not used."""
-    changed = {source.meta["owner"] for node in graph.nodes if _changes(node) for source in node.all_input_nodes}
+    changed = {source.meta["owner"] for node in graph.nodes if changes(node) for source in node.all_input_nodes}
     values: dict[fx.Node, Any] = {}
     for node in graph.nodes:
         if node.meta.get("owner") in changed:
@@ -56,9 +88,10 @@ def _fold(graph: fx.Graph, root: torch.nn.Module) -> None:
     graph.eliminate_dead_code()
 
 
-def _changes(node: fx.Node) -> bool:
+def changes(node: fx.Node) -> bool:
     """Whether a node writes into one of its arguments."""
-    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable  # noqa: SLF001
+    target = node.target
+    return isinstance(target, torch._ops.OpOverload) and (target._schema.is_mutable or target in _SILENT)  # noqa: SLF001
 
 
 def _join_biases(graph: fx.Graph, root: torch.nn.Module) -> None:

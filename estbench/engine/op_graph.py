@@ -6,8 +6,9 @@ same in every call are computed once, unused results are left out (such as the v
 derivative is needed), and buffers are reused after their last use.
 """
 
+import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from estbench.engine.lean_graph import lean, take_generator
+from estbench.engine.lean_graph import changes, lean, lean_step, take_generator
 
 Function: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
 
@@ -64,16 +65,97 @@ def recorded(function: Function, example: Tensor, seed: int) -> Graph | None:
         The graph; None if the function reads values or draws random numbers from elsewhere.
     """
     try:
-        recording = _Recording(example)
+        recording = _Recording([example])
         with recording:
             results = function(example)
-        graph = recording.graph(results)
+        graph = recording.of_a_seed(results)
         seed_generators(seed)
         expected, found = function(example), graph(seed)
         same = all(bool((found[name] - x).norm() <= ROUNDING * x.norm()) for name, x in expected.items())
     except Exception:  # noqa: BLE001  (a plugin may do anything, and without a graph all goes on as before)
         return None
     return graph if same else None
+
+
+class ReadsValuesError(RuntimeError):
+    """A recorded function reads numbers from tensors, and a graph would always use those of the recording."""
+
+
+class OtherDecisionError(RuntimeError):
+    """A value that a graph reads decides otherwise than in the recording."""
+
+
+class TooLargeError(RuntimeError):
+    """The results of a recorded function take too much memory."""
+
+
+def same_decision(found: bool, recorded: bool) -> None:  # noqa: FBT001
+    """Operation of a graph: tests that a truth value is that of the recording.
+
+    Raises:
+        OtherDecisionError: it is not.
+    """
+    if found != recorded:
+        raise OtherDecisionError
+
+
+class RecordedCall:
+    """A function of tensors that replays a graph, which may change other tensors in place.
+
+    Args:
+        module: the graph, whose arguments are the inputs and the tensors that existed before the recording.
+        existing: these tensors.
+        changed: those that the graph changes.
+        early: those that it changes before it has tested the last of its decisions.
+    """
+
+    def __init__(
+        self, module: fx.GraphModule, existing: Sequence[Tensor], changed: Sequence[Tensor], early: Sequence[Tensor]
+    ) -> None:
+        self._forward, self._existing, self.changed, self._early = module.forward, existing, changed, early
+
+    @torch.no_grad()
+    def __call__(self, inputs: Sequence[Tensor]) -> Any:
+        """The results for inputs of the shapes of the recording.
+
+        Raises:
+            OtherDecisionError: a value that the function reads decides otherwise than in the recording; nothing was
+                changed.
+        """
+        before = [x.clone() for x in self._early]
+        try:
+            return self._forward(*inputs, *self._existing)
+        except OtherDecisionError:
+            for x, value in zip(self._early, before, strict=True):
+                x.copy_(value)
+            raise
+
+
+def recorded_call(
+    function: Callable[[Sequence[Tensor]], Tensor], inputs: Sequence[Tensor], most: int
+) -> tuple[RecordedCall | Exception, Tensor]:
+    """Calls a function of tensors and records what it does as a graph, changes of existing tensors included.
+
+    Args:
+        function: the function; all that it uses but these inputs and tensors in memory is the same at every call.
+        inputs: its tensors.
+        most: the most bytes of results; a function with more is not recorded.
+
+    Returns:
+        The graph, or the reason why there is none; and the result of this call.
+    """
+    recording = _Recording(inputs, most)
+    try:
+        with recording:
+            result = function(inputs)
+    except Exception as error:
+        if recording.changes:
+            raise
+        return error, function(inputs)
+    try:
+        return recording.of_inputs(result), result
+    except Exception as error:  # noqa: BLE001  (without a graph all goes on as before)
+        return error, result
 
 
 class _Layout(NamedTuple):
@@ -89,21 +171,31 @@ class _Recording(TorchDispatchMode):
     """Records operations as nodes of a graph, with the layout of each result and the node that owns its memory.
 
     Args:
-        example: the tensor with which the recorded function is called.
+        inputs: the tensors that may be others at the next call.
+        most: bytes of results after which the recording is given up; they are kept until it ends.
+
+    Attributes:
+        given_up: whether there were more.
+        changes: whether a tensor that existed before was changed, as far as the recording went.
     """
 
-    def __init__(self, example: Tensor) -> None:
+    def __init__(self, inputs: Sequence[Tensor], most: float = math.inf) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._graph, self._root, self._example = fx.Graph(), torch.nn.Module(), example
+        self._graph, self._root, self._inputs = fx.Graph(), torch.nn.Module(), inputs
         self._nodes: dict[int, fx.Node] = {}
+        self._reads: list[tuple[fx.Node, complex]] = []
+        self._left, self.given_up, self.changes = most, False, False
         # as long as these tensors exist, no other tensor has the same id
-        self._alive: list[Any] = []
-        self._keep(self._graph.placeholder("example"), example, None)
+        self._alive: list[Any] = list(inputs)
+        for number, tensor in enumerate(inputs):
+            self._keep(self._graph.placeholder(f"input{number}"), tensor, None)
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if self.given_up:
+            return function(*args, **kwargs)
         given = [self._node(tensor) for tensor in _tensors((args, kwargs))]
         owners = {_storage(tensor): self._node(tensor).meta["owner"] for tensor in _tensors((args, kwargs))}
         result = function(*args, **kwargs)
@@ -114,7 +206,17 @@ class _Recording(TorchDispatchMode):
         for index, part in enumerate(result if isinstance(result, (tuple, list)) else ()):
             node.meta["owner"] = owners.get(_storage(part), node)
             self._keep(self._graph.call_function(operator.getitem, (node, index)), part, owners)
+        self.changes |= changes(node) and any(source.meta["owner"].op == "get_attr" for source in node.all_input_nodes)
+        self._count(result)
+        self._reads += [(node, result)] if isinstance(result, (bool, int, float, complex)) else []
         return result
+
+    def _count(self, result: Any) -> None:
+        """Gives up if results take too much memory."""
+        self._left -= sum(x.nbytes for x in _tensors(result))
+        if self._left < 0:
+            self.given_up = True
+            self._alive.clear()
 
     def _keep(self, node: fx.Node, value: Tensor, owners: dict[int, fx.Node] | None) -> None:
         node.meta["owner"] = (owners or {}).get(_storage(value), node)
@@ -132,14 +234,45 @@ class _Recording(TorchDispatchMode):
     def _argument(self, value: Any) -> Any:
         return self._node(value) if isinstance(value, Tensor) else value
 
-    def graph(self, results: dict[str, Tensor]) -> Graph:
-        """The graph of these results."""
+    def of_a_seed(self, results: dict[str, Tensor]) -> Graph:
+        """The graph of these results; inputs other than the first are random numbers."""
         self._graph.output(tree_map(self._argument, results))
         lean(self._graph, self._root)
         concurrent = take_generator(self._graph)
+        return Graph(self._compiled(), self._inputs[0], concurrent=concurrent)
+
+    def of_inputs(self, result: Tensor) -> RecordedCall:
+        """The graph of this result and of all changes of tensors that existed before.
+
+        Raises:
+            ReadsValuesError: numbers were read, which the graph would not read again.
+            TooLargeError: the recording was given up.
+        """
+        if self.given_up:
+            raise TooLargeError("its results take so much memory that a recording gains nothing")
+        self._graph.output(self._argument(result))
+        for node, value in self._reads:
+            if not isinstance(value, bool):
+                raise ReadsValuesError(f"it reads numbers from tensors ({node.target})")
+            with self._graph.inserting_after(node):
+                self._graph.call_function(same_decision, (node, value))
+        changed, early = lean_step(self._graph)
+        last = list(self._graph.find_nodes(op="placeholder"))[-1]
+        constants = list(self._graph.find_nodes(op="get_attr"))
+        existing = {node: self._root.get_buffer(str(node.target)) for node in constants}
+        # arguments are reached faster than attributes
+        for node in constants:
+            with self._graph.inserting_after(last):
+                last = self._graph.placeholder(node.name)
+            node.replace_all_uses_with(last)
+            self._graph.erase_node(node)
+        kept, gone = ([existing[node] for node in constants if node in which] for which in (changed, early))
+        return RecordedCall(self._compiled(), list(existing.values()), kept, gone)
+
+    def _compiled(self) -> fx.GraphModule:
         for node in self._graph.nodes:
             node.meta.clear()
-        return Graph(fx.GraphModule(self._root, self._graph), self._example, concurrent=concurrent)
+        return fx.GraphModule(self._root, self._graph)
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

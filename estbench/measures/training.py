@@ -131,11 +131,12 @@ class Training(Measure):
     def _alone(self, make: Callable[[], TrainingRun], note: str) -> MemberOutcome:
         try:
             trainee = make()
-            self._train(Alone([trainee]))
+            alone = Alone([trainee])
+            self._train(alone)
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
             pass_on(error)
             return MemberOutcome(error=error, note=note)
-        return MemberOutcome(self._shown(trainee), trainee.error, note)
+        return MemberOutcome(self._shown(trainee), trainee.error, "; ".join(filter(None, (note, alone.note))))
 
     def _trainee(self, member: Member) -> TrainingRun:
         trainee = TrainingRun(member.bench, member.maker().to(member.bench.device), member.key)
