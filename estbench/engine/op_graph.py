@@ -16,6 +16,7 @@ from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from estbench.engine.graph_code import Code
 from estbench.engine.lean_graph import changes, lean, lean_step, take_generator
 
 Function: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
@@ -36,21 +37,21 @@ class Graph:
     """A function of a seed that replays a graph.
 
     Args:
-        module: the graph.
+        code: the graph as a function.
         example: the tensor with which the graph is called.
         concurrent: whether it uses its own generator, so that several threads may call it at the same time.
     """
 
-    def __init__(self, module: fx.GraphModule, example: Tensor, *, concurrent: bool) -> None:
-        self._module, self._example, self.concurrent = module, example, concurrent
+    def __init__(self, code: Code, example: Tensor, *, concurrent: bool) -> None:
+        self.code, self._example, self.concurrent = code, example, concurrent
 
     @torch.no_grad()
     def __call__(self, seed: int) -> dict[str, Tensor]:
         """The results for a seed."""
         if self.concurrent:
-            return self._module(self._example, torch.Generator().manual_seed(seed))
+            return self.code(self._example, torch.Generator().manual_seed(seed))
         seed_generators(seed)
-        return self._module(self._example)
+        return self.code(self._example)
 
 
 def recorded(function: Function, example: Tensor, seed: int) -> Graph | None:
@@ -89,7 +90,7 @@ class TooLargeError(RuntimeError):
     """The results of a recorded function take too much memory."""
 
 
-def same_decision(found: bool, recorded: bool) -> None:  # noqa: FBT001
+def same_decision(found: bool, recorded: bool) -> None:
     """Operation of a graph: tests that a truth value is that of the recording.
 
     Raises:
@@ -103,16 +104,13 @@ class RecordedCall:
     """A function of tensors that replays a graph, which may change other tensors in place.
 
     Args:
-        module: the graph, whose arguments are the inputs and the tensors that existed before the recording.
-        existing: these tensors.
+        code: the graph as a function of the inputs.
         changed: those that the graph changes.
         early: those that it changes before it has tested the last of its decisions.
     """
 
-    def __init__(
-        self, module: fx.GraphModule, existing: Sequence[Tensor], changed: Sequence[Tensor], early: Sequence[Tensor]
-    ) -> None:
-        self._forward, self._existing, self.changed, self._early = module.forward, existing, changed, early
+    def __init__(self, code: Code, changed: Sequence[Tensor], early: Sequence[Tensor]) -> None:
+        self.code, self.changed, self._early = code, changed, early
 
     @torch.no_grad()
     def __call__(self, inputs: Sequence[Tensor]) -> Any:
@@ -124,7 +122,7 @@ class RecordedCall:
         """
         before = [x.clone() for x in self._early]
         try:
-            return self._forward(*inputs, *self._existing)
+            return self.code(*inputs)
         except OtherDecisionError:
             for x, value in zip(self._early, before, strict=True):
                 x.copy_(value)
@@ -194,29 +192,39 @@ class _Recording(TorchDispatchMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self.given_up:
-            return function(*args, **kwargs)
+        result = function(*args, **kwargs)
+        if not self.given_up:
+            try:
+                self._add(function, args, kwargs, result)
+            except Exception:  # noqa: BLE001  (the function itself goes on without its recording)
+                self._give_up()
+        return result
+
+    def _add(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+        """Adds an operation to the graph."""
         given = [self._node(tensor) for tensor in _tensors((args, kwargs))]
         owners = {_storage(tensor): self._node(tensor).meta["owner"] for tensor in _tensors((args, kwargs))}
-        result = function(*args, **kwargs)
         self._alive += [result, *given]
         node = self._graph.call_function(function, *tree_map(self._argument, (args, kwargs)))
         if isinstance(result, Tensor):
             self._keep(node, result, owners)
         for index, part in enumerate(result if isinstance(result, (tuple, list)) else ()):
-            node.meta["owner"] = owners.get(_storage(part), node)
-            self._keep(self._graph.call_function(operator.getitem, (node, index)), part, owners)
+            if isinstance(part, Tensor):
+                node.meta["owner"] = owners.get(_storage(part), node)
+                self._keep(self._graph.call_function(operator.getitem, (node, index)), part, owners)
         self.changes |= changes(node) and any(source.meta["owner"].op == "get_attr" for source in node.all_input_nodes)
         self._count(result)
         self._reads += [(node, result)] if isinstance(result, (bool, int, float, complex)) else []
-        return result
 
     def _count(self, result: Any) -> None:
         """Gives up if results take too much memory."""
         self._left -= sum(x.nbytes for x in _tensors(result))
         if self._left < 0:
-            self.given_up = True
-            self._alive.clear()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.given_up = True
+        self._alive.clear()
 
     def _keep(self, node: fx.Node, value: Tensor, owners: dict[int, fx.Node] | None) -> None:
         node.meta["owner"] = (owners or {}).get(_storage(value), node)
@@ -235,44 +243,45 @@ class _Recording(TorchDispatchMode):
         return self._node(value) if isinstance(value, Tensor) else value
 
     def of_a_seed(self, results: dict[str, Tensor]) -> Graph:
-        """The graph of these results; inputs other than the first are random numbers."""
+        """The graph of these results, for another seed.
+
+        Raises:
+            ValueError: an operation could not be recorded.
+        """
+        self._finish()
         self._graph.output(tree_map(self._argument, results))
         lean(self._graph, self._root)
         concurrent = take_generator(self._graph)
-        return Graph(self._compiled(), self._inputs[0], concurrent=concurrent)
+        return Graph(self._code(), self._inputs[0], concurrent=concurrent)
 
     def of_inputs(self, result: Tensor) -> RecordedCall:
         """The graph of this result and of all changes of tensors that existed before.
 
         Raises:
             ReadsValuesError: numbers were read, which the graph would not read again.
-            TooLargeError: the recording was given up.
+            TooLargeError: its results take more memory than the recording may keep.
+            ValueError: an operation could not be recorded.
         """
-        if self.given_up:
-            raise TooLargeError("its results take so much memory that a recording gains nothing")
+        self._finish()
         self._graph.output(self._argument(result))
         for node, value in self._reads:
             if not isinstance(value, bool):
                 raise ReadsValuesError(f"it reads numbers from tensors ({node.target})")
             with self._graph.inserting_after(node):
                 self._graph.call_function(same_decision, (node, value))
-        changed, early = lean_step(self._graph)
-        last = list(self._graph.find_nodes(op="placeholder"))[-1]
-        constants = list(self._graph.find_nodes(op="get_attr"))
-        existing = {node: self._root.get_buffer(str(node.target)) for node in constants}
-        # arguments are reached faster than attributes
-        for node in constants:
-            with self._graph.inserting_after(last):
-                last = self._graph.placeholder(node.name)
-            node.replace_all_uses_with(last)
-            self._graph.erase_node(node)
-        kept, gone = ([existing[node] for node in constants if node in which] for which in (changed, early))
-        return RecordedCall(self._compiled(), list(existing.values()), kept, gone)
+        changed, early = lean_step(self._graph, self._root)
+        existing = {node: self._root.get_buffer(str(node.target)) for node in self._graph.find_nodes(op="get_attr")}
+        kept, gone = ([tensor for node, tensor in existing.items() if node in which] for which in (changed, early))
+        return RecordedCall(self._code(), kept, gone)
 
-    def _compiled(self) -> fx.GraphModule:
-        for node in self._graph.nodes:
-            node.meta.clear()
-        return fx.GraphModule(self._root, self._graph)
+    def _finish(self) -> None:
+        if self._left < 0:
+            raise TooLargeError("its results take so much memory that a recording gains nothing")
+        if self.given_up:
+            raise ValueError("an operation cannot be recorded")
+
+    def _code(self) -> Code:
+        return Code(self._graph, dict(self._root.named_buffers()))
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

@@ -28,7 +28,7 @@ def same(function):
 
 
 def operations(graph):
-    return [str(node.target) for node in graph._module.graph.nodes if node.op == "call_function"]
+    return graph.code.operations
 
 
 def test_a_graph_gives_what_the_function_gives_at_every_call():

@@ -72,9 +72,9 @@ class Ensemble(RunGroup):
             trainee.replicas = max(trainee.replicas, len(trainees))
         self._look()
         self._compare()
-        self._replayed = _replaying(self._device) if graphs else None
+        self._replayed = _replaying(self._device, first.trainer.optimizers) if graphs else None
         if self._replayed and self.strangers:
-            self._replayed.reason = f"{', '.join(sorted(self.strangers))} draws from torch's generator"
+            self._replayed.give_up(f"{', '.join(sorted(self.strangers))} draws from torch's generator")
 
     def _stacked(self, kind: str, without: Mapping[str, Tensor] | None = None) -> Tensors:
         each = [dict(getattr(pair, kind)()) for pair in self._pairs]
@@ -186,7 +186,7 @@ class Ensemble(RunGroup):
     @property
     def note(self) -> str:
         """Why its steps are not replayed, if they could be."""
-        reason = self._replayed.reason if self._replayed else ""
+        reason = self._replayed.remark if self._replayed else ""
         return f"steps are not replayed: {reason}" if reason else ""
 
     @torch.no_grad()
@@ -253,5 +253,5 @@ class Ensemble(RunGroup):
         return self._trainer.leaves, self._fixed, self._buffers
 
 
-def _replaying(device: torch.device) -> Replayed | RecordedStep:
-    return RecordedStep() if device.type == "cpu" else Replayed(device)
+def _replaying(device: torch.device, optimizers: Sequence[torch.optim.Optimizer]) -> Replayed | RecordedStep:
+    return RecordedStep(optimizers) if device.type == "cpu" else Replayed(device)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from estbench.engine.op_graph import OtherDecisionError, RecordedCall, recorded_call
+from estbench.engine.op_graph import OtherDecisionError, RecordedCall, TooLargeError, recorded_call
 
 Step: TypeAlias = Callable[[Sequence[Tensor]], Tensor]
 # number of ordinary steps before the recording, since optimisers make their state at the first
@@ -28,17 +28,23 @@ class RecordedStep:
     the same to the last bit. A step whose values decide otherwise than in the recording, such as logits that mask a
     class, is run as it is.
 
+    Args:
+        optimizers: the optimisers that take the step.
+
     Attributes:
         steps: the number of steps taken.
         reason: why there is no graph; empty if there is one, or it was not tried yet.
+        remark: the same, but empty if nothing of the user's is the reason: the step is so large that a graph would gain
+            nothing, or the optimiser is RAdam.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer] = ()) -> None:
         self.steps = self._others = 0
         self._shapes: list[tuple[torch.Size, torch.dtype]] = []
         self._graph: RecordedCall | None = None
         self._trusted = False
-        self.reason = ""
+        reads = any(isinstance(each, torch.optim.RAdam) for each in optimizers)
+        self.reason, self.remark = "RAdam reads its counter of steps" if reads else "", ""
 
     def __call__(self, step: Step, inputs: Sequence[Tensor]) -> Tensor:
         """Takes one step; every call must pass the same function.
@@ -59,13 +65,15 @@ class RecordedStep:
         except OtherDecisionError:
             self._others += 1
         if self._others > OTHER_DECISIONS:
-            self._give_up("what it decides by values of tensors changes from step to step")
+            self.give_up("what it decides by values of tensors changes from step to step")
         return step(inputs)
 
     def _recorded(self, step: Step, inputs: Sequence[Tensor]) -> Tensor:
         found, result = recorded_call(step, inputs, MOST)
-        if isinstance(found, Exception):
-            self._give_up(f"{type(found).__name__}: {found}")
+        if isinstance(found, TooLargeError):
+            self.reason = str(found)
+        elif isinstance(found, Exception):
+            self.give_up(f"{type(found).__name__}: {found}")
         else:
             self._graph, self._shapes = found, _shapes(inputs)
         return result
@@ -80,11 +88,13 @@ class RecordedStep:
         result = step(inputs)
         self._trusted = all(_same(x, value) for x, value in zip((*graph.changed, result), ends, strict=True))
         if not self._trusted:
-            self._give_up("a replay of its operations gives other results, so that more than its tensors changes")
+            self.give_up("a replay of its operations gives other results, so that more than its tensors changes")
         return result
 
-    def _give_up(self, reason: str) -> None:
-        self.reason, self._graph = " ".join(reason.split())[:200], None
+    def give_up(self, reason: str) -> None:
+        """From now on, steps are run as they are, for this reason."""
+        self.reason = self.remark = " ".join(reason.split())[:200]
+        self._graph = None
 
 
 def _shapes(inputs: Sequence[Tensor]) -> list[tuple[torch.Size, torch.dtype]]:

@@ -102,10 +102,10 @@ class Alone(RunGroup):
     def __init__(self, trainees: Sequence[TrainingRun], *, recorded: bool = True) -> None:
         super().__init__(trainees)
         (run,) = trainees
-        self._replayed = RecordedStep() if recorded and run.bench.device.type == "cpu" else None
+        self._replayed = RecordedStep(run.trainer.optimizers) if recorded and run.bench.device.type == "cpu" else None
         self._rates = rates(run.trainer)
         if self._replayed and run.trainer.schedulers:
-            self._replayed.reason = "its learning rate follows a schedule"
+            self._replayed.give_up("its learning rate follows a schedule")
 
     def train(self) -> Tensor:
         """One training step."""
@@ -113,11 +113,12 @@ class Alone(RunGroup):
         if self._replayed is None or self._replayed.reason:
             return run.advance()[None]
         if rates(run.trainer) != self._rates:
-            self._replayed, self._rates = RecordedStep(), rates(run.trainer)
+            self._replayed, self._rates = RecordedStep(run.trainer.optimizers), rates(run.trainer)
         before = {} if self._replayed.steps else plain(run)
         loss = self._replayed(run.take, run.inputs())
         run.step += 1
-        self._replayed.reason = self._replayed.reason or self._unrecordable(before)
+        if unrecordable := self._unrecordable(before):
+            self._replayed.give_up(unrecordable)
         return loss[None]
 
     def _unrecordable(self, before: Mapping[str, str]) -> str:
@@ -132,7 +133,7 @@ class Alone(RunGroup):
     @property
     def note(self) -> str:
         """Why its steps are not replayed, if they could be."""
-        reason = self._replayed.reason if self._replayed else ""
+        reason = self._replayed.remark if self._replayed else ""
         return f"steps are not replayed: {reason}" if reason else ""
 
     def settle(self) -> None:
