@@ -1,15 +1,15 @@
-r"""MuProp: REINFORCE with the cost's expansion about the mean as control variate.
+r"""MuProp: REINFORCE with the first-order expansion of the cost about the mean as control variate.
 
 .. math:: g = \big(f(b) - f(p) - f'(p)^\top (b - p)\big) \nabla \log q(b) + J(p) f'(p)
 
-Later nodes take their means in the expansion.
+In the expansion, later nodes take their means.
 
-With ``normalise`` what is left of the cost, in the large bracket, is centred by its running mean and divided by its
-running deviation where that is above 1, both of earlier steps, as in Mnih & Gregor (2014). The second term keeps its
-size, so the more is divided, the more the gradient leans towards that of the means.
+With ``normalise`` the large bracket is centred by its running mean and divided by its running deviation if that is
+above 1, both from earlier steps, as in Mnih & Gregor (2014). The second term is not divided, so a large deviation moves
+the gradient towards that of the means.
 
-With ``hidden`` a network of the input is subtracted from the bracket too, as Gu et al. do with the baseline of Mnih &
-Gregor (2014); here it learns by the squared gradient, whose least is the least variance.
+With ``hidden`` the output of a network of the input is subtracted from the bracket too, as Gu et al. do with the
+baseline of Mnih & Gregor (2014). Here the network is trained to minimise the squared gradient, and thus the variance.
 
 Unbiased. Bernoulli, categorical and subset. One evaluation and one per node; uses the derivative of the cost.
 
@@ -31,7 +31,7 @@ class MuProp(ControlVariate):
     """The MuProp estimator.
 
     Args:
-        normalise: whether to centre and divide what the expansion leaves of the cost.
+        normalise: whether to centre and scale the difference between the cost and its expansion.
         hidden: width of the hidden layer of a learned input-dependent baseline; 0 for none.
     """
 
@@ -43,7 +43,7 @@ class MuProp(ControlVariate):
     def __init__(self, *, normalise: bool = False, hidden: int = 0) -> None:
         super().__init__()
         if hidden < 0:
-            raise ValueError(f"hidden is the width of a layer, or 0 for no baseline; got {hidden}")
+            raise ValueError(f"hidden must be the width of a layer, or 0 for no baseline; got {hidden}")
         self.hidden = hidden
         self.baselines = PerNode()
         self.standardisers = PerNode() if normalise else None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from estbench.core.logits import at_least_float32
+from estbench.core.making import Recorded
 from estbench.core.node import Bernoulli, Categorical, Node
 from estbench.core.program import Evaluation, Program, Sampler, Site, Sites, draw, evaluate, run
 from estbench.core.refusal import NotApplicableError
@@ -21,7 +22,7 @@ __all__ = ["Estimator", "NotApplicableError", "full_cost", "inject", "positive",
 Number = TypeVar("Number", int, float)
 
 
-class Estimator(nn.Module, abc.ABC):
+class Estimator(Recorded, nn.Module, abc.ABC):
     """Maps a program to a scalar.
 
     The scalar's value estimates the expected cost, averaged over the batch, and its gradient estimates the gradient of
@@ -128,6 +129,15 @@ def inject(node: Node, gradient: Tensor) -> Tensor:
         count *= math.prod(gradient.shape[:extra])
         gradient = gradient.sum(tuple(range(extra)))
     return silent((gradient * node.logits).sum() / count)
+
+
+def mean_of_others(values: Tensor) -> Tensor:
+    """For each sample the mean over the other samples, which the leave-one-out baseline is.
+
+    Args:
+        values: ``(samples, ...)``, at least two samples.
+    """
+    return (values.sum(0) - values) / (len(values) - 1)
 
 
 def positive(name: str, value: Number) -> Number:

@@ -1,6 +1,7 @@
 """Figures that need no results."""
 
 import abc
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from estbench.report.drawing.files import FORMATS, check_formats, save
+from estbench.report.drawing.files import FORMATS, check_formats, encoded, written
 from estbench.report.drawing.style import settings
 from estbench.report.model.looks import PALETTE
 
@@ -106,9 +107,15 @@ def illustrate(
     if kind not in ILLUSTRATIONS:
         raise ValueError(f"figures that need no run are {', '.join(ILLUSTRATIONS)}; got {kind!r}")
     check_formats(formats)
+    return written(_drawn(kind, style, width, tuple(formats)), folder, kind)
+
+
+@functools.lru_cache(maxsize=4)
+def _drawn(kind: str, style: str, width: float | None, formats: tuple[str, ...]) -> Mapping[str, bytes]:
+    """The content of its files by format; every report of a process has the same."""
     look, found = settings(style), ILLUSTRATIONS[kind]
     scale = width / found.size[0] if width else {"paper": 1.0, "talk": 1.5}[style]
     with mpl.rc_context(look):
         figure = Figure(figsize=(found.size[0] * scale, found.size[1] * scale), layout="constrained")
         found.draw(figure)
-        return save(figure, folder, kind, formats)
+        return encoded(figure, kind, formats)

@@ -11,13 +11,14 @@ from typing import Any, TypeAlias
 import torch
 
 from estbench.core.estimator import NotApplicableError
+from estbench.engine.base import MakeEstimator
 from estbench.errors import UserError, nearest
-from estbench.plugins.registry import discover, load_estimator
+from estbench.plugins.registry import discover
 from estbench.plugins.spec import Spec
 from estbench.runtime.guard import pass_on
 from estbench.testing import contract, state, statistical
 from estbench.testing.programs import RECIPES
-from estbench.testing.subject import MakeEstimator, Subject
+from estbench.testing.subject import Subject
 from estbench.testing.verdict import Fault, Inapplicable, Verdict, one_line
 
 Candidate: TypeAlias = str | MakeEstimator | Subject
@@ -103,7 +104,12 @@ def as_subject(candidate: Candidate, seed: int = 0) -> Subject:
     """A subject from an estimator's name with options, from what makes it, or as it is."""
     if isinstance(candidate, Subject):
         return candidate
-    return Subject(partial(load_estimator, candidate) if isinstance(candidate, str) else candidate, seed)
+    return Subject(_maker(candidate) if isinstance(candidate, str) else candidate, seed)
+
+
+def _maker(name: str) -> MakeEstimator:
+    """What makes an estimator by its name with options; checks make hundreds, so plugins are searched once."""
+    return partial(discover("estimator").make, Spec.one(name))
 
 
 def run_checks(estimator: str | MakeEstimator, *, seed: int = 0, only: Iterable[str] = ()) -> Iterator[Verdict]:

@@ -3,29 +3,27 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.engine.base import MakeEstimator
 from estbench.runtime import shared_generators
 from estbench.testing.inference import (
     TOLERANCE,
     Judgement,
     RunningCovariance,
     Scale,
-    judge,
     needed,
     resolution,
+    zero_mean_test,
 )
 from estbench.testing.mapping import obstacle
 from estbench.testing.oracle import truth
 from estbench.testing.programs import GROUPS, RECIPES, Estimate, Recipe
 from estbench.testing.replicates import CHUNK, replicates, value_replicates
 from estbench.testing.verdict import Fault, Inapplicable
-
-MakeEstimator: TypeAlias = Callable[[], Estimator]
 
 FIRST_LOOK = 2 * CHUNK
 LEAST = 8 * CHUNK
@@ -49,6 +47,7 @@ class Subject:
     def __init__(self, make: MakeEstimator, seed: int = 0, most: int = 2**22) -> None:
         self.make, self.seed, self.most = make, seed, most
         self._studies: dict[str, MeanErrors | Exception] = {}
+        self._refusals: dict[str, str | None] = {}
 
     @cached_property
     def declared(self) -> Estimator:
@@ -72,7 +71,7 @@ class Subject:
         """Seeds torch, NumPy and Python for this block, and leaves their states as they were afterwards."""
         # of several GPUs torch wants to be told which
         devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-        with torch.random.fork_rng(devices), shared_generators.kept():
+        with torch.random.fork_rng(devices), shared_generators.restored():
             torch.manual_seed(hash((self.seed, *stream)) % 2**63)
             shared_generators.seed(hash((self.seed, *stream)) % 2**63)
             yield
@@ -93,14 +92,24 @@ class Subject:
             raise Inapplicable("the checks have no program of the nodes that it accepts")
         refusals = []
         for recipe in self.recipes:
+            refusal = self._refusal(recipe)
+            if refusal is None:
+                yield recipe
+            else:
+                refusals.append(refusal)
+        if len(refusals) == len(self.recipes):
+            raise Fault(f"it runs on no program: {refusals[0]}")
+
+    def _refusal(self, recipe: Recipe) -> str | None:
+        """Why it refuses a net that its declarations accept, asked once; None where it takes it."""
+        if recipe.name not in self._refusals:
             try:
                 self._fresh(recipe)
             except NotApplicableError as error:
-                refusals.append(str(error))
+                self._refusals[recipe.name] = str(error)
             else:
-                yield recipe
-        if len(refusals) == len(self.recipes):
-            raise Fault(f"it runs on no program: {refusals[0]}")
+                self._refusals[recipe.name] = None
+        return self._refusals[recipe.name]
 
     def bench(
         self,
@@ -226,7 +235,7 @@ class MeanErrors:
     def judge(self) -> Judgement:
         """The two tests of the gradient."""
         mine = self._drawn[0]
-        return judge(mine.mean, mine.covariance / mine.n, mine.n, self.scale.directions)
+        return zero_mean_test(mine.mean, mine.covariance / mine.n, mine.n, self.scale.directions)
 
 
 def scale_of(gradients: dict[str, Tensor]) -> Scale:

@@ -19,7 +19,7 @@ def selected(patterns: Iterable[str], plugins: Plugins) -> list[Spec]:
     for spec in found:
         for catalogue in (plugins.estimators, plugins.tasks):
             if spec.name in catalogue.plugins:
-                options.check(catalogue[spec.name].load(), spec)
+                options.checked_options(catalogue[spec.name].load(), spec)
     return found
 
 
@@ -33,6 +33,6 @@ def verdicts(spec: Spec, plugins: Plugins, seed: int = 0) -> Iterator[Verdict]:
     """
     if spec.name in plugins.estimators.plugins:
         made = plugins.estimators[spec.name].load()
-        yield from run_checks(partial(options.make, made, spec), seed=seed)
+        yield from run_checks(partial(options.construct, made, spec), seed=seed)
     if spec.name in plugins.tasks.plugins:
         yield from run_task_checks(plugins.tasks.make(spec))

@@ -54,7 +54,7 @@ def route(bench: Bench, variables: Variables, estimator: Estimator) -> Route:
         NotApplicableError: the estimator refuses the program.
         MeasurementError: its replicates are equal although they should differ.
     """
-    with bench.aside("route"), shared_generators.kept():
+    with bench.aside("route"), shared_generators.restored():
         trial = _VmapTrial(bench, variables, estimator)
         return Route(trial.elsewhere() or trial.changed())
 

@@ -1,5 +1,6 @@
 """Local: cells in worker processes of this machine, timing cells alone afterwards."""
 
+import contextlib
 import importlib
 import os
 import signal
@@ -15,6 +16,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from estbench.errors import reason
 from estbench.execution.executors.base import Executor, Failure, Job, Outcome, Work, alone_last, altered
+from estbench.runtime.descendants import descendants, end
 from estbench.runtime.guard import DeviceLostError, out_of_time
 
 
@@ -67,7 +69,7 @@ class _Slot:
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
         self._pool: ProcessPoolExecutor | None = None
-        self._ready: Future[None] | None = None
+        self._ready: Future[int] | None = None
         self._since = 0.0
         self.job: Job | None = None
         self.future: Future[Outcome] | None = None
@@ -117,8 +119,14 @@ class _Slot:
 
     def stop(self) -> None:
         """Ends the worker, with what it has started."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, kill_workers=True)
+        if self._pool is None:
+            return
+        worker = self._ready.result() if self._ready and self._ready.done() and not self._ready.exception() else None
+        started = descendants(worker) if worker else set[int]()
+        self._pool.shutdown(wait=False, kill_workers=True)
+        end(started)
+        if worker:
+            _end_group(worker)
         self._pool = self._ready = None
 
 
@@ -159,12 +167,13 @@ def _death(message: str) -> str:
     return f"its worker process died{hint}: {codes or message.splitlines()[0]}"
 
 
-def _warm() -> None:
-    """Imports what every cell needs, before any cell's time runs."""
+def _warm() -> int:
+    """Imports what every cell needs, before any cell's time runs; returns the number of the worker's process."""
     importlib.import_module("estbench.execution.cell_runner")
     from estbench.runtime.process_state import settle  # noqa: PLC0415  (imports torch, in a worker)
 
     settle()
+    return os.getpid()
 
 
 def _call(work: Work, job: Job) -> Outcome:
@@ -177,12 +186,21 @@ def _call(work: Work, job: Job) -> Outcome:
 
 
 def _prepare(driver: int) -> None:
-    """In a worker: leaves Ctrl-C to the driver, and ends with it."""
+    """In a worker: leaves Ctrl-C to the driver, and ends with it, together with the processes that it has started."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setsid"):
+        os.setsid()
     threading.Thread(target=_follow, args=(driver,), daemon=True).start()
 
 
 def _follow(driver: int) -> None:
     while os.getppid() == driver:
         time.sleep(1)
+    _end_group(os.getpid())
     os._exit(1)
+
+
+def _end_group(worker: int) -> None:
+    """Ends the processes of a worker's group, also those whose parent has ended."""
+    with contextlib.suppress(AttributeError, ProcessLookupError, PermissionError):
+        os.killpg(worker, signal.SIGKILL)

@@ -12,7 +12,7 @@ from estbench.engine.training import recorded_step
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.recorded_step import OTHER_DECISIONS, WARM_UP, RecordedStep
 from estbench.engine.training.run_group import Alone
-from tests.support.replicas import member, small, trainees
+from tests.support.replicas import member, small, training_runs
 
 
 def held(run):
@@ -28,12 +28,12 @@ def both_ways(make, steps=9):
     plain, recorded = Alone([make()], recorded=False), Alone([make()])
     for _ in range(steps):
         assert torch.equal(plain.train(), recorded.train())
-    assert all(map(torch.equal, held(plain.trainees[0]), held(recorded.trainees[0])))
+    assert all(map(torch.equal, held(plain.runs[0]), held(recorded.runs[0])))
     return recorded
 
 
 def run_of(task, name, make=None):
-    (found,) = trainees([member(task, name, dtype=torch.float32, make=make)])
+    (found,) = training_runs([member(task, name, dtype=torch.float32, make=make)])
     return found
 
 
@@ -47,7 +47,7 @@ def test_a_recorded_training_is_the_plain_one(name, optimizer):
 def test_recorded_replicas_are_the_plain_ones():
     """In an ensemble too the replay gives the losses of the steps that it stands for, to the last bit."""
     members = [[member(small(), "rloo", seed) for seed in range(3)] for _ in range(2)]
-    plain, recorded = Ensemble(trainees(members[0]), graphs=False), Ensemble(trainees(members[1]))
+    plain, recorded = Ensemble(training_runs(members[0]), graphs=False), Ensemble(training_runs(members[1]))
     for _ in range(8):
         assert torch.equal(plain.train(), recorded.train())
     assert not recorded.note
@@ -240,6 +240,6 @@ def test_a_new_learning_rate_is_recorded_anew():
     plain, recorded = Alone([run_of("toy[units=2]", "rloo")], recorded=False), Alone([run_of("toy[units=2]", "rloo")])
     for number in range(14):
         for alone in (plain, recorded):
-            alone.trainees[0].trainer.optimizers[0].param_groups[0]["lr"] = 0.1 if number < 7 else 0.3
+            alone.runs[0].trainer.optimizers[0].param_groups[0]["lr"] = 0.1 if number < 7 else 0.3
         assert torch.equal(plain.train(), recorded.train())
-    assert all(map(torch.equal, held(plain.trainees[0]), held(recorded.trainees[0])))
+    assert all(map(torch.equal, held(plain.runs[0]), held(recorded.runs[0])))
