@@ -53,7 +53,7 @@ LATE = """    unbiased = True
 
 
 @pytest.fixture
-def compare(tmp_path, monkeypatch):
+def compare(tmp_path, monkeypatch, svg_only):
     """Compares in a folder of its own; exit code, stderr and the rows."""
     monkeypatch.chdir(tmp_path)
 
