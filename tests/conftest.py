@@ -13,8 +13,13 @@ def _without_gpu(request, monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
+# rooms whose tests start processes, and so take long one by one
+LONGEST = {"workflows", "docs", "store", "execution"}
+
+
 def pytest_collection_modifyitems(items):
-    """Tests that need a GPU are skipped, with the reason, where there is none."""
+    """Long tests come first, so that none is left for one worker at the end; what needs a GPU is skipped without one."""
+    items.sort(key=lambda item: not LONGEST & set(item.path.parts))
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("cuda"):

@@ -19,12 +19,12 @@ _DRAWS = 50_000
 
 
 class Illustration(abc.ABC):
-    """A figure of what something is, rather than of what was measured.
+    """A figure that illustrates a concept and shows no measurements.
 
     Attributes:
         title: its heading.
         caption: how to read it.
-        size: inches.
+        size: width and height in inches.
     """
 
     title: ClassVar[str]
@@ -62,7 +62,7 @@ class GumbelSoftmaxSamples(Illustration):
         return weights / weights.sum(-1, keepdims=True)
 
     def draw(self, figure: Figure) -> None:
-        """A column for the categorical distribution and for each temperature."""
+        """One column for the categorical distribution and one for each temperature."""
         columns = {"categorical": 0.0, **{f"τ = {value:g}": value for value in self.temperatures}}
         upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.25))[:, 0]
         above = upper.subplots(1, len(columns), sharey=True)

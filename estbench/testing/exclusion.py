@@ -1,6 +1,6 @@
-"""Checks that do not apply, as far as an estimator's declarations say: decided before anything is measured.
+"""Why a check does not apply to an estimator, as far as the estimator's declarations tell, before anything is measured.
 
-Each function says why, and is empty where the check applies.
+Each function returns the reason in words, or an empty text where the check applies.
 """
 
 from estbench.testing.programs import RECIPES, Recipe
@@ -8,46 +8,46 @@ from estbench.testing.subject import Subject
 
 
 def never(_subject: Subject) -> str:
-    """It applies to every estimator."""
+    """Excludes no estimator."""
     return ""
 
 
 def biased(subject: Subject) -> str:
-    """It is for what is declared unbiased."""
+    """Excludes estimators that declare themselves biased."""
     return "" if subject.declared.unbiased else "it declares itself biased"
 
 
 def unbiased(subject: Subject) -> str:
-    """It is for what is declared biased."""
+    """Excludes estimators that declare themselves unbiased."""
     return "it declares itself unbiased" if subject.declared.unbiased else ""
 
 
 def exact_samples(subject: Subject) -> str:
-    """It is for what declares inexact samples."""
+    """Excludes estimators that declare exact samples."""
     return "it declares exact samples" if subject.declared.exact_samples else ""
 
 
 def coupled(subject: Subject) -> str:
-    """It is for what treats each example by itself."""
+    """Excludes estimators that declare that they couple the examples of a batch."""
     return "it declares that it couples the examples of a batch" if subject.declared.couples_examples else ""
 
 
 def all_accepted(subject: Subject) -> str:
-    """It is for what does not accept some kind of node."""
+    """Excludes estimators that accept every kind of node."""
     accepts = subject.declared.accepts
     return "it accepts every kind of node" if all(recipe.accepted(accepts) for recipe in RECIPES) else ""
 
 
 def other_program(subject: Subject, recipe: Recipe) -> str:
-    """It is for what is checked on this net."""
+    """Excludes estimators that are not checked on this net."""
     if recipe in subject.recipes:
         return ""
     if recipe.accepted(subject.declared.accepts):
-        return "it is checked on the like program of bits"
+        return "it is checked on the same program with bits instead"
     kinds = ", ".join(sorted({layer.kind.__name__ for layer in recipe.layers}))
     return f"it does not accept {kinds} nodes"
 
 
 def biased_or_other_program(subject: Subject, recipe: Recipe) -> str:
-    """It is for what is declared unbiased and checked on this net."""
+    """Excludes estimators that declare themselves biased, and those that are not checked on this net."""
     return biased(subject) or other_program(subject, recipe)

@@ -1,4 +1,4 @@
-"""The oracle of the checks: objectives and their gradients by enumeration, apart from any estimator."""
+"""The oracle of the checks: objectives and their gradients by enumeration, independent of any estimator."""
 
 import math
 from functools import cache
@@ -17,7 +17,7 @@ class TooLargeError(ValueError):
 
 
 def objective(program: Program, bound: int) -> Tensor:
-    r"""The mean over the batch of :math:`-\mathbb E \log \tfrac1m \sum_k e^{-f(b_k)}`; of the cost if m is 1.
+    r"""The mean over the batch of :math:`-\mathbb E \log \tfrac1m \sum_k e^{-f(b_k)}`; the mean cost if m is 1.
 
     Raises:
         TooLargeError: there are more than ``LIMIT`` multisets of joint values.
@@ -34,7 +34,7 @@ def objective(program: Program, bound: int) -> Tensor:
 
 
 def _multisets(values: int, size: int) -> tuple[Tensor, Tensor]:
-    """All multisets, ``(multisets, size)``, and the logarithms of how many orders each has."""
+    """All multisets, ``(multisets, size)``, and the logarithm of the number of orders of each."""
     count = math.comb(values + size - 1, size)
     if count > LIMIT:
         raise TooLargeError(f"the {size}-sample bound of {values} joint values has {count:,} multisets")

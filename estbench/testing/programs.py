@@ -1,7 +1,7 @@
 """The programs that the checks run: small nets whose expectations can be enumerated.
 
-Their weights were searched for a strong gradient under little noise, so that a bias of 1 % shows in less
-than a million replicates.
+Their weights were chosen by a search for a strong gradient with little noise, so that a bias of 1 % is detected with
+less than a million replicates.
 """
 
 import itertools
@@ -26,7 +26,7 @@ class Layer:
     Args:
         kind: the kind of node.
         event: the shape of its values.
-        k: how many items a subset has.
+        k: number of items of a subset.
     """
 
     kind: type[Node]
@@ -34,10 +34,10 @@ class Layer:
     k: int = 0
 
     def node(self, logits: Tensor, below: Tensor | None = None) -> Node:
-        """The node with these logits, ``(*batch, *event)``, which came from ``below``."""
+        """The node with these logits, ``(*batch, *event)``, which were computed from ``below``."""
         if self.kind is Subset:
             return Subset(logits, self.k)
-        # one kind states what its logits came from and the other does not: a baseline meets both
+        # one kind states the input of its logits and the other does not, so that a baseline is tested with both
         return Bernoulli(logits, below) if self.kind is Bernoulli else Categorical(logits)
 
 
@@ -46,14 +46,15 @@ class Recipe:
     """How to make a net: its name, the kinds of its layers, and the numbers that fix its weights.
 
     Args:
-        name: for people.
+        name: name in messages.
         layers: the layers, from the input on.
-        seed: of the weights.
+        seed: seed of the weights.
         prior: standard deviation of the prior's logits.
         offset: subtracted from the cost, to bring its mean near zero.
-        free: nats of each layer's divergence that cost nothing more, so that log q enters the cost with a slope of 0 or
-            1, as the sample has it; None for an ELBO.
-        spare: whether it is only for estimators that do not take the bits of a program like it.
+        free: number of free nats of each layer's divergence, with which the slope of log q in the cost is 0 or 1
+            depending on the sample; None for an ELBO.
+        spare: whether the net is only for estimators that do not accept Bernoulli nodes, for which there is a similar
+            net.
     """
 
     name: str
@@ -65,11 +66,11 @@ class Recipe:
     spare: bool = False
 
     def net(self, batch: tuple[int, ...] = (2,)) -> "Net":
-        """A freshly made net, always with the same weights."""
+        """A new net, always with the same weights."""
         return Net(self, batch)
 
     def accepted(self, accepts: tuple[type[Node], ...]) -> bool:
-        """Whether an estimator that accepts these nodes takes this net."""
+        """Whether an estimator that accepts these nodes accepts this net."""
         return all(issubclass(layer.kind, accepts) for layer in self.layers)
 
     def meant_for(self, accepts: tuple[type[Node], ...]) -> bool:
@@ -81,7 +82,7 @@ class Net(nn.Module):
     """A net of discrete layers with an encoder, a decoder and a prior, and a free shift of every logit.
 
     Args:
-        recipe: what to make.
+        recipe: describes the net.
         batch: shape of the batch.
     """
 
@@ -148,7 +149,7 @@ class Estimate(nn.Module):
 
     Args:
         model: maps nothing to a program.
-        estimator: prepared for it.
+        estimator: an estimator that was prepared for the model.
         looped: whether its replicates are drawn one after another, since vmap cannot map it.
     """
 
@@ -162,7 +163,7 @@ class Estimate(nn.Module):
 
 
 def counted(program: Program, rows: list[int]) -> Program:
-    """The same program; it notes how many costs each of its evaluations returned."""
+    """The same program, which also records how many costs each of its evaluations returned."""
 
     def counting(sample: Sample) -> Tensor:
         cost = program(sample)

@@ -16,7 +16,7 @@ FORMATS = ("svg", "png", "pdf")
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Refuses what figures are not written as.
+    """Checks that figures can be written in these formats.
 
     Raises:
         ValueError: a format is unknown, or there is none.
@@ -29,10 +29,10 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
-    """Writes a figure in several formats; to be called under the settings it was drawn with.
+    """Writes a figure in several formats; it has to be called under the settings with which the figure was drawn.
 
     Raises:
-        UserError: a file cannot be written; what was there under its name is as it was.
+        UserError: a file cannot be written; an earlier file of this name is left as it was.
     """
     return written(encoded(figure, name, formats), folder, name)
 
@@ -65,7 +65,7 @@ def written(contents: Mapping[str, bytes], folder: Path, name: str) -> list[Path
 
 def _svg(figure: Figure, name: str) -> bytes:
     drawn = io.StringIO()
-    # no date inside: the same results give the same files
+    # without a date, the same results give the same files
     FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None})
     return svg.tidy(drawn.getvalue(), name).encode()
 
