@@ -42,10 +42,11 @@ def other_program(subject: Subject, recipe: Recipe) -> str:
     """Excludes estimators that are not checked on this net."""
     if recipe in subject.recipes:
         return ""
-    if recipe.accepted(subject.declared.accepts):
+    accepts = subject.declared.accepts
+    if recipe.accepted(accepts):
         return "it is checked on the same program with bits instead"
-    kinds = ", ".join(sorted({layer.kind.__name__ for layer in recipe.layers}))
-    return f"it does not accept {kinds} nodes"
+    refused = {layer.kind.__name__ for layer in recipe.layers if not issubclass(layer.kind, accepts)}
+    return f"it does not accept {', '.join(sorted(refused))} nodes"
 
 
 def biased_or_other_program(subject: Subject, recipe: Recipe) -> str:

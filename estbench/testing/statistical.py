@@ -155,7 +155,10 @@ def devices(subject: Subject) -> str:
 def masks(subject: Subject) -> str:
     """Masked classes and fixed bits have gradient 0 in both modes and do not change the mean gradient of the others."""
     trials = []
-    for recipe in subject.applicable():
+    recipes = [recipe for recipe in subject.applicable() if recipe.maskable]
+    if not recipes:
+        raise Inapplicable("its nodes have no masks")
+    for recipe in recipes:
         _masked_gradients(subject, recipe)
         masked = partial(subject.bench, recipe, torch.float32, around=Masked)
         trials.append(_MeanComparison(recipe, (2,), masked, partial(subject.bench, recipe, torch.float32)))
