@@ -1,7 +1,7 @@
 """Targets: how long training takes until the objective first reaches a given value."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,8 @@ def reached(rows: pd.DataFrame, goals: Mapping[str, Target], metrics: Metrics) -
     """
     found, axes = [], ((STEPS_TO_TARGET, "step"), (SECONDS_TO_TARGET, "seconds"))
     curves = measured(rows, TRAINING).sort_values("step", kind="stable")
-    alike = {task: len(replica_counts(own)) == 1 for task, own in curves.groupby("task", sort=False)}
+    by_task = curves.groupby("task", sort=False)
+    alike: dict[Hashable, bool] = {task: len(replica_counts(own)) == 1 for task, own in by_task}
     wanted = curves["task"].map({task: goal.metric for task, goal in goals.items()})
     for (task, label, seed), curve in curves[curves["metric"] == wanted].groupby(["task", "label", "seed"], sort=False):
         goal = goals[str(task)]
