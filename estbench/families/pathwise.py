@@ -2,8 +2,6 @@
 
 import abc
 from collections.abc import Sequence
-from typing import ClassVar
-
 from torch import Tensor
 
 from estbench.core.estimator import Estimator, positive
@@ -20,7 +18,7 @@ class Pathwise(Estimator):
     """
 
     differentiates = True
-    hard: ClassVar[bool]
+    hard: bool
 
     @abc.abstractmethod
     def sample(self, name: str, node: Node) -> Tensor:

@@ -91,12 +91,18 @@ def _digests(cells: Iterable[Cell], plugins: Plugins) -> Iterator[str]:
     sources = Sources()
 
     @functools.cache
-    def digest(task: Spec, estimators: tuple[str, ...], measure: str) -> str:
+    def digest(task: Spec, estimators: tuple[str, ...], measure: str, code: tuple[str, ...]) -> str:
         made = plugins.tasks.make(task)
         named = [plugins.baseline(made).name, *([made.oracle] if made.oracle else [])]
         used = [plugins.tasks[task.name], plugins.measures[measure]]
         used += [plugins.estimators[name] for name in dict.fromkeys((*estimators, *named))]
-        return sources.digest((plugin.module or plugin.name, plugin.path) for plugin in used)
+        own = sources.digest((plugin.module or plugin.name, plugin.path) for plugin in used)
+        return hashed(own, *map(sources.outside, code)) if code else own
+
+    @functools.cache
+    def code(estimator: Spec) -> tuple[str, ...]:
+        return tuple(plugins.estimators[estimator.name].load().code(estimator.options))
 
     for cell in cells:
-        yield digest(cell.task, tuple(spec.name for spec in cell.estimators), cell.measure.name)
+        more = tuple(dict.fromkeys(name for spec in cell.estimators for name in code(spec)))
+        yield digest(cell.task, tuple(spec.name for spec in cell.estimators), cell.measure.name, more)

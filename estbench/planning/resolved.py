@@ -154,7 +154,7 @@ def device(name: str) -> str:
 
 def _chosen(catalogue: Catalogue, patterns: Sequence[str], seconds: float | None) -> list[Spec]:
     """What patterns mean, with checked values; once each, as words that differ may stand for one value."""
-    found = select(patterns, catalogue.plugins, catalogue.kind)
+    found = select(patterns, catalogue.plugins, catalogue.kind, catalogue.unlisted)
     return list(dict.fromkeys(_checked(catalogue, spec, seconds) for spec in found))
 
 

@@ -147,6 +147,8 @@ def pickles(subject: Subject) -> str:
 
 def vmap(subject: Subject) -> str:
     """Under ``torch.func.vmap`` it gives the estimates that it gives alone; otherwise it is measured by a slow loop."""
+    if subject.obstacle and not subject.declared.mappable:
+        raise Inapplicable(f"{subject.obstacle}; its replicates take a loop")
     if subject.obstacle:
         raise Fault(f"{subject.obstacle}; its replicates take a loop, which is slower, here and in measurements")
     return "equal"

@@ -15,11 +15,15 @@ def selected(patterns: Iterable[str], plugins: Plugins) -> list[Spec]:
     Raises:
         UserError: a pattern matches none of them, or an option is unknown or has a value it cannot have.
     """
-    found = select(patterns, [*plugins.estimators.plugins, *plugins.tasks.plugins], "estimator or task")
+    known = [*plugins.estimators.plugins, *plugins.tasks.plugins]
+    found = select(patterns, known, "estimator or task", plugins.estimators.unlisted)
     for spec in found:
         for catalogue in (plugins.estimators, plugins.tasks):
-            if spec.name in catalogue.plugins:
+            if spec.name in catalogue:
                 options.check(catalogue[spec.name].load(), spec)
+        if spec.name in plugins.estimators.unlisted:
+            # made once now, so that one line says what is wrong with a function
+            plugins.estimators.make(spec)
     return found
 
 
@@ -31,7 +35,7 @@ def verdicts(spec: Spec, plugins: Plugins, seed: int = 0) -> Iterator[Verdict]:
         plugins: what there is.
         seed: of the statistical checks.
     """
-    if spec.name in plugins.estimators.plugins:
+    if spec.name in plugins.estimators:
         made = plugins.estimators[spec.name].load()
         yield from run_checks(partial(options.make, made, spec), seed=seed)
     if spec.name in plugins.tasks.plugins:
