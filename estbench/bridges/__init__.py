@@ -9,8 +9,8 @@
 a loss, and ``jax`` either of them in JAX. docs/bridges.md says what each function must do.
 """
 
-from estbench.bridges.through_jax import jax
-from estbench.bridges.samples import pathwise
 from estbench.bridges.losses import surrogate
+from estbench.bridges.samples import pathwise
+from estbench.bridges.through_jax import jax
 
 __all__ = ["jax", "pathwise", "surrogate"]

@@ -64,6 +64,7 @@ class Outside:
         return node.from_hot(sample) if self.event_dim else sample
 
     def __call__(self, *inputs: Any) -> Any:
+        """What the function returns for these inputs and its options."""
         with warnings.catch_warnings():
             # of operations for which vmap has a loop: slow, and right
             warnings.filterwarnings("ignore", "There is a performance drop because", UserWarning)

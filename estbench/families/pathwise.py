@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Sequence
+
 from torch import Tensor
 
 from estbench.core.estimator import Estimator, positive
