@@ -10,7 +10,7 @@ INSTALLED := .venv/.installed
 NEEDED := $(if $(RUN),,$(INSTALLED))
 WITH := $(if $(RUN),PYTHONPATH=".:$$PYTHONPATH" $(RUN),$(BIN)/python)
 
-.PHONY: compare test test-long test-cuda gpu-report lint enter bench bench-compare install
+.PHONY: compare docs test test-long test-cuda gpu-report lint enter bench bench-compare install
 
 compare: $(INSTALLED)  ## the default comparison on embedded data, with its report in runs/quick
 	$(BIN)/estbench compare --out runs/quick
@@ -36,8 +36,12 @@ lint: $(INSTALLED)  ## style, spelling, types, and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-enter: $(INSTALLED)  ## adds new estimators to the asv manifest and to the table in docs/estimators.md
+enter: $(INSTALLED)  ## adds new estimators to the asv manifest and to the table in docs/reference/estimators.md
 	$(BIN)/python scripts/enter_estimators.py
+
+docs: $(INSTALLED)  ## the documentation's site in docs/_build/html; a warning is an error
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 bench: $(INSTALLED)  ## the asv suite on this commit, in this environment; BENCH=regex selects benchmarks
 	$(BIN)/asv machine --yes

@@ -43,6 +43,16 @@ ESTIMATORS = (
     "unordered_set",
     "vargrad",
     "zgr",
+    "dr_grpo",
+    "grpo",
+    "james_stein",
+    "opo",
+    "passk",
+    "remax",
+    "redge",
+    "reinmax_rao",
+    "sfess",
+    "simple",
 )
 
 # tasks, with the replicates behind variance and error

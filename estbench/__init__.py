@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from estbench.api.run import Run
     from estbench.core.estimator import Estimator, NotApplicableError
     from estbench.core.metrics import Metric
-    from estbench.core.node import Bernoulli, Categorical, Node
+    from estbench.core.node import Bernoulli, Categorical, Node, Subset
     from estbench.core.task import Batch, Splits, Task
     from estbench.engine.base import Bench, MakeEstimator, Measure, Row
     from estbench.errors import UserError
@@ -54,6 +54,7 @@ HOMES = {
     "ScoreFunction": "families.score_function",
     "Spec": "plugins.spec",
     "Splits": "core.task",
+    "Subset": "core.node",
     "Task": "core.task",
     "Tempered": "families.pathwise",
     "UserError": "errors",
@@ -95,6 +96,7 @@ __all__ = [
     "ScoreFunction",
     "Spec",
     "Splits",
+    "Subset",
     "Task",
     "Tempered",
     "UserError",

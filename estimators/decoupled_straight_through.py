@@ -44,6 +44,7 @@ class DecoupledStraightThrough(Tempered):
     ) -> None:
         super().__init__(temperature, rate, floor, every)
         self.forward_temperature = positive("forward_temperature", forward_temperature)
+        self.exact_samples = forward_temperature == 1
 
     def sample(self, name: str, node: Node) -> Tensor:
         value = node.at(node.logits / self.forward_temperature).sample()

@@ -29,6 +29,7 @@ class EvolutionStrategies(Perturbed):
     """
 
     unbiased = False
+    exact_samples = False
     paper = "Salimans, Ho, Chen, Sidor & Sutskever (2017), https://arxiv.org/abs/1703.03864"
 
     def __init__(self, pairs: int = 1, deviation: float = 0.5) -> None:

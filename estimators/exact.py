@@ -5,7 +5,7 @@ r"""Exact: the expectation by enumeration of all joint values.
 With ``samples=m`` it enumerates all m-tuples of joint values and gives the m-sample bound
 :math:`-\mathbb E \log \tfrac1m \sum_k e^{-f(b_k)}` in place of the expected cost.
 
-Unbiased, of variance zero. Bernoulli and categorical. As many evaluations as there are joint values: an
+Unbiased, of variance zero. Bernoulli, categorical and subset. As many evaluations as there are joint values: an
 oracle for small programs.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from estbench.core.estimator import Estimator, NotApplicableError
-from estbench.core.node import Node, one_hot
+from estbench.core.node import Bernoulli, Categorical, Node, Subset
 from estbench.core.program import Program, Sites, plate
 
 
@@ -28,6 +28,7 @@ class Exact(Estimator):
         limit: largest number of tuples of joint values to enumerate.
     """
 
+    accepts = (Bernoulli, Categorical, Subset)
     unbiased = True
     differentiates = False
     paper = ""
@@ -58,7 +59,7 @@ class Exact(Estimator):
                 )
             support = node.enumerate_support()
             log_probs.append(node.log_prob(support))
-            return _allowed(node, support) if node.masks else support
+            return node.permitted(support) if node.masks else support
 
         cost, sites = self.interpret(program, plate(everything), keep_score=True)
         log_q = torch.stack(torch.broadcast_tensors(*log_probs)).sum(0)
@@ -69,14 +70,6 @@ class Exact(Estimator):
             log_w = torch.logaddexp(log_w[:, None], -cost).flatten(0, 1)
             log_p = (log_p[:, None] + log_q).flatten(0, 1)
         return -(log_p.exp() * (log_w - math.log(self.samples))).sum(0).mean()
-
-
-def _allowed(node: Node, support: Tensor) -> Tensor:
-    """The support, where values with a masked class, whose weight is 0, are replaced by the most probable one."""
-    hot, classes = node.to_hot(support), node.classes()
-    likely = one_hot(classes.logits.argmax(-1), hot.shape[-1], hot.dtype)
-    legal = (hot * ~classes.free).sum((-2, -1), keepdim=True) == 0
-    return node.from_hot(torch.where(legal, hot, likely))
 
 
 def _power_of_ten(total: int, samples: int) -> str:

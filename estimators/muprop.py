@@ -11,7 +11,7 @@ size, so the more is divided, the more the gradient leans towards that of the me
 With ``hidden`` a network of the input is subtracted from the bracket too, as Gu et al. do with the baseline of Mnih &
 Gregor (2014); here it learns by the squared gradient, whose least is the least variance.
 
-Unbiased. Bernoulli and categorical. One evaluation and one per node; uses the derivative of the cost.
+Unbiased. Bernoulli, categorical and subset. One evaluation and one per node; uses the derivative of the cost.
 
 Reference: Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176
 """
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from estbench.core.derivatives import derivative
 from estbench.core.networks import PerNode, Standardiser, mlp
-from estbench.core.node import Node
+from estbench.core.node import Bernoulli, Categorical, Node, Subset
 from estbench.families.control_variate import ControlVariate, WhatIf
 
 
@@ -35,6 +35,7 @@ class MuProp(ControlVariate):
         hidden: width of the hidden layer of a learned input-dependent baseline; 0 for none.
     """
 
+    accepts = (Bernoulli, Categorical, Subset)
     unbiased = True
     differentiates = True
     paper = "Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176"
@@ -78,4 +79,4 @@ class MuProp(ControlVariate):
         if self.standardisers is not None:
             self.note(name, excess)
             excess = self.standardisers.of(name, self)(excess)
-        return node.lift(excess) * score + node.covariance(node.mean, slope)
+        return node.lift(excess) * score + node.mean_slope(slope)

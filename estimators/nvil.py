@@ -7,7 +7,7 @@ sees what the node was given, or else its logits. With ``normalise`` the learnin
 running deviation :math:`\max(1, \sigma)` as in the paper; that rescales the gradient, which is then unbiased
 only up to scale. Both :math:`c` and :math:`\sigma` are those of earlier steps.
 
-Unbiased. Bernoulli and categorical. K evaluations.
+Unbiased. Bernoulli, categorical and subset. K evaluations.
 
 Reference: Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030
 """

@@ -7,7 +7,7 @@ The average of *previous* steps is subtracted: one that has seen the present cos
 With ``normalise`` the difference is divided by its running deviation where that is above 1, as in Mnih &
 Gregor (2014); that rescales the gradient, which is then unbiased only up to scale.
 
-Unbiased. Bernoulli and categorical. K evaluations.
+Unbiased. Bernoulli, categorical and subset. K evaluations.
 
 Reference: Williams (1992), https://doi.org/10.1007/BF00992696
 """

@@ -28,6 +28,7 @@ class SPSA(Perturbed):
     """
 
     unbiased = False
+    exact_samples = False
     paper = "Spall (1992), https://doi.org/10.1109/9.119632"
 
     def __init__(self, pairs: int = 1, step: float = 0.5) -> None:

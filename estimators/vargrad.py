@@ -5,7 +5,7 @@ r"""VarGrad: the gradient of half the variance of the cost over the samples, the
 As a gradient estimator it is RLOO, found another way: :math:`\tfrac{K}{K-1}(f_k - \bar f)` is what
 :math:`f_k` exceeds the mean of the others by. Both give the same values from the same seed.
 
-Unbiased. Bernoulli and categorical. K evaluations.
+Unbiased. Bernoulli, categorical and subset. K evaluations.
 
 Reference: Richter, Boustati, Nüsken, Ruiz & Akyildiz (2020), https://arxiv.org/abs/2010.10436
 """

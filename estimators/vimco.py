@@ -5,7 +5,7 @@ r"""VIMCO: the multi-sample bound, each sample judged against the bound without 
 
 :math:`\hat L_{-k}` puts the geometric mean of the other weights in place of the k-th.
 
-Unbiased, of the K-sample bound and not of the expected cost. Bernoulli and categorical. K evaluations.
+Unbiased, of the K-sample bound and not of the expected cost. Bernoulli, categorical and subset. K evaluations.
 
 Reference: Mnih & Rezende (2016), https://arxiv.org/abs/1602.06725
 """
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from estbench.core.estimator import Estimator, inject
-from estbench.core.node import Node
+from estbench.core.node import Bernoulli, Categorical, Node, Subset
 from estbench.core.program import Program, draw, repeat
 
 
@@ -28,6 +28,7 @@ class VIMCO(Estimator):
         samples: joint samples per gradient and size of the bound, at least 2.
     """
 
+    accepts = (Bernoulli, Categorical, Subset)
     unbiased = True
     differentiates = False
     paper = "Mnih & Rezende (2016), https://arxiv.org/abs/1602.06725"

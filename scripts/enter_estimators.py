@@ -1,7 +1,7 @@
 """Enters new estimators where they are listed: ``make enter``, after a file was put into ``estimators/``.
 
 It appends their names to ``benchmarks/manifest.py``, whose order asv relies on, and a row for each to
-``docs/estimators.md``, made from what the class declares; further checks are for people to write into it.
+``docs/reference/estimators.md``, made from what the class declares; further checks are for people to write into it.
 """
 
 # ruff: noqa: INP001, T201  (a script, which says what it has written)
@@ -13,7 +13,7 @@ from estbench import discover
 from estbench.plugins.plugin import Plugin
 
 ROOT = Path(__file__).parent.parent
-MANIFEST, PAGE = ROOT / "benchmarks" / "manifest.py", ROOT / "docs" / "estimators.md"
+MANIFEST, PAGE = ROOT / "benchmarks" / "manifest.py", ROOT / "docs" / "reference" / "estimators.md"
 
 
 def appended(text: str, names: list[str]) -> str:

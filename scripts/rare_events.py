@@ -5,7 +5,7 @@ measurements of an estimator are drawn in one go, by the measure's own functions
 the measure is a test (tests/engine/moments/test_rare_events.py).
 
 python scripts/rare_events.py                        # 1,000 measurements a setting, as a table in Markdown
-python scripts/rare_events.py --measurements 300
+python scripts/rare_events.py --measurements 300 --out rows.md   # again after a stop: only what the file lacks
 """
 
 # ruff: noqa: INP001, T201  (a script that prints what it measured)
@@ -30,6 +30,7 @@ from estbench.engine.moments.judged import Judged
 from estbench.engine.moments.moments import BATCHES, Moments, Sums
 from estbench.engine.moments.points import Point
 from estbench.engine.moments.reference import Drawing, Reference
+from estbench.engine.moments.resolution import DEPARTURES
 from estbench.engine.moments.stopping import Replication
 from estbench.engine.moments.variables import Logits
 from tests.support.rare_event import RareEvent
@@ -98,18 +99,29 @@ def moments(replicates: Tensor) -> Moments:
     return Moments(len(replicates), sums.mean, sums.spread / (sums.count - 1), sums.eps)
 
 
+def _never_resolved(one: Judged) -> bool:
+    """Whether rare values are too rare for any measurement of the estimator, whatever is drawn."""
+    few = one.chances.discrete and REPLICATES * one.chances.departures["logits"] < DEPARTURES
+    return few and not any(row.status == "ok" for row in _rows(one, draws(one, REPLICATES, 1)).values())
+
+
+def _rows(one: Judged, replicates: Tensor) -> dict[str, Row]:
+    """The rows of one measurement, by metric."""
+    truth = Moments.exact(torch.tensor([one.bench.task.gradient], dtype=torch.float64))
+    true = replace(truth, eps=torch.finfo(torch.float32).eps)
+    return {row.metric: row for row in one.rows("logits", moments(replicates), true)}
+
+
 def share(name: str, logit: float, measurements: int) -> Share:
     """Over so many measurements; the true variance and bias are those of four times as many replicates at least."""
     one = judged(bench(logit), name)
+    if _never_resolved(one):
+        return Share(0.0, float("nan"), float("nan"), 0.0, 0.0 if one.estimator.unbiased else float("nan"))
     count = measurements * REPLICATES
     found = draws(one, max(4 * count, 2**21), 1)
-    truth, true = one.bench.task.gradient, Moments.exact(torch.tensor([one.bench.task.gradient], dtype=torch.float64))
-    true = replace(true, eps=torch.finfo(torch.float32).eps)
     variance = float(found.double().var())
-    bias = 0.0 if one.estimator.unbiased else float(found.double().mean()) - truth
-    rows = [
-        {row.metric: row for row in one.rows("logits", moments(each), true)} for each in found[:count].split(REPLICATES)
-    ]
+    bias = 0.0 if one.estimator.unbiased else float(found.double().mean()) - one.bench.task.gradient
+    rows = [_rows(one, each) for each in found[:count].split(REPLICATES)]
     alarms = [_alarm(own) for own in rows] if one.estimator.unbiased else []
     resolved = float(np.mean([own["variance/logits"].status == "ok" for own in rows]))
     # of an estimator that is exact but for rounding, the variance is made of that
@@ -149,19 +161,27 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--measurements", type=int, default=1000)
-    parser.add_argument("--estimators", default="", help="only those whose name begins with one of these")
+    parser.add_argument("--estimators", default="", help="only these, by name without parameters: arm,rebar")
+    parser.add_argument("--logits", type=float, nargs="+", default=LOGITS, help="only these")
+    parser.add_argument("--out", type=Path, help="a file that receives the rows, and whose rows are not made again")
     arguments = parser.parse_args()
-    names = tuple(arguments.estimators.split(","))
+    names = arguments.estimators.split(",") if arguments.estimators else [*PLAIN, *RELAXED]
+    earlier = arguments.out.read_text() if arguments.out and arguments.out.exists() else ""
     print(
         "| estimator | logit | resolved | variance | squared bias | variance missed, of all | called biased, of all |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, logit in settings():
-        if not name.startswith(names):
+        begin = f"| `{name}` | {logit:g} |"
+        if name.split("[")[0] not in names or logit not in arguments.logits or begin in earlier:
             continue
         found = share(name, logit, arguments.measurements)
         cells = map(_percent, (found.resolved, found.variance, found.bias, found.missed, found.alarms))
-        print(f"| `{name}` | {logit:g} | {' | '.join(cells)} |", flush=True)
+        row = f"{begin} {' | '.join(cells)} |"
+        print(row, flush=True)
+        if arguments.out:
+            with arguments.out.open("a") as file:
+                file.write(f"{row}\n")
 
 
 if __name__ == "__main__":

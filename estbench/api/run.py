@@ -27,7 +27,7 @@ class Run:
     """The results of a comparison.
 
     Args:
-        results: a row for each figure, with the columns of docs/results.md.
+        results: a row for each figure, with the columns of docs/reference/results.md.
         info: what is known of the run: versions, machine, seeds, options.
 
     Example:
@@ -73,7 +73,7 @@ class Run:
     def frame(self) -> pd.DataFrame:
         """The results with a column for each option, for pandas.
 
-        Beside the columns of docs/results.md: ``label``, the estimator with its options; ``task_OPTION`` and
+        Beside the columns of docs/reference/results.md: ``label``, the estimator with its options; ``task_OPTION`` and
         ``estimator_OPTION``, missing where a plugin has no such option; and ``final``, whether a row is the last of its
         training or trajectory. Group the rows with ``final`` to get the figures of the report:
         ``frame[frame.final].groupby(["task", "label", "metric"]).value.mean()``.

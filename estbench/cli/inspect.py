@@ -100,7 +100,9 @@ def _declares(cls: Any) -> str:
         return f"not all it must; {' and '.join(undeclared)} {'is' if len(undeclared) == 1 else 'are'} missing"
     takes = ", ".join(kind.__name__ for kind in cls.accepts)
     bias = "unbiased" if cls.unbiased else "biased"
-    return f"takes {takes}; {bias}; {'uses' if cls.differentiates else 'does not use'} the derivative of the cost"
+    derivative = f"{'uses' if cls.differentiates else 'does not use'} the derivative of the cost"
+    values = "its value is the cost at exact samples" if cls.exact_samples else "its value is not at exact samples"
+    return f"takes {takes}; {bias}; {derivative}; {values}"
 
 
 def _default(value: Any) -> str:

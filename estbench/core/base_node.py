@@ -1,15 +1,17 @@
-"""The abstract node: a vector of independent discrete random variables, parametrised by logits."""
+"""The abstract node: a vector of random variables, parametrised by logits."""
 
 import abc
 import copy
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from estbench.core import logits as limits
+from estbench.core.one_hot import one_hot
+from estbench.core.refusal import NotApplicableError
 
 if TYPE_CHECKING:
     from estbench.core.categorical import Categorical
@@ -20,13 +22,14 @@ _RENAMED = {"harden": "discretise", "soften": "relax", "support": "enumerate_sup
 
 @dataclass(frozen=True, eq=False)
 class Node(abc.ABC):
-    """A vector of independent discrete random variables.
+    """A vector of random variables: independent bits or classes, or a subset of items.
 
     More than twelve public methods, because it holds everything that an estimator may ask of a distribution: an
-    estimator never asks which kind of node it has.
+    estimator never asks which kind of node it has. What a kind of node does not have (a relaxation, conditional noise,
+    classes, an enumeration) it refuses with ``NotApplicableError``; estimators that need it do not accept such nodes.
 
     Args:
-        logits: parameters, ``(*batch, *event)``; minus infinity masks a class (docs/estimators.md, "Masks").
+        logits: parameters, ``(*batch, *event)``; minus infinity masks a class (docs/reference/estimators.md, "Masks").
         given: the input from which the logits were computed, ``(*batch, features)``; an input-dependent baseline
             uses it. By default it is the logits.
 
@@ -84,7 +87,7 @@ class Node(abc.ABC):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """``(units,)`` or ``(units, classes)``."""
+        """Hook: the shape of one value, ``(units,)`` or ``(units, classes)``: that of the logits, unless overridden."""
         return tuple(self.logits.shape[self.batch_ndim :])
 
     @property
@@ -108,11 +111,27 @@ class Node(abc.ABC):
     def free(self) -> Tensor:
         """True for logits that neither mask a class nor fix a bit, in the shape of the logits."""
 
+    @property
+    def choices(self) -> Tensor:
+        """How many of its variables have more than one value that is not masked, ``(*batch,)``."""
+        free = self.free if self.event_ndim == 1 else self.free.sum(-1) > 1
+        return free.sum(-1).to(self.logits.dtype)
+
     def at(self, logits: Tensor) -> Self:
-        """The same kind of node with other logits."""
-        made = replace(self, logits=logits)
+        """The same kind of node with other logits; a program receives its samples in the dtype of this node."""
+        made = self.made_from(logits)
         vars(made)["dtype"] = self.dtype
         return made
+
+    def made_from(self, logits: Tensor) -> Self:
+        """The same kind of node with other logits, of any dtype, as its constructor would make it."""
+        made = self.arranged(logits)
+        made.__post_init__()
+        return made
+
+    def levelled(self) -> Self:
+        """Hook: the node with all values equally likely; its logits keep their derivative."""
+        return self.at((self.logits - self.logits.detach()).nan_to_num(0.0))
 
     def arranged(self, logits: Tensor) -> Self:
         """The same node with its logits detached, repeated, reshaped or sliced by the caller; nothing is checked."""
@@ -133,8 +152,27 @@ class Node(abc.ABC):
         return values.sum(tuple(range(-self.event_ndim, 0)))
 
     def score(self, value: Tensor) -> Tensor:
-        r"""The derivative :math:`\partial \log q(b) / \partial \ell = b - \mathbb E\,b`."""
+        r"""Hook: the derivative :math:`\partial \log q(b) / \partial \ell`, which is :math:`b - \mathbb E\,b` here."""
         return value - self.mean
+
+    def entropy(self) -> Tensor:
+        """Hook: the entropy in nats, ``(*batch,)``; ``log_prob`` is linear in the value, so the mean value suffices."""
+        return -self.log_prob(self.mean)
+
+    def mean_slope(self, direction: Tensor) -> Tensor:
+        """Hook: the Jacobian of the mean with respect to the logits, which is symmetric, times a direction."""
+        return self.covariance(self.mean, direction)
+
+    def refuse_unusable(self, name: str) -> None:
+        """Hook: refuses logits that define no distribution, on every device; see ``logits.refuse_unusable``."""
+        limits.refuse_unusable(name, self.logits)
+
+    def permitted(self, value: Tensor) -> Tensor:
+        """Hook: the values, with those that a mask excludes replaced by the most probable one."""
+        hot, classes = self.to_hot(value), self.classes()
+        likely = one_hot(classes.logits.argmax(-1), hot.shape[-1], hot.dtype)
+        legal = (hot * ~classes.free).sum((-2, -1), keepdim=True) == 0
+        return self.from_hot(torch.where(legal, hot, likely))
 
     @property
     @abc.abstractmethod
@@ -161,51 +199,58 @@ class Node(abc.ABC):
     def noise(self) -> Tensor:
         """Noise for which ``discretise(noise)`` is distributed as ``sample()``."""
 
-    @abc.abstractmethod
-    def noise_given(self, value: Tensor) -> Tensor:
-        """Noise conditioned on ``discretise(noise) == value``, as a differentiable function of the logits."""
+    def most_probable(self) -> Tensor:
+        """Hook: the most probable value, which the logits alone determine."""
+        return self.discretise(torch.zeros_like(self.logits))
 
-    @abc.abstractmethod
-    def noise_score(self, noise: Tensor) -> Tensor:
-        """Minus the derivative of the noise's log-density: the score of logits plus noise for the logits."""
+    def noise_given(self, value: Tensor) -> Tensor:  # noqa: ARG002  (for the kinds that have it)
+        """Hook: noise conditioned on ``discretise(noise) == value``, as a differentiable function of the logits."""
+        raise self._lacks("conditional noise")
 
-    @abc.abstractmethod
-    def covariance(self, probs: Tensor, direction: Tensor) -> Tensor:
-        r"""The covariance matrix :math:`J(q) = \mathrm{diag}\,q - q q^\top` of a sample, times a direction.
+    def noise_score(self, noise: Tensor) -> Tensor:  # noqa: ARG002  (for the kinds that have it)
+        """Hook: minus the derivative of the noise's log-density: the score of logits plus noise for the logits."""
+        raise self._lacks("score of logits plus noise")
+
+    def covariance(self, probs: Tensor, direction: Tensor) -> Tensor:  # noqa: ARG002  (for the kinds that have it)
+        r"""Hook: the covariance matrix :math:`J(q) = \mathrm{diag}\,q - q q^\top` of a sample, times a direction.
 
         At ``probs = mean`` it is the Jacobian of the mean with respect to the logits.
         """
+        raise self._lacks("covariance as a function of probabilities")
 
-    @abc.abstractmethod
-    def gap(self, noise: Tensor, direction: Tensor) -> Tensor:
-        r"""The difference of the unconditional and the conditional reparametrisation gradient, along a direction.
+    def gap(self, noise: Tensor, direction: Tensor) -> Tensor:  # noqa: ARG002  (for the kinds that have it)
+        r"""Hook: the difference of the unconditional and the conditional reparametrisation gradient, along a direction.
 
         With :math:`z = \ell + \varepsilon` and :math:`\tilde z = \ell + \tilde\varepsilon(\ell, b, v)`, where
         :math:`v` is the randomness that makes :math:`\tilde z = z` and :math:`b` the value they discretise to:
 
         .. math:: (\partial z / \partial \ell - \partial \tilde z / \partial \ell)^\top \, direction
         """
+        raise self._lacks("conditional noise")
 
     @abc.abstractmethod
     def discretise(self, noise: Tensor) -> Tensor:
         """The discrete value that the logits and this noise determine."""
 
-    @abc.abstractmethod
-    def relax(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
-        """The relaxed value for this noise; it tends to ``discretise(noise)`` as the temperature goes to 0."""
+    def relax(self, noise: Tensor, temperature: float | Tensor) -> Tensor:  # noqa: ARG002  (for the kinds that have it)
+        """Hook: the relaxed value for this noise; it tends to ``discretise(noise)`` as the temperature goes to 0."""
+        raise self._lacks("relaxation")
 
-    @abc.abstractmethod
     def enumerate_support(self) -> Tensor:
-        """All joint values, ``(cardinality, *ones, *event)``."""
+        """Hook: all joint values, ``(cardinality, *ones, *event)``."""
+        raise self._lacks("enumeration")
 
-    @abc.abstractmethod
     def classes(self) -> "Categorical":
-        """The same distribution over one-hot vectors: a bit has two classes."""
+        """Hook: the same distribution over one-hot vectors: a bit has two classes."""
+        raise self._lacks("classes")
 
-    @abc.abstractmethod
-    def to_hot(self, value: Tensor) -> Tensor:
-        """A value of this node as a value of ``classes()``."""
+    def to_hot(self, value: Tensor) -> Tensor:  # noqa: ARG002  (for the kinds that have it)
+        """Hook: a value of this node as a value of ``classes()``."""
+        raise self._lacks("classes")
 
-    @abc.abstractmethod
-    def from_hot(self, hot: Tensor) -> Tensor:
-        """A value of ``classes()`` as a value of this node."""
+    def from_hot(self, hot: Tensor) -> Tensor:  # noqa: ARG002  (for the kinds that have it)
+        """Hook: a value of ``classes()`` as a value of this node."""
+        raise self._lacks("classes")
+
+    def _lacks(self, what: str) -> NotApplicableError:
+        return NotApplicableError(f"{type(self).__name__} nodes have no {what}")

@@ -11,15 +11,14 @@ from typing import Any, ClassVar, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from estbench.core.logits import at_least_float32, refuse_unusable
+from estbench.core.logits import at_least_float32
 from estbench.core.node import Bernoulli, Categorical, Node
 from estbench.core.program import Evaluation, Program, Sampler, Site, Sites, draw, evaluate, run
+from estbench.core.refusal import NotApplicableError
+
+__all__ = ["Estimator", "NotApplicableError", "full_cost", "inject", "positive", "silent"]
 
 Number = TypeVar("Number", int, float)
-
-
-class NotApplicableError(ValueError):
-    """The estimator cannot be applied to this program, as a matter of principle; the message says why."""
 
 
 class Estimator(nn.Module, abc.ABC):
@@ -35,6 +34,9 @@ class Estimator(nn.Module, abc.ABC):
         unbiased: whether the expectation of its gradient is the gradient of its objective (see ``bound``). If an option
             makes the estimator biased, the constructor sets this attribute on the instance.
         differentiates: whether it uses the derivative of the cost with respect to samples.
+        exact_samples: whether its value is the cost at exact samples, so that it estimates its objective without bias.
+            It is not for relaxed samples, for samples from a distribution other than the node's, and for perturbed
+            logits. If an option decides it, the constructor sets this attribute on the instance.
         couples_examples: whether an example's gradient depends on the samples of other examples of the batch, by shared
             noise or a baseline computed from the batch.
         mappable: whether it promises to run under ``torch.func.vmap``; where one cannot, a slower loop measures it.
@@ -44,6 +46,7 @@ class Estimator(nn.Module, abc.ABC):
     accepts: ClassVar[tuple[type[Node], ...]] = (Bernoulli, Categorical)
     unbiased: bool
     differentiates: bool
+    exact_samples: bool = True
     couples_examples: bool = False
     mappable: bool = True
     paper: ClassVar[str] = ""
@@ -68,7 +71,7 @@ class Estimator(nn.Module, abc.ABC):
         with torch.no_grad():
             _, sites = self.interpret(program, draw)
         for name, site in sites.items():
-            refuse_unusable(name, site.node.logits)
+            site.node.refuse_unusable(name)
             self.build(name, site.node)
         return self
 

@@ -17,7 +17,7 @@ REACH = 5e3
 # distance of masked classes from the largest logit: relaxed values are 0 there at any temperature up to 100
 DEPTH = 1e5
 # distance in the input of baselines: large enough to be recognised, small enough not to dominate the other inputs
-_SHOWN = 10.0
+SHOWN = 10.0
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -46,6 +46,62 @@ def bounded_classes(logits: Tensor) -> tuple[Tensor, bool]:
     if seen is not None and not transformed():
         _refuse_empty(top)
     return torch.where(logits <= top - REACH, top - DEPTH, logits), True
+
+
+def subset_masks(logits: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Which items are never and which are always in a subset of this size, in the shape of the logits.
+
+    An item is never in it if its logit is ``REACH`` or more below the ``size``-th largest, and always if it is one of
+    the ``size`` largest and ``REACH`` or more above the next.
+    """
+    last, following = _border(logits, size)
+    logits = logits.detach()
+    always = (logits >= last) & (logits >= following + REACH)
+    return (logits < last) & (logits <= last - REACH), always
+
+
+def last_of_subset(logits: Tensor, size: int) -> Tensor:
+    """The ``size``-th largest logit, ``(*batch, 1)``, without derivative."""
+    return _border(logits, size)[0]
+
+
+def bounded_subset(logits: Tensor, size: int) -> tuple[Tensor, bool]:
+    """Logits of items ``(*batch, items)``, with masked ones finite and without gradient; whether any may be masked.
+
+    Raises:
+        ValueError: masks leave no subset of this size (checked only where reading the values is cheap).
+    """
+    seen = _extremes(logits)
+    if logits.numel() == 0 or (seen is not None and seen[1] - seen[0] < REACH):
+        return logits, False
+    if seen is not None and not transformed():
+        refuse_no_subset(logits, size)
+    never, always = subset_masks(logits, size)
+    last, following = _border(logits, size)
+    # where there is no subset, all logits become NaN
+    none = last.isneginf() | following.isposinf()
+    centre = torch.where(none, torch.nan, torch.where(last.isposinf(), 0.0, last))
+    return torch.where(always, centre + DEPTH, torch.where(never, centre - DEPTH, logits)), True
+
+
+def refuse_no_subset(logits: Tensor, size: int) -> None:
+    """Refuses logits whose masks leave no subset of this size.
+
+    Raises:
+        ValueError: fewer than ``size`` items of a vector are not masked by -inf, or more are fixed by +inf.
+    """
+    low, high = logits.isneginf().sum(-1), logits.isposinf().sum(-1)
+    items = logits.shape[-1]
+    if bool((low > items - size).any()):
+        raise ValueError(
+            f"a subset of {size} of {items} items needs at least {size} that are not masked by -inf; got a vector with "
+            f"{items - int(low.max())}"
+        )
+    if bool((high > size).any()):
+        raise ValueError(
+            f"at most {size} items can always be in a subset of {size}; got a vector with {int(high.max())} logits "
+            "of +inf"
+        )
 
 
 def refuse_unusable(name: str, logits: Tensor) -> None:
@@ -80,12 +136,19 @@ def free_bits(logits: Tensor) -> Tensor:
 
 def shown_bits(logits: Tensor) -> Tensor:
     """Logits as baselines see them: fixed bits at a moderate distance."""
-    return torch.where(free_bits(logits), logits, _SHOWN * logits.sign())
+    return torch.where(free_bits(logits), logits, SHOWN * logits.sign())
 
 
 def shown_classes(logits: Tensor) -> Tensor:
     """Logits as baselines see them: masked classes at a moderate distance from the largest."""
-    return torch.where(free_classes(logits), logits, _top(logits) - _SHOWN)
+    return torch.where(free_classes(logits), logits, _top(logits) - SHOWN)
+
+
+def _border(logits: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The ``size``-th largest logit and the next, ``(*batch, 1)``; after the last there is minus infinity."""
+    largest = logits.detach().topk(min(size + 1, logits.shape[-1]), -1).values
+    last = largest[..., size - 1 : size]
+    return last, largest[..., size:] if largest.shape[-1] > size else torch.full_like(last, -torch.inf)
 
 
 def _top(logits: Tensor) -> Tensor:

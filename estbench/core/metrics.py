@@ -45,6 +45,8 @@ class Metric:
         test: the key of the metric that holds p-values of "this metric is 0"; it has the same placeholder.
         product: the columns whose product this is; a metric that no row holds and that the report computes.
         rank: tables are ordered by the column with the highest rank. 2: the result of a training. 1: the variance.
+        unbiased: whether only estimators that are declared unbiased compete for the best value, if there are any: a
+            biased estimator can have any variance, and a bias that was not found is no merit.
     """
 
     key: str
@@ -61,6 +63,7 @@ class Metric:
     test: str = ""
     product: tuple[str, ...] = ()
     rank: int = 0
+    unbiased: bool = False
 
     _CHOICES: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "better": (*get_args(Better), None),

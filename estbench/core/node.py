@@ -1,4 +1,4 @@
-"""Nodes: vectors of independent discrete random variables, and the functions that estimators use beside them.
+"""Nodes: vectors of random variables, and the functions that estimators use beside them.
 
 Plugins import them from here; each kind of node is defined in a module of its own.
 """
@@ -8,5 +8,6 @@ from estbench.core.bernoulli import Bernoulli
 from estbench.core.categorical import Categorical
 from estbench.core.functional import log_softmax, softmax, softplus
 from estbench.core.one_hot import one_hot
+from estbench.core.subset import Subset
 
-__all__ = ["Bernoulli", "Categorical", "Node", "log_softmax", "one_hot", "softmax", "softplus"]
+__all__ = ["Bernoulli", "Categorical", "Node", "Subset", "log_softmax", "one_hot", "softmax", "softplus"]

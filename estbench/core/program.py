@@ -208,6 +208,20 @@ def mean(_name: str, node: Node, _sites: Sites) -> Tensor:
     return node.mean
 
 
+def mode(_name: str, node: Node, _sites: Sites) -> Tensor:
+    """The most probable value given the earlier ones: a greedy sample."""
+    return node.detach().most_probable()
+
+
+def lengths(sites: Sites) -> Tensor:
+    """How many variables of each joint sample had a choice, ``(*samples, *batch)``, in the dtype of the logits.
+
+    A variable whose classes are all masked but one has no choice. If a program masks the tokens that follow the end of
+    a sequence in this way, this is the length of the sequence.
+    """
+    return functools.reduce(torch.add, [site.node.choices for site in sites.values()])
+
+
 def repeat(sampler: Sampler, samples: int) -> Sampler:
     """A sampler of ``samples`` joint samples along one new leading dimension."""
 

@@ -32,7 +32,7 @@ def digits_labels() -> tuple[Tensor, Tensor, Tensor]:
 def _embedded(name: str) -> Any:
     """An array of the digits that are carried along: a library that brings them takes seconds to import.
 
-    Where they come from, and their licence, is in docs/tasks.md.
+    Where they come from, and their licence, is in docs/reference/tasks.md.
     """
     with resources.files(__package__).joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
         return arrays[name]

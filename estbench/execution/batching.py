@@ -12,8 +12,8 @@ from estbench.plugins.options import defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec
 
-# docs/gpu.md, measured with benchmarks/ensemble.py: a processor is busy with one replica of a larger model, and what
-# mapping over replicas costs beforehand is three of them
+# docs/how-to/gpu.md, measured with benchmarks/ensemble.py: a processor is busy with one replica of a larger model, and
+# what mapping over replicas costs beforehand is three of them
 CPU_PARAMETERS = 100_000
 CPU_REPLICAS = range(4, 33)
 CUDA_REPLICAS = range(2, 65)

@@ -15,7 +15,7 @@ import torch
 from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.metrics import Metrics
 from estbench.core.task import Task
-from estbench.engine.base import Bench, Member, Row, verdict
+from estbench.engine.base import Bench, Member, MemberOutcome, Row, verdict
 from estbench.engine.journal import Journal, NoJournal
 from estbench.planning.cell import Cell
 from estbench.plugins.registry import Plugins
@@ -69,8 +69,10 @@ class CellRunner:
         """The rows of each cell, and the reason if it was not measured together with the others."""
         memory.reuse()
         first, data = next(iter(cells)), defaultdict[Spec, dict[Hashable, Any]](dict)
+        members: list[Member] = []
+        failed: str | None = None
+        found: list[MemberOutcome] = []
         try:
-            members: list[Member] = []
             for cell, journal in cells.items():
                 members.append(self._member(cell, journal, data[cell.task], auto=auto))
                 # tasks that differ only in a learning rate have the same data
@@ -79,7 +81,13 @@ class CellRunner:
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
             pass_on(error)
             check_answers(torch.device(first.device), error)
-            return [(self.alone(cell, journal), verdict(error).error) for cell, journal in cells.items()]
+            failed = verdict(error).error
+        if failed is not None:
+            # each cell alone has data of its own; after the except block nothing else holds those of the members
+            members.clear()
+            data.clear()
+            memory.collect(torch.device(first.device))
+            return [(self.alone(cell, journal), failed) for cell, journal in cells.items()]
         each = [[verdict(one.error)] if one.error else one.rows for one in found]
         return [
             ([self.record(cell, cell.estimators[0], row) for row in rows], one.note)
@@ -131,6 +139,7 @@ class CellRunner:
             "dtype": cell.dtype,
             "measure": cell.measure.name,
             "reference": spec.name == _oracle_of(self.plugins, cell.task.name),
+            "declared": _declared_of(self.plugins, spec),
             **vars(row),
         }
 
@@ -161,7 +170,25 @@ def _oracle_of(plugins: Plugins, task: str) -> str | None:
     return oracle
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=256)
+def _declared_of(plugins: Plugins, spec: Spec) -> str:
+    """Whether an estimator with these options is declared unbiased, and of what; empty if it cannot be made."""
+    try:
+        plugin = plugins.estimators[spec.name]
+        ask: Callable[[], str] = lambda: _declaration(plugins.estimators.make(spec))  # noqa: E731
+        return isolated(ask) if plugin.foreign else ask()
+    except BaseException as error:  # noqa: BLE001  (a plugin may raise anything; the cell itself will say so)
+        pass_on(error)
+        return ""
+
+
+def _declaration(estimator: Estimator) -> str:
+    bound = estimator.bound
+    return ("unbiased" if estimator.unbiased else "biased") + (f", {bound}-sample bound" if bound > 1 else "")
+
+
+# only the last one, so that a device holds the data of one bench; cells come in the order of their tasks and seeds
+@functools.lru_cache(maxsize=1)
 def _bench(plugins: Plugins, task: Spec, seed: int, device: str, dtype: str) -> Bench:
     """The bench that cells of one task, seed, device and dtype share, with what they have drawn already."""
     made = plugins.tasks.make(task)

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -15,11 +16,17 @@ class Pathwise(Estimator):
     """Differentiates the cost through differentiable stand-ins for the samples.
 
     Attributes:
-        hard: whether the values of the stand-ins are exact samples (as for straight-through estimators).
+        hard: whether the values of the stand-ins are exact samples (as for straight-through estimators); it is also the
+            declaration ``exact_samples``, unless a class makes that too.
     """
 
     differentiates = True
     hard: bool
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "hard" in vars(cls) and "exact_samples" not in vars(cls):
+            cls.exact_samples = cls.hard
 
     @abc.abstractmethod
     def sample(self, name: str, node: Node) -> Tensor:

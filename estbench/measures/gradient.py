@@ -1,4 +1,4 @@
-"""The measure ``gradient``: bias, variance, signal-to-noise ratio and evaluations of the cost.
+"""The measure ``gradient``: bias, variance, signal-to-noise ratio, bias of the value, and evaluations of the cost.
 
 All estimators are measured at the same points of one training run with the task's baseline estimator: at the initial
 and at later parameters, on one fixed minibatch. An estimator's own parameters (baselines, temperatures) are trained
@@ -112,7 +112,7 @@ class Gradient(Measure):
         """The rows of a point; ``found`` holds the earlier moments and receives the new ones."""
         place, note = (point.name, key, bench.cell), ""
         wanted = self._groups.variables(bench, point)
-        for variables in by_layers(bench, wanted, estimator):
+        for index, variables in enumerate(by_layers(bench, wanted, estimator)):
             drawn = self._drawing.draw(bench, variables, estimator, ("estimate", *place), found)
             found |= drawn.parts
             reference = self._reference.parts(bench, variables, estimator.bound)
@@ -121,6 +121,8 @@ class Gradient(Measure):
             for group, own in variables.grouped(drawn.parts).items():
                 yield from judged.rows(group, own, truth.get(group))
                 yield from self._narrow(judged, group, own)
+            if index == 0:
+                yield judged.value(drawn.parts[variables.value], (reference or {}).get(variables.value))
             yield Row(f"chunk/{variables.name}", *exactly(drawn.chunk))
             note = note or drawn.note
         if note:

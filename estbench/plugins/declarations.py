@@ -60,6 +60,7 @@ _DECLARED: Mapping[str, Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "estimator": {
         "unbiased": _TRUTH,
         "differentiates": _TRUTH,
+        "exact_samples": _TRUTH,
         "couples_examples": _TRUTH,
         "accepts": (_nodes, "a tuple of types of nodes, such as (Bernoulli, Categorical)"),
         "paper": (_is(str), "a text, which may be empty"),

@@ -12,6 +12,7 @@ from estbench.report.formats.terminal import terminal_table
 from estbench.report.gallery import plot
 from estbench.report.illustrations import illustrate
 from estbench.report.model.study import Study
+from estbench.report.model.targets import check_wanted
 from estbench.report.model.wide import summary
 from estbench.report.text import provenance
 from estbench.store.files import write_atomically
@@ -30,7 +31,7 @@ def write(
     Beside the page: ``report.md``, ``tables.tex`` (booktabs), ``references.bib`` and ``figures/``.
 
     Args:
-        results: rows as in docs/results.md.
+        results: rows as in docs/reference/results.md.
         environment: what is known of the run (command, commit, versions, ...), all of it printed; besides,
             ``families`` may hold the family and ``papers`` the paper by estimator's name, ``options`` all options
             by ``task`` or ``estimator``, specification and name, and ``metrics`` what the measures declare.
@@ -39,8 +40,9 @@ def write(
             any of a task's trainings ended with.
 
     Raises:
-        UserError: a file cannot be written.
+        UserError: a file cannot be written, or a target is of a metric that no training was evaluated on.
     """
+    check_wanted(results, targets or {})
     found = Study.of(
         results,
         provenance.families(environment),

@@ -68,7 +68,7 @@ def plot(
 
     Args:
         kind: as ``estbench list charts`` names it.
-        results: rows as in docs/results.md.
+        results: rows as in docs/reference/results.md.
         folder: where ``KIND.FORMAT`` is written.
         style: ``paper`` or ``talk``.
         width: inches; by default one column a task.

@@ -1,9 +1,10 @@
 """Intervals and tests. Intervals have a level of 95 % unless ``level`` says otherwise.
 
-docs/statistics.md describes every method, its source and its simulated coverage.
+docs/explanation/statistics.md describes every method, its source and its simulated coverage.
 """
 
 from estbench.stats.across import Scores, improvement, interquartile_mean, normalised, profile
+from estbench.stats.best import Pairs, WithBest, best_of_independent, best_of_paired, dunnett_p, dunnett_quantile
 from estbench.stats.gradients import GradientMetrics, SquaredNorm, contributing, log_mean, variance_interval
 from estbench.stats.intervals import (
     LEVEL,
@@ -20,6 +21,7 @@ from estbench.stats.intervals import (
     product,
     ratio,
 )
+from estbench.stats.power import POWER, pooled_deviation, seeds_to_see, visible_difference
 from estbench.stats.significance import (
     SIGNIFICANCE,
     PairedTests,
@@ -38,18 +40,25 @@ from estbench.stats.welch import Centre, trimmed_mean, welch
 
 __all__ = [
     "LEVEL",
+    "POWER",
     "SIGNIFICANCE",
     "Centre",
     "Floats",
     "GradientMetrics",
     "Interval",
     "PairedTests",
+    "Pairs",
     "Scores",
     "SquaredNorm",
+    "WithBest",
+    "best_of_independent",
+    "best_of_paired",
     "combined",
     "compare_all",
     "compare_pair",
     "contributing",
+    "dunnett_p",
+    "dunnett_quantile",
     "holm",
     "improvement",
     "interquartile_mean",
@@ -65,14 +74,17 @@ __all__ = [
     "normal_margin",
     "normalised",
     "paired_all",
+    "pooled_deviation",
     "product",
     "profile",
     "ratio",
     "seeds_needed",
+    "seeds_to_see",
     "sign_flip",
     "student_paired",
     "trimmed_mean",
     "variance_interval",
+    "visible_difference",
     "welch",
     "zero_mean",
 ]

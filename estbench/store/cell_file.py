@@ -16,7 +16,7 @@ from estbench.store.records import COLUMNS, SCHEMA, Result
 
 # the version of what is in the files; part of every key, and of every name: what a file's name says is this version's
 # must have a valid checksum, so that no flipped bit makes a file look like one of another version
-FORMAT = 4
+FORMAT = 5
 SUFFIX = f".v{FORMAT}.parquet"
 _ABOUT, _CHECKSUM = b"estbench", b"estbench.sha256"
 # what stands in place of the checksum while it is computed

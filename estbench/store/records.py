@@ -33,6 +33,7 @@ TYPES = {
     "picture": pa.string(),
     "replicas": pa.int64(),
     "reference": pa.bool_(),
+    "declared": pa.string(),
 }
 COLUMNS = tuple(TYPES)
 # how empty text is written, since CSV readers disagree on whether an empty field is empty text or a missing value
@@ -47,7 +48,7 @@ SCHEMA = pa.schema(list(TYPES.items()))
 
 
 # the columns that describe the cell, and the default values of a row without a value
-_CELL = ("task", "estimator", "params", "chosen", "seed", "device", "dtype", "measure", "reference")
+_CELL = ("task", "estimator", "params", "chosen", "seed", "device", "dtype", "measure", "reference", "declared")
 _NOTHING: dict[str, str | int] = {"metric": "", "unit": "", "picture": "", "step": 0, "n": 0, "replicas": 1}
 
 
@@ -56,7 +57,7 @@ class Result:
     """The result of a cell.
 
     Args:
-        table: its rows, with the columns of docs/results.md.
+        table: its rows, with the columns of docs/reference/results.md.
         about: information that is kept with the rows: the cell, seconds, environment.
     """
 

@@ -7,7 +7,7 @@
         check(estimator)
 
 ``run_checks`` gives the same verdicts without pytest; ``check_task`` checks a task, with
-verdicts by ``run_task_checks``, and ``check_measure`` a measure. The statistics are in docs/testing.md.
+verdicts by ``run_task_checks``, and ``check_measure`` a measure. The statistics are in docs/reference/testing.md.
 """
 
 from estbench.testing.inference import FALSE_ALARMS, POWER, RESOLUTION

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from estbench.core.node import Bernoulli, Node
+from estbench.core.node import Bernoulli, Categorical, Node, Subset
 from estbench.core.program import Program, Sample
 
 Asked: TypeAlias = Callable[[Sample, str, Node], tuple[Tensor, Tensor]]
@@ -35,7 +35,7 @@ class Around(nn.Module):
 
 
 class Masked(Around):
-    """Variables have one class more than the net's program sees, and layers two bits more: all of them masked.
+    """Variables have one class more than the net's program sees, and layers two bits or items more: all masked.
 
     Args:
         net: maps nothing to a program.
@@ -49,13 +49,20 @@ class Masked(Around):
 
     def ask(self, sample: Sample, name: str, node: Node) -> tuple[Tensor, Tensor]:
         """Asks for a sample with masked classes and cuts them off."""
-        fill = [torch.inf, -torch.inf] if isinstance(node, Bernoulli) else [-torch.inf]
+        fill = [-torch.inf] if isinstance(node, Categorical) else [torch.inf, -torch.inf]
         masked = node.logits.new_tensor(fill).expand(*node.logits.shape[:-1], len(fill))
         if self.leaves is not None:
             self.leaves.append(torch.zeros_like(masked, requires_grad=True))
             masked = masked + self.leaves[-1]
-        value, log_q = sample(name, type(node)(torch.cat([node.logits, masked], -1), node.given))
+        value, log_q = sample(name, _extended(node, torch.cat([node.logits, masked], -1)))
         return value[..., : node.logits.shape[-1]], log_q
+
+
+def _extended(node: Node, logits: Tensor) -> Node:
+    """The same kind of node with more logits; of a subset with one item more."""
+    if isinstance(node, Subset):
+        return Subset(logits, node.k + 1, node.given)
+    return Bernoulli(logits, node.given) if isinstance(node, Bernoulli) else Categorical(logits, node.given)
 
 
 class Rounded(Around):
@@ -74,8 +81,8 @@ class Rounded(Around):
 
     def ask(self, sample: Sample, name: str, node: Node) -> tuple[Tensor, Tensor]:
         """Asks for a sample from rounded logits; it comes back in the net's dtype."""
-        logits, given = node.logits.to(self.dtype), node.given
-        value, log_q = sample(name, type(node)(logits.to(node.logits.dtype) if self.back else logits, given))
+        logits = node.logits.to(self.dtype)
+        value, log_q = sample(name, node.made_from(logits.to(node.logits.dtype) if self.back else logits))
         value = value.to(node.logits.dtype)
         self.samples.append(value.detach())
         return value, log_q

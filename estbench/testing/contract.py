@@ -20,7 +20,7 @@ def declarations(subject: Subject) -> str:
     estimator = subject.declared
     if not isinstance(estimator, Estimator):
         raise Fault(f"an estimator extends estbench.Estimator; got {type(estimator).__name__}")
-    for name, kind in (("unbiased", bool), ("differentiates", bool), ("paper", str)):
+    for name, kind in (("unbiased", bool), ("differentiates", bool), ("exact_samples", bool), ("paper", str)):
         value = inspect.getattr_static(type(estimator), name, None)
         if not isinstance(value, kind):
             raise Fault(f"the class attribute {name!r} must be a {kind.__name__}; got {value!r}")
@@ -30,7 +30,8 @@ def declarations(subject: Subject) -> str:
     if not isinstance(estimator.bound, int) or estimator.bound < 1:
         raise Fault(f"'bound' must be a whole number of at least 1; got {estimator.bound!r}")
     takes = " and ".join(kind.__name__ for kind in accepts)
-    return f"{'unbiased' if estimator.unbiased else 'biased'}, bound {estimator.bound}, {takes}"
+    samples = "exact" if estimator.exact_samples else "inexact"
+    return f"{'unbiased' if estimator.unbiased else 'biased'}, {samples} samples, bound {estimator.bound}, {takes}"
 
 
 def _is_node(kind: object) -> bool:

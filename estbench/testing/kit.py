@@ -92,7 +92,7 @@ def _checks() -> Iterator[Check]:
     for recipe in RECIPES:
         for of_recipe in (statistical.unbiased, statistical.value):
             yield Check(f"{of_recipe.__name__}[{recipe.name}]", partial(of_recipe, recipe=recipe))
-    for function in (statistical.target, statistical.biased):
+    for function in (statistical.target, statistical.biased, statistical.inexact):
         yield Check(function.__name__, function)
 
 

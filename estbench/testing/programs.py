@@ -8,18 +8,37 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from estbench.core.estimator import Estimator
-from estbench.core.node import Bernoulli, Categorical, Node
+from estbench.core.node import Bernoulli, Categorical, Node, Subset
 from estbench.core.program import Program, Sample
 
-Kind: TypeAlias = type[Bernoulli] | type[Categorical]
-
 GROUPS = ("logits", "encoder", "decoder", "prior")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One node of a net.
+
+    Args:
+        kind: the kind of node.
+        event: the shape of its values.
+        k: how many items a subset has.
+    """
+
+    kind: type[Node]
+    event: tuple[int, ...]
+    k: int = 0
+
+    def node(self, logits: Tensor, below: Tensor | None = None) -> Node:
+        """The node with these logits, ``(*batch, *event)``, which came from ``below``."""
+        if self.kind is Subset:
+            return Subset(logits, self.k)
+        # one kind states what its logits came from and the other does not: a baseline meets both
+        return Bernoulli(logits, below) if self.kind is Bernoulli else Categorical(logits)
 
 
 @dataclass(frozen=True)
@@ -28,7 +47,7 @@ class Recipe:
 
     Args:
         name: for people.
-        layers: the kind of node and the shape of its event, for each layer.
+        layers: the layers, from the input on.
         seed: of the weights.
         prior: standard deviation of the prior's logits.
         offset: subtracted from the cost, to bring its mean near zero.
@@ -38,7 +57,7 @@ class Recipe:
     """
 
     name: str
-    layers: tuple[tuple[Kind, tuple[int, ...]], ...]
+    layers: tuple[Layer, ...]
     seed: int
     prior: float
     offset: float
@@ -51,7 +70,7 @@ class Recipe:
 
     def accepted(self, accepts: tuple[type[Node], ...]) -> bool:
         """Whether an estimator that accepts these nodes takes this net."""
-        return all(issubclass(kind, accepts) for kind, _ in self.layers)
+        return all(issubclass(layer.kind, accepts) for layer in self.layers)
 
     def meant_for(self, accepts: tuple[type[Node], ...]) -> bool:
         """Whether an estimator that accepts these nodes is checked on this net."""
@@ -76,14 +95,14 @@ class Net(nn.Module):
         def normal(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-        self.kinds, self.events = zip(*recipe.layers, strict=True)
-        self.offset, self.free = recipe.offset, recipe.free
-        sizes = [2, *(math.prod(event) for event in self.events)]
+        self.layers, self.offset, self.free = recipe.layers, recipe.offset, recipe.free
+        events = [layer.event for layer in self.layers]
+        sizes = [2, *(math.prod(event) for event in events)]
         links = [0.7 * normal(*link) / math.sqrt(2) for link in itertools.pairwise(sizes)]
-        shifts = [torch.zeros(*batch, *event, dtype=torch.float64) for event in self.events]
+        shifts = [torch.zeros(*batch, *event, dtype=torch.float64) for event in events]
         self.logits, self.encoder = nn.ParameterList(shifts), nn.ParameterList(links)
         self.decoder = nn.ParameterList(normal(size, 3) for size in sizes[1:])
-        self.prior = nn.ParameterList(recipe.prior * normal(*event) for event in self.events)
+        self.prior = nn.ParameterList(recipe.prior * normal(*event) for event in events)
         self.register_buffer("inputs", normal(math.prod(batch), 2).reshape(*batch, 2))
         self.register_buffer("readout", torch.tensor([2.0, -1.5, 1.0], dtype=torch.float64))
 
@@ -93,33 +112,34 @@ class Net(nn.Module):
         def program(sample: Sample) -> Tensor:
             below, hidden = self.inputs, self.inputs[..., :1]
             divergence = torch.zeros_like(self.inputs[..., 0])
-            for layer, kind in enumerate(self.kinds):
-                value, log_q = sample(f"z{layer}", self._node(layer, kind, below))
-                own = log_q - kind(self.prior[layer]).log_prob(value)
+            for number, layer in enumerate(self.layers):
+                value, log_q = sample(f"z{number}", self._node(number, below))
+                own = log_q - layer.node(self.prior[number]).log_prob(value)
                 divergence = divergence + (own if self.free is None else own.clamp_min(self.free))
-                below = value.flatten(-len(self.events[layer]))
-                hidden = hidden + (below - 0.5) @ self.decoder[layer]
+                below = value.flatten(-len(layer.event))
+                hidden = hidden + (below - 0.5) @ self.decoder[number]
             return divergence + hidden.tanh() @ self.readout - self.offset
 
         return program
 
-    def _node(self, layer: int, kind: Kind, below: Tensor) -> Node:
-        flat = below @ self.encoder[layer]
-        logits = flat.unflatten(-1, self.events[layer]) + self.logits[layer]
-        # one kind states what its logits came from and the other does not: a baseline meets both
-        return kind(logits, given=below if kind is Bernoulli else None)
+    def _node(self, number: int, below: Tensor) -> Node:
+        layer = self.layers[number]
+        flat = below @ self.encoder[number]
+        return layer.node(flat.unflatten(-1, layer.event) + self.logits[number], below)
 
 
-_BITS = (Bernoulli, (3,))
+_BITS, _SUBSET = Layer(Bernoulli, (3,)), Layer(Subset, (4,), 2)
+_CLASSES = Layer(Categorical, (2, 3)), Layer(Categorical, (1, 3))
 RECIPES = (
     Recipe("bernoulli, 1 layer", (_BITS,), 113, 1.2, -0.8),
     Recipe("bernoulli, 2 layers", (_BITS, _BITS), 20, 0.5, 0.5),
-    Recipe("categorical, 1 layer", ((Categorical, (2, 3)),), 78, 1.2, 0.8),
-    Recipe("categorical, 2 layers", ((Categorical, (2, 3)), (Categorical, (1, 3))), 58, 0.5, 0.1),
+    Recipe("categorical, 1 layer", _CLASSES[:1], 78, 1.2, 0.8),
+    Recipe("categorical, 2 layers", _CLASSES, 58, 0.5, 0.1),
     Recipe("free bits", (_BITS, _BITS), 118, 0.5, 2.3, free=0.3),
-    Recipe(
-        "free bits, categorical", ((Categorical, (2, 3)), (Categorical, (1, 3))), 87, 0.5, 0.0, free=0.3, spare=True
-    ),
+    Recipe("free bits, categorical", _CLASSES, 87, 0.5, 0.0, free=0.3, spare=True),
+    Recipe("subset and bits", (_SUBSET, _BITS), 75, 0.5, 1.0),
+    Recipe("subset, 1 layer", (_SUBSET,), 23, 1.2, -0.5, spare=True),
+    Recipe("subset, 2 layers", (_SUBSET, Layer(Subset, (5,), 2)), 16, 0.5, 0.3, spare=True),
 )
 
 

@@ -38,6 +38,25 @@ def replicates(bench: Estimate, n: int, chunk: int = CHUNK) -> Iterator[tuple[Te
         yield values, gradients
 
 
+def value_replicates(bench: Estimate, n: int, chunk: int = CHUNK) -> Iterator[Tensor]:
+    """Values without gradients, ``(chunk,)``, in chunks until there are ``n``.
+
+    Raises:
+        NotFiniteError: a value is infinite or not a number.
+    """
+    many = vmap(lambda _: bench(), randomness="different")
+    device = next(iter(bench.parameters())).device
+    for start in range(0, n, chunk):
+        size = min(chunk, n - start)
+        with torch.no_grad():
+            values = (
+                torch.stack([bench() for _ in range(size)]) if bench.looped else many(torch.zeros(size, device=device))
+            )
+        if not values.isfinite().all():
+            raise NotFiniteError(f"one of {size} values is infinite or not a number")
+        yield values.cpu()
+
+
 def _looped(bench: Estimate, n: int, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
     for start in range(0, n, chunk):
         found = [one_gradient(bench) for _ in range(min(chunk, n - start))]

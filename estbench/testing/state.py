@@ -196,14 +196,15 @@ def _rounded(
     return samples, seeded(subject, bench)
 
 
-def saturate(bench: Estimate, pattern: tuple[int, ...]) -> None:
-    """Sets the logits to these numbers in turn, times 60; the encoder adds nothing."""
+def saturate(bench: Estimate, pattern: tuple[int, ...], *, anew: bool = False) -> None:
+    """Sets the logits to these numbers in turn, times 60, for every variable anew or not; the encoder adds nothing."""
     with torch.no_grad():
         for name, parameter in bench.model.named_parameters():
             if name.startswith("encoder."):
                 parameter.zero_()
             if name.startswith("logits."):
-                turn = torch.arange(parameter.numel(), device=parameter.device) % len(pattern)
+                place = torch.arange(parameter.numel(), device=parameter.device)
+                turn = (place % parameter.shape[-1] if anew else place) % len(pattern)
                 numbers = EXTREME * torch.tensor(pattern, device=parameter.device, dtype=parameter.dtype)
                 parameter.copy_(numbers[turn].reshape(parameter.shape))
 

@@ -31,7 +31,7 @@ def _study(subject: Subject, recipe: Recipe) -> MeanErrors:
     if recipe not in subject.recipes:
         if recipe.accepted(subject.declared.accepts):
             raise Inapplicable("it is checked on the like program of bits")
-        kinds = ", ".join(sorted({kind.__name__ for kind, _ in recipe.layers}))
+        kinds = ", ".join(sorted({layer.kind.__name__ for layer in recipe.layers}))
         raise Inapplicable(f"it does not accept {kinds} nodes")
     try:
         return subject.study(recipe, ALPHA)
@@ -69,23 +69,49 @@ def biased(subject: Subject) -> str:
 
 
 def value(subject: Subject, recipe: Recipe) -> str:
-    """Its value's mean is its objective; of one declared biased, at least where the samples are certain."""
-    if not subject.declared.unbiased:
+    """Its value's mean is its objective; if it declares inexact samples, at least where the samples are certain."""
+    if not subject.declared.exact_samples:
         return _certain_value(subject, recipe)
+    error, spread, p = _value_error(subject, recipe)
+    measured = f"error {error:.2g} +- {spread:.1g}"
+    if p < ALPHA:
+        why = (
+            f"declared to have exact samples, its value does not estimate its objective, bound {subject.declared.bound}"
+        )
+        raise Fault(f"{why}: {measured}", measured)
+    return measured
+
+
+def inexact(subject: Subject) -> str:
+    """Declared to have inexact samples, its value's mean is not its objective on at least one program."""
+    if subject.declared.exact_samples:
+        raise Inapplicable("it declares exact samples")
+    shown = []
+    for recipe in subject.applicable():
+        error, spread, p = _value_error(subject, recipe)
+        if p < ALPHA:
+            return f"error of the value {error:.2g} +- {spread:.1g} ({recipe.name})"
+        shown.append(spread)
+    if subject.obstacle:
+        raise Inapplicable(f"its value shows no error; so few replicates leave a standard error of {max(shown):.1g}")
+    raise Fault(
+        f"it declares inexact samples (exact_samples = False), and its value is exact on every program, with a "
+        f"standard error of at most {max(shown):.1g}"
+    )
+
+
+def _value_error(subject: Subject, recipe: Recipe) -> tuple[float, float, float]:
+    """The mean error of the value, its standard error, and the p-value of no error."""
     drawn = _study(subject, recipe).values
     error, spread = float(drawn.mean), float(drawn.covariance.clamp_min(0) / drawn.n) ** 0.5
-    z = abs(error) / (spread**2 + TOLERANCE**2) ** 0.5
-    measured = f"error {error:.2g} +- {spread:.1g}"
-    if 2 * norm.sf(z) < ALPHA:
-        raise Fault(f"its value does not estimate its objective, bound {subject.declared.bound}: {measured}", measured)
-    return measured
+    return error, spread, 2 * float(norm.sf(abs(error) / (spread**2 + TOLERANCE**2) ** 0.5))
 
 
 def _certain_value(subject: Subject, recipe: Recipe) -> str:
     if recipe not in subject.recipes:
         raise Inapplicable("it is not checked on these nodes")
     bench = subject.bench(recipe)
-    saturate(bench, (1, -1, -1))
+    saturate(bench, (1, -1, -1), anew=True)
     exact = float(objective(bench.model(), subject.declared.bound).detach())
     with subject.seeded(12):
         error = float(next(replicates(bench, 64))[0].mean()) - exact

@@ -22,13 +22,15 @@ from estbench.testing.inference import (
 from estbench.testing.mapping import obstacle
 from estbench.testing.oracle import truth
 from estbench.testing.programs import GROUPS, RECIPES, Estimate, Recipe
-from estbench.testing.replicates import CHUNK, replicates
+from estbench.testing.replicates import CHUNK, replicates, value_replicates
 from estbench.testing.verdict import Fault, Inapplicable
 
 MakeEstimator: TypeAlias = Callable[[], Estimator]
 
 FIRST_LOOK = 2 * CHUNK
 LEAST = 8 * CHUNK
+# values for the test of a value; they take no gradient
+VALUES = 32 * CHUNK
 # shares of a check's level: a first look, that stops early what is plainly wrong, and the last
 FIRST_SHARE = 0.1
 # of replicates that are drawn one after another there are so many times fewer
@@ -176,6 +178,10 @@ class MeanErrors:
             most = min(subject.most, 2 * least) if subject.obstacle else subject.most
             self._draw(bench, min(most, max(wanted, least if self.noisy else 0)) - first)
             self.biased = self.judge().p < self.level
+        if self.biased:
+            # the gradient's error showed early, and that of the value may be smaller
+            for values in value_replicates(bench, subject.fewer(VALUES) - self.values.n):
+                self.values.add(values.double()[:, None] - self.value)
 
     @property
     def bias(self) -> str:

@@ -20,7 +20,7 @@ class Loaded:
     """Results that were read.
 
     Args:
-        rows: as in docs/results.md.
+        rows: as in docs/reference/results.md.
         metrics: what their measures declare.
     """
 

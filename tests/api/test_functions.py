@@ -179,7 +179,7 @@ class Tenth(HalfBaseline):
 def test_an_own_class_may_extend_another(store):
     """The source of what a class extends is taken along, though no method names it."""
     found = estbench.compare(
-        "toy[units=2]", Tenth, "gradient[after=0,replicates=64]", 1, store=store, executor="inline"
+        "toy[units=2]", Tenth, "gradient[after=0,replicates=1024]", 1, store=store, executor="inline"
     )
     assert (found.estimators, set(found.results["status"])) == (["tenth"], {"ok"})
 

@@ -52,11 +52,14 @@ def git(*arguments):
 
 @pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="no git repository here")
 def test_the_manifest_has_only_ever_grown_at_its_end():
-    """In every commit the lists were beginnings of what they are now."""
+    """On the main line the lists were beginnings of what they are now; on merged branches they had the same order."""
     now = names((ROOT / "benchmarks" / "manifest.py").read_text())
+    main_line = set(git("log", "--first-parent", "--format=%H").split())
     for commit in git("log", "--format=%H", "--", "benchmarks/manifest.py").split():
         for kind, old in names(git("show", f"{commit}:benchmarks/manifest.py")).items():
-            assert now[kind][: len(old)] == old, f"{kind} of {commit[:8]}"
+            # two branches that grow side by side have different ends until they are merged
+            kept = now[kind][: len(old)] if commit in main_line else [name for name in now[kind] if name in old]
+            assert kept == old, f"{kind} of {commit[:8]}"
 
 
 def test_names_that_changed_places_would_be_seen():

@@ -71,9 +71,3 @@ def test_the_plugin_refuses_a_batch_of_one():
     with pytest.raises(NotApplicableError, match="got a batch of 1"):
         names["MeanBaseline"]().baseline("z", None, torch.ones(1, 1))
     assert names["MeanBaseline"]().baseline("z", None, torch.tensor([[1.0, 3.0]])).tolist() == [[3.0, 1.0]]
-
-
-def test_links_lead_to_files_that_exist():
-    """Every relative link of the README names a file of the repository."""
-    links = re.findall(r"\]\(([^)]+)\)", TEXT)
-    assert all((ROOT / link).exists() for link in links if "://" not in link)

@@ -335,7 +335,7 @@ def test_options_that_make_no_sense(name):
 
 def test_the_catalogue_is_complete():
     """The page on the estimators has each of them, and none that there is not."""
-    page = (ROOT / "docs" / "estimators.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "estimators.md").read_text(encoding="utf-8")
     listed = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
     built_in = [name for name, plugin in discover("estimator").plugins.items() if plugin.origin == "built-in"]
     assert sorted(listed) == sorted(built_in), "`make enter` enters the missing ones"

@@ -227,8 +227,8 @@ def test_an_executor_declares_whether_cells_run_elsewhere(name, expected):
 
 def test_the_documented_executor_measures(install, inline, tmp_path):
     """The example of the how-to page, installed: its numbers are those of inline, and cells that die fail alone."""
-    points = tomllib.loads(example("docs/executors.md", "executor entry point"))["project"]["entry-points"]
-    text = example("docs/executors.md", "executor")
+    points = tomllib.loads(example("docs/how-to/executors.md", "executor entry point"))["project"]["entry-points"]
+    text = example("docs/how-to/executors.md", "executor")
     install("my_package", "estbench.executors", points["estbench.executors"], "my_executors", text)
     with pytest.raises(UserError, match="takes long to start a GPU; got cuda"):
         make(Spec("fresh"), None, "cuda")

@@ -134,70 +134,114 @@ def test_a_task_that_ends_its_process_ends_no_driver(compare, tmp_path):
     assert status(rows, "task")["toy[units=3]"] == "ok"
 
 
-@pytest.mark.parametrize("error", ["RuntimeError('late')", "KeyError('late')", "Odd()", "SystemExit(0)"])
-def test_one_that_fails_late_in_speed_fails_alone(compare, tmp_path, error):
-    """The others have times and ratios, by name."""
-    file = plugin(tmp_path, "late", LATE.format(error=error), text="raise ValueError")
-    code, _, rows = compare([file], "late,rloo,reinforce", "speed[blocks=6,seconds=0.0005]")
+LATE_ERRORS = {
+    "late_runtime": "RuntimeError('late')",
+    "late_key": "KeyError('late')",
+    "late_odd": "Odd()",
+    "late_exit": "SystemExit(0)",
+}
+
+
+def test_those_that_fail_late_in_speed_fail_alone(compare, tmp_path):
+    """Whatever they raise, the others have times and ratios, by name."""
+    files = [plugin(tmp_path, name, LATE.format(error=error), text="raise ValueError")
+             for name, error in LATE_ERRORS.items()]  # fmt: skip
+    estimators = ",".join((*LATE_ERRORS, "rloo", "reinforce"))
+    code, _, rows = compare(files, estimators, "speed[blocks=6,seconds=0.0005]")
     assert code == 1
-    assert status(rows) == {"late": "failed", "rloo": "ok", "reinforce": "ok"}
+    assert status(rows) == {**dict.fromkeys(LATE_ERRORS, "failed"), "rloo": "ok", "reinforce": "ok"}
     timed = set(rows.loc[rows["metric"] == "step_time_ratio", "estimator"])
     assert timed == {"rloo", "reinforce"}
-    assert len(reasons(rows, "late")) == 1
+    assert all(len(reasons(rows, name)) == 1 for name in LATE_ERRORS)
 
 
-@pytest.mark.parametrize(
-    ("raised", "said"),
-    [("sys.exit(0)", "SystemExit"), ("raise KeyError('x')", "KeyError"), ("raise BaseException('x')", "BaseException"),
-     ("raise Odd", "its text cannot be read"), ("raise GeneratorExit", "GeneratorExit")],
-)  # fmt: skip
-def test_a_constructor_may_raise_anything(compare, tmp_path, raised, said):
+RAISED = {
+    "leaves": ("sys.exit(0)", "SystemExit"),
+    "raises_key": ("raise KeyError('x')", "KeyError"),
+    "raises_base": ("raise BaseException('x')", "BaseException"),
+    "raises_odd": ("raise Odd", "its text cannot be read"),
+    "raises_generator": ("raise GeneratorExit", "GeneratorExit"),
+}
+
+
+def test_a_constructor_may_raise_anything(compare, tmp_path):
     """Its cell fails with the reason, RLOO is measured, and the exit code is 1."""
-    body = f"    def __init__(self):\n        {raised}\n\n{BASELINE}"
-    file = plugin(tmp_path, "raises", body, text="raise ValueError")
-    code, err, rows = compare([file], "raises,rloo", "training[steps=3]")
+    files = [plugin(tmp_path, name, f"    def __init__(self):\n        {raised}\n\n{BASELINE}", text="raise ValueError")
+             for name, (raised, _) in RAISED.items()]  # fmt: skip
+    code, err, rows = compare(files, ",".join((*RAISED, "rloo")), "training[steps=3]")
     assert code == 1, err
-    assert status(rows) == {"raises": "failed", "rloo": "ok"}
-    assert said in "".join(reasons(rows, "raises"))
+    assert status(rows) == {**dict.fromkeys(RAISED, "failed"), "rloo": "ok"}
+    assert all(said in "".join(reasons(rows, name)) for name, (_, said) in RAISED.items())
 
 
-@pytest.mark.parametrize("value", ["'text'", "None", "torch.ones(3)", "1j", "[1.0]", "'1.5'"])
-def test_a_figure_that_is_no_number_fails(compare, tmp_path, value):
+VALUES = {
+    "a_text": "'text'",
+    "nothing": "None",
+    "a_vector": "torch.ones(3)",
+    "imaginary": "1j",
+    "a_list": "[1.0]",
+    "a_numeral": "'1.5'",
+}
+
+
+def test_a_figure_that_is_no_number_fails(compare, tmp_path):
     """The measure's cells fail and say what was received; another measure beside it has its figures."""
-    body = f"""    metrics = (Metric("one", "One"),)
+    body = """    metrics = (Metric("one", "One"),)
 
     def rows(self, bench, makers):
         for key in makers:
             yield key, Row("one", {value})
 """
-    file = plugin(tmp_path, "wrong", body, "Measure")
-    code, _, rows = compare([file], "rloo", "wrong,training[steps=3]")
+    files = [plugin(tmp_path, name, body.format(value=value), "Measure") for name, value in VALUES.items()]
+    code, _, rows = compare(files, "rloo", ",".join((*VALUES, "training[steps=3]")))
     assert code == 1
-    assert status(rows, "measure") == {"wrong": "failed", "training": "ok"}
-    assert "must be a real number; got" in "".join(reasons(rows, "rloo"))
+    assert status(rows, "measure") == {**dict.fromkeys(VALUES, "failed"), "training": "ok"}
+    assert all("must be a real number; got" in reason for reason in reasons(rows, "rloo"))
 
 
-@pytest.mark.parametrize("value", ["'text'", "None", "torch.ones(3)", "torch.ones(len(batch[0]), 2)",
-                                   "torch.ones(len(batch[0])) * 1j"])  # fmt: skip
-def test_a_metric_of_a_task_that_is_no_number_fails(compare, tmp_path, value):
+METRICS = {
+    "a_text": "'text'",
+    "nothing": "None",
+    "too_long": "torch.ones(3)",
+    "of_two": "torch.ones(len(batch[0]), 2)",
+    "imaginary": "torch.ones(len(batch[0])) * 1j",
+}
+
+
+def test_a_metric_of_a_task_that_is_no_number_fails(compare, tmp_path):
     """The reason names the metric and says what was received."""
-    body = TOY + f"    def metrics(self, model, batch):\n        return {{'odd': {value}}}\n"
-    code, _, rows = compare([plugin(tmp_path, "measured", body, "Task")], "rloo", "training[steps=3]", "measured")
+    body = TOY + "    def metrics(self, model, batch):\n        return {{'odd': {value}}}\n"
+    files = [plugin(tmp_path, name, body.format(value=value), "Task") for name, value in METRICS.items()]
+    code, _, rows = compare(files, "rloo", "training[steps=3]", ",".join(METRICS))
     assert code == 1
-    (said,) = reasons(rows, "rloo")
-    assert "the task's metric 'odd' must be a tensor of" in said
+    assert status(rows, "task") == dict.fromkeys(METRICS, "failed")
+    for _, of_task in rows.groupby("task"):
+        (said,) = reasons(of_task, "rloo")
+        assert "the task's metric 'odd' must be a tensor of" in said
 
 
-@pytest.mark.parametrize("value", ["{'a': torch.ones(2, 2)}", "{'a': None}", "{'a': 2 * torch.ones(1, 1, 2, 2)}", "3",
-                                   "{'a': torch.ones(0, 1, 2, 2)}"])  # fmt: skip
-def test_a_picture_that_fails_costs_no_training(compare, tmp_path, value):
+PICTURES = {
+    "flat": "{'a': torch.ones(2, 2)}",
+    "nothing": "{'a': None}",
+    "too_bright": "{'a': 2 * torch.ones(1, 1, 2, 2)}",
+    "a_number": "3",
+    "empty": "{'a': torch.ones(0, 1, 2, 2)}",
+}
+
+
+def test_a_picture_that_fails_costs_no_training(compare, tmp_path):
     """The objective at the end is there, and one row says that the picture failed."""
-    body = TOY + f"    def pictures(self, model, batch):\n        return {value}\n"
-    code, _, rows = compare([plugin(tmp_path, "drawn", body, "Task")], "rloo", "training[steps=3]", "drawn")
+    files = [
+        plugin(tmp_path, name, f"{TOY}    def pictures(self, model, batch):\n        return {value}\n", "Task")
+        for name, value in PICTURES.items()
+    ]
+    code, _, rows = compare(files, "rloo", "training[steps=3]", ",".join(PICTURES))
     assert code == 1
-    assert len(rows[rows["status"] == "failed"]) == 1
-    assert rows.loc[rows["status"] == "failed", "metric"].item().startswith("picture")
-    assert set(rows.loc[rows["metric"] == "loss_test", "status"]) == {"ok"}
+    assert set(rows["task"]) == set(PICTURES)
+    for _, of_task in rows.groupby("task"):
+        (failed,) = of_task.loc[of_task["status"] == "failed", "metric"]
+        assert failed.startswith("picture")
+        assert set(of_task.loc[of_task["metric"] == "loss_test", "status"]) == {"ok"}
 
 
 def test_a_folder_that_is_changed_is_the_folder_of_nothing_else(compare, tmp_path):

@@ -1,7 +1,10 @@
+import gc
 import json
+import weakref
 
 import pytest
 
+from estbench.engine.base import Bench
 from estbench.errors import UserError
 from estbench.execution.cell_runner import CellRunner
 from estbench.execution.executors.inline import Inline
@@ -261,3 +264,23 @@ def test_names_and_options_are_checked_before_anything_runs(changes, message):
     with pytest.raises(UserError) as raised:
         plan(**changes)
     assert message in str(raised.value)
+
+
+def test_at_most_one_bench_has_data(monkeypatch):
+    """When a cell of another seed is measured, the data of the cells before it are freed."""
+    held, most, original = weakref.WeakValueDictionary(), [], Bench.splits
+
+    def splits(bench):
+        found = original(bench)
+        held[id(found.train[0])] = found.train[0]
+        if len(held) > 1:
+            gc.collect()
+        most.append(len(held))
+        return found
+
+    monkeypatch.setattr(Bench, "splits", splits)
+    cells = plan(estimators=["rloo"], measures=["training[steps=1,evaluations=1]"], seeds=3).cells
+    for cell in cells:
+        assert set(measure(cell).status) == {"ok"}
+    assert len(most) >= len(cells) == 3
+    assert max(most) == 1

@@ -103,6 +103,52 @@ def test_a_slurm_job_ends_with_its_gpu():
     assert [seed for seed, _ in work.kept_jobs] == [0, 1]
 
 
+class Reference:
+    """What a task of Ray gives at once."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+class RayInThisProcess:
+    """Ray's calls, as far as the executor makes them, with tasks that run at once in the process of the caller."""
+
+    def __init__(self):
+        self.options = []
+
+    def remote(self, **options):
+        self.options.append(options)
+        return lambda function: type("Task", (), {"remote": staticmethod(lambda *given: Reference(function(*given)))})
+
+    def is_initialized(self):
+        return True
+
+    def cluster_resources(self):
+        return {"CPU": 2.0, "GPU": 1.0}
+
+    def wait(self, references, timeout):
+        assert timeout is None
+        return references[:1], references[1:]
+
+    def get(self, reference):
+        return reference.value
+
+
+@pytest.mark.parametrize(("gpus", "calls"), [(1.0, 1), (0.25, 1), (0.0, 0)])
+def test_a_ray_worker_with_a_gpu_is_for_one_job(gpus, calls, monkeypatch):
+    """The job that lost the GPU fails with the reason; those after it are measured, by workers that Ray starts anew."""
+    on_ray = pytest.importorskip("estbench.execution.executors.ray", reason="needs the extra ray")
+    stub = RayInThisProcess()
+    for name in ("remote", "is_initialized", "cluster_resources", "wait", "get"):
+        monkeypatch.setattr(on_ray.ray, name, getattr(stub, name))
+    found = {job.cell.seed: outcome for job, outcome in on_ray.Ray(gpus=gpus).run(jobs(3), Loses(1))}
+    assert isinstance(found[1], Failure)
+    assert found[1].reason == ASSERTION
+    assert found[0] == found[2] == os.getpid()
+    # 0 stands for any number of jobs
+    assert [(each["num_gpus"], each["max_calls"]) for each in stub.options] == [(gpus, calls)]
+
+
 def test_nothing_is_tried_again_where_the_gpu_is_lost(lost, monkeypatch):
     """Replicas of an ensemble that lost it are not trained alone in the same process."""
 

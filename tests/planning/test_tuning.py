@@ -154,9 +154,9 @@ def test_parts_inherit_and_replace():
 
 
 def test_every_shipped_suite_is_documented():
-    """docs/suites.md has a row for each, and none for another."""
+    """docs/reference/suites.md has a row for each, and none for another."""
     # the first section; tables below it are of other things
-    page = (ROOT / "docs" / "suites.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    page = (ROOT / "docs" / "reference" / "suites.md").read_text(encoding="utf-8").partition("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == {path.stem for path in FOLDER.glob("*.toml")}
 
 

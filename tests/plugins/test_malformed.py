@@ -86,7 +86,7 @@ def test_entry_points_that_cannot_be_read(install, content):
 class Declares:
     """An estimator's declarations."""
 
-    unbiased, differentiates, couples_examples, paper = True, False, False, ""
+    unbiased, differentiates, exact_samples, couples_examples, paper = True, False, True, False, ""
 
     def __init__(self, **other):
         from estbench import Bernoulli
@@ -97,7 +97,15 @@ class Declares:
 
 @pytest.mark.parametrize(
     "other",
-    [{"unbiased": None}, {"unbiased": 1}, {"accepts": ()}, {"accepts": [int]}, {"accepts": (int,)}, {"paper": None}],
+    [
+        {"unbiased": None},
+        {"unbiased": 1},
+        {"exact_samples": None},
+        {"accepts": ()},
+        {"accepts": [int]},
+        {"accepts": (int,)},
+        {"paper": None},
+    ],
 )
 def test_wrong_declarations_are_refused(other):
     """The line says which declaration, what it must be and what it is."""

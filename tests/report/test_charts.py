@@ -24,9 +24,15 @@ def one_task():
 
 @pytest.fixture
 def documented(install):
-    """The example of docs/charts.md, installed as a package with the entry point that it has there."""
-    points = tomllib.loads(example("docs/charts.md", "chart entry point"))["project"]["entry-points"]
-    install("my_package", "estbench.charts", points["estbench.charts"], "my_charts", example("docs/charts.md", "chart"))
+    """The example of docs/how-to/charts.md, installed as a package with the entry point that it has there."""
+    points = tomllib.loads(example("docs/how-to/charts.md", "chart entry point"))["project"]["entry-points"]
+    install(
+        "my_package",
+        "estbench.charts",
+        points["estbench.charts"],
+        "my_charts",
+        example("docs/how-to/charts.md", "chart"),
+    )
     yield
     sys.modules.pop("my_charts", None)
 

@@ -112,31 +112,43 @@ def test_a_target_that_a_seed_misses_has_no_time(rows):
     assert not row["best"] and not row["tied"]
 
 
-def test_marks_are_those_of_tests_between_all_pairs(study):
-    """The p-value of each estimator against the best is Holm's over all ten pairs of five."""
-    column, paired = study.column("toy", "loss_test"), study.paired("toy", "loss_test")
-    best = str(column.index[column["best"]][0])
-    assert paired.tests.tests == 10
-    for label in column.index.drop(best):
-        assert column.loc[label, "p"] == paired.p(label, best)
-        assert column.loc[label, "tied"] == (paired.p(label, best) >= 0.05)
+def test_marks_are_those_of_multiple_comparisons_with_the_best(study):
+    """The p-value, interval and mark of each estimator are those of Edwards & Hsu over all that compete."""
+    column, paired = study.contestants("toy", "loss_test"), study.paired("toy", "loss_test")
+    found = stats.best_of_paired(-paired.runs).with_best()
+    for place, label in enumerate(paired.labels):
+        row = column.loc[label]
+        assert row["gap"] == found.difference[place]
+        assert (row["gap_low"], row["gap_high"]) == (found.low[place], found.high[place])
+        assert row["tied"] == (found.p[place] >= 0.05)
+        assert row["best"] == (row["value"] == column["value"].min())
+        assert row["best"] or row["p"] == found.p[place]
+
+
+def test_intervals_and_marks_of_every_column_agree(study):
+    """Who is marked as tied has an interval of the difference to the best that reaches 0, and the others have none."""
+    tested = study.estimates[study.estimates["p"].notna()]
+    assert len(tested) > 20
+    assert (tested["tied"] == (tested["gap_high"] >= 0)).all()
+    assert (tested["tied"] == (tested["p"] >= 0.05)).all()
+    assert (tested["close"] <= tested["tied"]).all()
 
 
 def test_reports_name_the_test_and_what_it_assumes():
-    """Few seeds are compared by Student's test, and the sentence says how many a sign-flip test would need."""
-    few = " ".join(answers(Study.of(results(5)), "toy"))
-    assert "Student's paired test over 3 seeds, which takes differences between seeds for normal" in few
-    assert f"needs {stats.seeds_needed(10)} seeds for 10 pairs" in few
-    many = " ".join(answers(Study.of(results(5, tasks=("toy",), seeds=10, evaluations=2)), "toy"))
-    assert "flipping the signs of paired differences over 10 seeds, 10 pairs, Holm-corrected" in many
+    """The sentence says how many comparisons with the best hold at once, over how many seeds, and what is assumed."""
+    said = " ".join(answers(Study.of(results(5)), "toy"))
+    assert "hold for all 4 comparisons with the best at once (Edwards & Hsu 1983)" in said
+    assert "over 3 seeds in pairs, whose differences are taken as normal" in said
 
 
-def test_differences_to_the_best_are_paired(study):
-    """Each is the mean over seeds of the difference with Student's interval, beside the probability of improvement."""
+def test_differences_to_the_best_are_simultaneous(study):
+    """Each is the interval of the difference to the best of the others, beside the probability of improvement."""
     found, paired = comparison.of_task(study, "toy"), study.paired("toy", "loss_test")
+    column = study.contestants("toy", "loss_test")
     best, second = found.rows[0][0], found.rows[1]
-    gap = stats.mean_interval(paired.differences(second[0], best))
-    assert second[2] == comparison._estimate(gap)
+    assert column.loc[best, "best"]
+    row = column.loc[second[0]]
+    assert second[2] == formatting.behind(row["gap_low"], row["gap_high"])
     chance = stats.improvement(-paired.found(second[0])[None], -paired.found(best)[None]).value
     assert second[4] == f"{100 * chance:.0f} %"
     assert "fewer than 5 seeds" in found.lines[-1]

@@ -20,7 +20,7 @@ from matplotlib.textpath import TextToPath
 from rich.console import Console
 from scipy import stats
 
-from estbench import report
+from estbench import UserError, report
 from estbench.engine.profiling.png import png
 from estbench.errors import plain, shorten
 from estbench.report import gallery
@@ -151,16 +151,17 @@ def test_one_seed_marks_nobody_best():
     found = Study.of(results(5, seeds=1))
     column = found.column("toy", "loss_test")
     assert not column["best"].any()
-    assert "one seed" in answers(found, "toy")[0] or "single seed" in answers(found, "toy")[0]
+    assert any("a single seed shows no certainty" in sentence for sentence in answers(found, "toy"))
 
 
 def test_of_one_estimator_alone_there_is_nothing_to_compare():
-    """The sentence names it, where only it has values; without any value there is no sentence."""
+    """The sentence names it, where only it has values; without any value it only says what failed."""
     rows = results(3, seeds=1)
     one = rows[(rows["estimator"] == "rloo") & (rows["measure"] == "training") & (rows["task"] == "toy")]
     assert answers(Study.of(one), "toy") == ["Only rloo has values here: there is nothing to compare it with."]
     failed = one.assign(status="failed", error="no", value=np.nan)
-    assert answers(Study.of(failed), "toy") == []
+    (sentence,) = answers(Study.of(failed), "toy")
+    assert sentence == "Incomplete: training failed for rloo. No estimator is called best by training."
 
 
 def test_ties_are_ties():
@@ -175,12 +176,14 @@ def test_ties_are_ties():
 
 
 def test_the_winner_is_named_with_its_lead():
-    """Where every other estimator is worse, the sentence gives the gap to the next with its interval."""
+    """Where every other estimator is worse, the first sentence says so, and another gives the interval to the next."""
     rows = results(3)
     shift = rows["estimator"].map({"exact": 0.0, "rloo": 50.0, "gumbel_softmax": 90.0})
     rows["value"] = rows["value"].where(rows["metric"] != "loss_test", rows["value"] + shift)
-    sentence = answers(Study.of(rows), "toy")[0]
-    assert re.search(r"exact ends with the best test loss; the next, rloo, is worse by 5\d", sentence)
+    first, *others = answers(Study.of(rows), "toy")
+    assert first.startswith("Use exact: it has the best test loss (101.58), and all others are worse (5 %, adjusted")
+    lead = re.compile(r"Training: the next best, rloo, is \d+(\.\d)? to \d+(\.\d)? worse \(adjusted p ")
+    assert any(map(lead.match, others))
 
 
 def test_sentences_follow_from_the_bias(five):
@@ -377,7 +380,7 @@ def test_plain_text_is_one_line_without_directions():
 def test_numbers_keep_three_digits():
     """Whatever their size."""
     shown = [formatting.number(value) for value in (0, 1, 0.012345, 123456.7, 1.5e-7, -2.5, math.nan, math.inf)]
-    assert shown == ["0", "1.00", "0.0123", "123457", "1.50e−7", "−2.50", "–", "∞"]
+    assert shown == ["0", "1.00", "0.0123", "123,457", "1.50e−7", "−2.50", "–", "∞"]
 
 
 def test_long_names_keep_both_ends():
@@ -511,7 +514,10 @@ def test_tooltips_hold_the_exact_figures(five, written):
     titles = [title.text for title in ET.parse(drawing).getroot().iter("{http://www.w3.org/2000/svg}title")]
     value = report.summary(five).set_index(["task", "estimator"]).loc[("toy", "rloo"), "variance"]
     assert any(title.startswith(f"rloo: Variance: {value:.6g}, 95 % interval") for title in titles)
-    assert all("n = 3072, 3 seeds" in title for title in titles)
+    # the panel's title is whole on hover too
+    points = [title for title in titles if title != "toy"]
+    assert len(points) == len(titles) - 1 == 5
+    assert all("n = 3072, 3 seeds" in title for title in points)
 
 
 def test_identifiers_are_unique_in_the_page(written):
@@ -666,3 +672,10 @@ def test_results_of_earlier_versions_are_reported(five):
     prepared = prepare(five.drop(columns=["replicas", "picture", "chosen"]))
     assert set(prepared["replicas"]) == {1}
     assert set(prepared["picture"]) == {""}
+
+
+def test_a_target_of_an_unknown_metric_is_refused_before_anything_is_written(five, tmp_path):
+    """A metric on which no training was evaluated along its steps cannot be timed; the nearest one is named."""
+    with pytest.raises(UserError, match=r"along its steps on 'elbo_vald'; did you mean 'elbo_"):
+        report.write(five, ENVIRONMENT, tmp_path / "report", {"elbo_vald": -100.0})
+    assert not (tmp_path / "report").exists()

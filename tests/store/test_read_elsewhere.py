@@ -11,7 +11,7 @@ from estbench.store.records import EMPTY, Result, csv, joined
 from estbench.store.run_folder import RunFolder, read_results
 from tests.support import ROOT
 
-TEXT = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "reference" / "results.md").read_text(encoding="utf-8")
 READERS = [
     line
     for line in re.search(r"<!-- test: readers -->\n```python\n(.*?)```", TEXT, re.DOTALL).group(1).splitlines()

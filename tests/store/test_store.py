@@ -136,7 +136,7 @@ def test_folders_links_and_pipes_in_place_of_cells_are_named_and_set_aside(tmp_p
         "it is a folder",
     ]
     assert list(Store(tmp_path).files()) == [sound]
-    assert (tmp_path / "damaged" / f"cells-{'k' * 32}-steps=4.v4.parquet").is_dir()
+    assert (tmp_path / "damaged" / f"cells-{'k' * 32}-steps=4.v5.parquet").is_dir()
 
 
 def test_pruning_a_store_with_a_truncated_cell_removes_the_rest(tmp_path, capsys):

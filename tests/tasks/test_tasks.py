@@ -41,9 +41,9 @@ def start(name):
 
 @pytest.mark.parametrize("name", sorted(discover("task").plugins))
 def test_every_task_keeps_what_a_task_promises(name):
-    """Each built-in task, at its defaults, passes the public check, and docs/tasks.md lists it."""
+    """Each built-in task, at its defaults, passes the public check, and docs/reference/tasks.md lists it."""
     check_task(load_task(name))
-    assert f"| `{name}` |" in (ROOT / "docs" / "tasks.md").read_text()
+    assert f"| `{name}` |" in (ROOT / "docs" / "reference" / "tasks.md").read_text()
 
 
 @pytest.mark.parametrize("name", TASKS)

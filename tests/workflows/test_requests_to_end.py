@@ -11,10 +11,14 @@ from estbench.workflows.end_requests import terminable
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_request_to_end_is_as_ctrl_c(number):
     """It interrupts what is being measured; afterwards the handlers are those of before."""
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), terminable():
-        os.kill(os.getpid(), number)
-    assert signal.getsignal(number) is before
+    # under nohup the tests themselves are started with SIGHUP ignored, which would be respected
+    outside = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(KeyboardInterrupt), terminable():
+            os.kill(os.getpid(), number)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, outside)
 
 
 def test_nohup_is_respected():
@@ -23,5 +27,6 @@ def test_nohup_is_respected():
     try:
         with terminable():
             os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)

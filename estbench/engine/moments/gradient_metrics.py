@@ -1,11 +1,13 @@
 """Metrics of gradient estimates, with intervals, from the moments of an estimate and of its reference."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from estbench.engine.moments.moments import BATCHES, Moments
-from estbench.stats import SIGNIFICANCE, Floats, GradientMetrics, Interval
+from estbench.stats import SIGNIFICANCE, Floats, GradientMetrics, Interval, mean_interval
 
 # two equal gradients may differ by this many machine epsilons of their norm through rounding alone
 FLOOR = 100
@@ -36,6 +38,21 @@ def compared(estimate: Moments, reference: Moments | None, rounding: float = 0.0
     return GradientMetrics(
         traces, own.shape[1], per_batch, _gram(own, own), _gram(own, other), _gram(other, other), _gram(gap, gap)
     )
+
+
+def value_bias(estimate: Moments, reference: Moments) -> Interval:
+    """The mean of an estimator's value minus the objective, with Student's interval from the batches.
+
+    Args:
+        estimate: moments of the value.
+        reference: moments of the objective: exact, or of another estimator's value.
+    """
+    gap = (estimate.means - reference.means)[:, 0].cpu().numpy()
+    rounding = FLOOR * max(estimate.eps, reference.eps) * float(reference.means.abs().mean())
+    error = float(gap.mean())
+    # an error that rounding can explain is no bias, and a spread that it can explain no variance
+    gap = gap - math.copysign(min(abs(error), rounding), error)
+    return mean_interval(np.zeros_like(gap) if float(np.abs(gap).max()) <= rounding else gap)
 
 
 def may_be_rounding(known: GradientMetrics) -> bool:

@@ -179,8 +179,8 @@ def _without(noise: ModelNoise, program: Program) -> Program:
             with noise.paused():
                 value, log_q = sample(name, node)
             # numbers are drawn for each example, even if all examples share their values
-            shape = torch.broadcast_shapes(value.shape, node.logits.shape)
-            return value.expand(shape) if noise.drawn else value, log_q
+            batch = torch.broadcast_shapes(log_q.shape, node.logits.shape[: node.batch_ndim])
+            return value.expand(*batch, *node.event_shape) if noise.drawn else value, log_q
 
         return program(paused)
 

@@ -8,7 +8,7 @@ import torch
 
 from estbench.core.estimator import Estimator
 from estbench.engine.base import Bench, Row
-from estbench.engine.moments.gradient_metrics import compared, exactly_true, may_be_rounding
+from estbench.engine.moments.gradient_metrics import compared, exactly_true, may_be_rounding, value_bias
 from estbench.engine.moments.moments import Moments
 from estbench.engine.moments.reference import Reference
 from estbench.engine.moments.resolution import Chances, Resolution
@@ -16,6 +16,7 @@ from estbench.engine.moments.rounding import rounding
 from estbench.engine.moments.variables import Variables
 from estbench.stats import GradientMetrics, Interval
 
+_UNKNOWN = "no reference: the multi-sample bound is too large to enumerate"
 _OF_VARIANCE = ("variance", "variance_per_coordinate", "snr")
 _OF_BIAS = ("bias", "squared_bias", "relative_bias", "mse", "cosine")
 
@@ -70,14 +71,31 @@ class Judged:
         if not found.reason and known.variance().value > 0:
             yield Row(f"log_variance_per_coordinate/{group}", *known.log_variance_per_coordinate(), n=own.n)
         if truth is None:
-            error = "no reference: the multi-sample bound is too large to enumerate"
-            yield Row(f"bias/{group}", status="not applicable", error=error)
+            yield Row(f"bias/{group}", status="not applicable", error=_UNKNOWN)
         else:
             yield from _rows(known, _OF_BIAS, group, own.n, about)
             if not about.reason:
                 yield Row(f"unbiased_p/{group}", known.unbiased_p(), n=own.n)
         if found.needed:
             yield Row(f"replicates_needed/{group}", *exactly(found.needed), n=own.n)
+
+    def value(self, own: Moments, truth: Moments | None) -> Row:
+        """The row of the value's bias.
+
+        Args:
+            own: moments of the value.
+            truth: moments of the objective; None if it is unknown.
+        """
+        if truth is None:
+            return Row("value_bias", status="not applicable", error=_UNKNOWN)
+        found = value_bias(own, truth)
+        exact = truth.n == 0
+        about = self.chances.value(own, true=exact and found == (0.0, 0.0, 0.0))
+        if not (about.reason or exact):
+            about = self.chances.value(truth)
+        if about.reason:
+            return Row("value_bias", n=own.n, status="unresolved", error=f"value: {about.reason}")
+        return Row("value_bias", *found, n=own.n)
 
 
 def exactly(value: float) -> Interval:

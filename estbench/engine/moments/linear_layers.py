@@ -94,14 +94,14 @@ class Layered(Variables):
         self, objective: Objective, program: Callable[[], Program], *, mapped: bool = True
     ) -> Callable[[], Gradients]:
         """One gradient with respect to a shift of the logits, and with respect to the outputs of the layers."""
-        logits = self.point.logit_gradient(objective, program, mapped=mapped)
+        logits = self.point.logit_gradient(objective, program, self.value, mapped=mapped)
         nodes = dict(zip(Logits(self.point).parts, self.point.nodes().values(), strict=True))
 
         def gradient() -> Gradients:
             found = logits()
             deltas = self._pull({part: found[part].reshape(node.logits.shape) for part, node in nodes.items()})
             outputs = torch.cat([delta.flatten() for delta in deltas])
-            return {part: found.get(part, outputs) for part in self.parts}
+            return {part: found.get(part, outputs) for part in (*self.parts, self.value)}
 
         return gradient
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad
+from torch.func import grad_and_value
 
 from estbench.core.estimator import Estimator
 from estbench.core.networks import with_parameters
@@ -81,13 +81,14 @@ class Point:
         return all(bool(p.isfinite().all()) for p in self.model.parameters())
 
     def logit_gradient(
-        self, objective: Objective, program: Callable[[], Program], *, mapped: bool = True
+        self, objective: Objective, program: Callable[[], Program], value: str, *, mapped: bool = True
     ) -> Callable[[], Gradients]:
-        """One gradient for a shift of the logits, shared by the samples.
+        """One gradient for a shift of the logits, shared by the samples, and the value of the objective.
 
         Args:
             objective: maps a program to a scalar, as an estimator does.
             program: makes the program of the minibatch.
+            value: the name under which the result holds the value, ``(1,)``.
             mapped: whether the function will run under ``vmap``; otherwise it uses autograd.
 
         Returns:
@@ -103,8 +104,8 @@ class Point:
             return objective(shifted(program() if fixed is None else fixed, shifts))
 
         def gradient() -> Gradients:
-            found = grad(loss)(shifts) if mapped else self._by_autograd(loss, shifts)
-            return {names[name]: found[name].flatten() for name in shifts}
+            found, scalar = grad_and_value(loss)(shifts) if mapped else self._by_autograd(loss, shifts)
+            return {names[name]: found[name].flatten() for name in shifts} | {value: scalar.detach().reshape(1)}
 
         return gradient
 
@@ -113,15 +114,17 @@ class Point:
         objective: Objective,
         program: Callable[[], Program],
         parts: Mapping[str, Iterable[str]],
+        value: str,
         *,
         mapped: bool = True,
     ) -> Callable[[], Gradients]:
-        """One gradient for parameters of the model.
+        """One gradient for parameters of the model, and the value of the objective.
 
         Args:
             objective: maps a program to a scalar.
             program: makes the program, which may use parameters while it runs.
             parts: names of the parameters, by part.
+            value: the name under which the result holds the value, ``(1,)``.
             mapped: whether the function will run under ``vmap``; otherwise it uses autograd.
 
         Returns:
@@ -134,28 +137,31 @@ class Point:
             return with_parameters(self.model, parameters, lambda: objective(program()))
 
         def gradient() -> Gradients:
-            found = grad(loss)(own) if mapped else self._of_parameters(lambda: objective(program()))
-            return {part: torch.cat([found[name].flatten() for name in names]) for part, names in parts.items()}
+            by_autograd = functools.partial(self._of_parameters, lambda: objective(program()))
+            found, scalar = grad_and_value(loss)(own) if mapped else by_autograd()
+            gradients = {part: torch.cat([found[name].flatten() for name in names]) for part, names in parts.items()}
+            return gradients | {value: scalar.detach().reshape(1)}
 
         return gradient
 
-    def _by_autograd(self, loss: Callable[[dict[str, Tensor]], Tensor], at: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _by_autograd(
+        self, loss: Callable[[dict[str, Tensor]], Tensor], at: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], Tensor]:
         leaves = {name: value.detach().requires_grad_() for name, value in at.items()}
-        self._backward(lambda: loss(leaves))
-        return {name: torch.zeros_like(x) if x.grad is None else x.grad for name, x in leaves.items()}
+        value = self._backward(lambda: loss(leaves))
+        return {name: torch.zeros_like(x) if x.grad is None else x.grad for name, x in leaves.items()}, value
 
-    def _of_parameters(self, loss: Callable[[], Tensor]) -> dict[str, Tensor]:
+    def _of_parameters(self, loss: Callable[[], Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         found: dict[str, Tensor] = {}
 
         def keep() -> None:
             for name, p in self.model.named_parameters():
                 found[name] = torch.zeros_like(p) if p.grad is None else p.grad
 
-        self._backward(loss, keep)
-        return found
+        return found, self._backward(loss, keep)
 
-    def _backward(self, loss: Callable[[], Tensor], keep: Callable[[], None] = lambda: None) -> None:
-        """Gradients by ``backward``, which is the only way that works with re-entrant checkpointing."""
+    def _backward(self, loss: Callable[[], Tensor], keep: Callable[[], None] = lambda: None) -> Tensor:
+        """Gradients by ``backward``, which is the only way that works with re-entrant checkpointing; the value."""
         self.model.zero_grad()
         with torch.enable_grad():
             value = loss()
@@ -163,6 +169,7 @@ class Point:
             value.backward()
         keep()
         self.model.zero_grad()
+        return value.detach()
 
 
 def shifted(program: Program, shifts: Mapping[str, Tensor]) -> Program:

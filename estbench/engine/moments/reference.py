@@ -78,7 +78,8 @@ class Drawing:
             earlier: moments of fewer replicates of the same random stream.
         """
         stream = (*stream, variables.name)
-        known = {part: earlier[part] for part in variables.parts if part in earlier}
+        parts = (*variables.parts, variables.value)
+        known = {part: earlier[part] for part in parts if part in earlier}
         chances = Chances.of(bench, variables, estimator) if self.replication.precision else None
         estimator.eval()
         with torch.no_grad():
@@ -92,7 +93,7 @@ class Drawing:
                     gradient, goal, chunk, seeds, have, variables.weights, looped=not way.mapped
                 ),
                 lambda have: variables.grouped(have).values(),
-                known if len(known) == len(variables.parts) else NOTHING,
+                known if len(known) == len(parts) else NOTHING,
                 lambda have: chances is None or chances.resolved(variables.grouped(have)),
             )
         estimator.train()

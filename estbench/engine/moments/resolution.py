@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from estbench.core.estimator import Estimator
-from estbench.core.node import Bernoulli, Node
+from estbench.core.node import Categorical, Node
 from estbench.core.program import Program, Sample
 from estbench.engine.base import Bench
 from estbench.engine.moments.moments import Moments
@@ -91,11 +91,18 @@ class Chances:
             true: whether the estimate has neither variance nor bias, up to rounding.
         """
         # random numbers of libraries other than torch are not detected, but their effect is
+        return self._resolution(self.departures[group], own, true=true)
+
+    def value(self, own: Moments, *, true: bool = False) -> Resolution:
+        """The same for the moments of the value, which depends on all nodes."""
+        return self._resolution(max(self.departures.values()), own, true=true)
+
+    def _resolution(self, departures: float, own: Moments, *, true: bool) -> Resolution:
         if true or not (self.random or own.variances.any()):
             return RESOLVED
-        expected = own.n * self.departures[group]
+        expected = own.n * departures
         if self.discrete and expected < DEPARTURES:
-            needed = _rounded(DEPARTURES / self.departures[group]) if expected else 0
+            needed = _rounded(DEPARTURES / departures) if expected else 0
             return Resolution(
                 _few(own.n, f"draw about {expected:.2g} values that are not the likeliest", needed), needed
             )
@@ -152,7 +159,7 @@ class _Seen:
 def _departures(node: Node) -> float:
     """The expected number of variables of a node that differ from their most likely value."""
     mean = node.at(node.logits.detach().double()).mean
-    likeliest = mean.maximum(1 - mean) if isinstance(node, Bernoulli) else mean.amax(-1)
+    likeliest = mean.amax(-1) if isinstance(node, Categorical) else mean.maximum(1 - mean)
     return float((1 - likeliest).sum())
 
 

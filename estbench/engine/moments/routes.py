@@ -122,7 +122,8 @@ class _VmapTrial:
         self._bench.sow("route", seed)
         shared_generators.seed(seed)
         before = shared_generators.state()
-        found = {name: x.detach() for name, x in gradient().items()}
+        made = gradient()
+        found = {name: made[name].detach() for name in self._variables.parts}
         self._shared |= shared_generators.state() != before
         return found
 
@@ -140,8 +141,7 @@ def _even(program: Program, values: dict[str, Tensor]) -> Program:
 
     def evened(sample: Sample) -> Tensor:
         def even(name: str, node: Node) -> tuple[Tensor, Tensor]:
-            # the derivative with respect to the logits is kept
-            found = sample(name, node.at((node.logits - node.logits.detach()).nan_to_num(0.0)))
+            found = sample(name, node.levelled())
             values[name] = found[0].detach().clone()
             if isinstance(node, (Bernoulli, Categorical)) and found[0].ndim == node.logits.ndim:
                 # the first of the samples; its variables have the same distribution in all examples and units

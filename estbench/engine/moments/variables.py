@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from estbench.core.estimator import NotApplicableError
-from estbench.core.node import Node
+from estbench.core.node import Bernoulli, Categorical, Node
+from estbench.core.noise import rand
 from estbench.core.program import Program, Sampler, Sites, draw, run
 from estbench.engine.base import Bench
 from estbench.engine.moments.moments import Gradients, Moments, Weights
@@ -42,11 +43,16 @@ class Variables(abc.ABC):
         """The names of all parts."""
         return tuple(dict.fromkeys(part for parts in self.groups.values() for part in parts))
 
+    @property
+    def value(self) -> str:
+        """The name of the part, in no group, that holds the value of the objective; no other variables have it."""
+        return f"value of {self.parts[0]}"
+
     @abc.abstractmethod
     def gradient(
         self, objective: Objective, program: Callable[[], Program], *, mapped: bool = True
     ) -> Callable[[], Gradients]:
-        """A function that gives one gradient of an objective of a program, by part.
+        """A function that gives one gradient of an objective of a program, by part, and its value.
 
         Args:
             objective: maps a program to a scalar, as an estimator does.
@@ -90,7 +96,7 @@ class Logits(Variables):
         self, objective: Objective, program: Callable[[], Program], *, mapped: bool = True
     ) -> Callable[[], Gradients]:
         """One gradient with respect to a shift of the logits, shared by the samples."""
-        return self.point.logit_gradient(objective, program, mapped=mapped)
+        return self.point.logit_gradient(objective, program, self.value, mapped=mapped)
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ class Parameters(Variables):
     ) -> Callable[[], Gradients]:
         """One gradient with respect to all of them."""
         names = {part: self.names[part] for part in self.parts}
-        return self.point.parameter_gradient(objective, program, names, mapped=mapped)
+        return self.point.parameter_gradient(objective, program, names, self.value, mapped=mapped)
 
 
 @dataclass(frozen=True)
@@ -191,7 +197,9 @@ def pooled(parts: Sequence[Moments]) -> Moments:
 
 
 def _soft(_name: str, node: Node, _sites: Sites) -> Tensor:
-    return node.relax(node.noise(), 1.0)
+    if isinstance(node, (Bernoulli, Categorical)):
+        return node.relax(node.noise(), 1.0)
+    return torch.lerp(node.sample(), node.sample(), rand((), node.logits))
 
 
 def _depending(bench: Bench, point: Point, parts: Mapping[str, Sequence[str]]) -> set[str]:

@@ -13,8 +13,8 @@ from estbench.engine.training.ensemble import ROWS_AT_ONCE
 from estbench.engine.training.training_run import TrainingRun
 from estbench.runtime.memory import free
 
-# docs/gpu.md, measured with benchmarks/ensemble.py: many replicas at once are slower than one after another if a step
-# writes more than the caches hold and its operations take long compared with their launch overhead
+# docs/how-to/gpu.md, measured with benchmarks/ensemble.py: many replicas at once are slower than one after another if a
+# step writes more than the caches hold and its operations take long compared with their launch overhead
 LARGE_STEP, LARGE_OPERATION = 5 * 2**20, 2**15
 
 

@@ -18,6 +18,8 @@ from estbench.core.noise import NORMAL, UNIFORM, Law, NoiseSource
 # how many numbers a replica draws at once for a position in the step: few launches, but not more than fits into a cache
 AT_ONCE = {"cpu": 2**14, "cuda": 2**18}
 STEPS_AT_ONCE = 256
+# how many bytes of a position's numbers are kept on a device to which they are moved, for all replicas
+MOVED_AT_ONCE = 2**27
 
 
 class CannotTogetherError(RuntimeError):
@@ -92,6 +94,8 @@ class Tape(NoiseSource):
     def _at(self, number: int, place: Place) -> Tensor:
         ahead = max(1, min(STEPS_AT_ONCE, self._at_once // max(1, math.prod(place.shape))))
         block, offset = divmod(self._step, ahead)
+        if self._source != self._device:
+            return self._moved(number, place, ahead)
         if ahead == 1:
             return self._drawn(number, block, place, 1)[:, 0]
         if number not in self._blocks or self._blocks[number][0] != (place, block):
@@ -99,16 +103,26 @@ class Tape(NoiseSource):
         return self._blocks[number][1][:, offset]
 
     def _drawn(self, number: int, block: int, place: Place, ahead: int) -> Tensor:
-        shape, brought = (len(self._streams), ahead, *place.shape), self._source != self._device
-        # with pinned memory, the host does not wait for the copy to a GPU
-        drawn = torch.empty(shape, dtype=place.dtype, device=self._source, pin_memory=brought)
-        seeds = [mixed(stream, number, block) for stream in self._streams]
-        if brought:
-            _fill_side_by_side(drawn, place.law, seeds)
-            return drawn.to(self._device, non_blocking=True)
-        for track, seed in zip(drawn, seeds, strict=True):
-            _fill(track, place.law, self.generator.manual_seed(seed))
+        drawn = torch.empty((len(self._streams), ahead, *place.shape), dtype=place.dtype, device=self._source)
+        for track, stream in zip(drawn, self._streams, strict=True):
+            _fill(track, place.law, self.generator.manual_seed(mixed(stream, number, block)))
         return drawn
+
+    def _moved(self, number: int, place: Place, ahead: int) -> Tensor:
+        """The same numbers as on the source, moved for as many steps at once as the device's memory is to hold."""
+        each = len(self._streams) * ahead * math.prod(place.shape) * place.dtype.itemsize
+        blocks = max(1, min(STEPS_AT_ONCE // ahead, MOVED_AT_ONCE // max(1, each)))
+        part, offset = divmod(self._step, blocks * ahead)
+        if number not in self._blocks or self._blocks[number][0] != (place, part):
+            # the numbers of earlier steps are freed before the new ones are made
+            self._blocks.pop(number, None)
+            # with pinned memory, the host does not wait for the copy to a GPU
+            shape = (len(self._streams), blocks, ahead, *place.shape)
+            drawn = torch.empty(shape, dtype=place.dtype, device=self._source, pin_memory=True)
+            seeds = [mixed(stream, number, part * blocks + k) for stream in self._streams for k in range(blocks)]
+            _fill_side_by_side(drawn.flatten(0, 1), place.law, seeds)
+            self._blocks[number] = (place, part), drawn.to(self._device, non_blocking=True).flatten(1, 2)
+        return self._blocks[number][1][:, offset]
 
 
 def _fill(values: Tensor, law: Law, generator: torch.Generator) -> None:
@@ -121,7 +135,7 @@ def _fill(values: Tensor, law: Law, generator: torch.Generator) -> None:
 
 
 def _fill_side_by_side(tracks: Tensor, law: Law, seeds: Sequence[int]) -> None:
-    """Fills the tracks of all replicas, in parallel on all cores, so that a GPU does not wait for a single core."""
+    """Fills tracks in parallel on all cores, so that a GPU does not wait for a single core."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda track, seed: _fill(track, law, torch.Generator().manual_seed(seed)), tracks, seeds))
 

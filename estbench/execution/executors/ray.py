@@ -50,8 +50,10 @@ class Ray(Executor):
             UserError: the cluster cannot be reached, or has no room for a single cell.
         """
         with self._cluster():
-            # a worker that dies has failed its cell: it is not tried again behind the user's back
-            task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0)(_measure)
+            # a worker that dies has failed its cell: it is not tried again behind the user's back; a worker with a GPU
+            # does one job only, since the GPU may no longer answer it
+            calls = 1 if self.gpus else 0
+            task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0, max_calls=calls)(_measure)
             shared, alone = alone_last(jobs)
             for some, places in ((shared, self._places()), (alone, 1)):
                 yield from _spread(task, some, work, places)
@@ -86,7 +88,7 @@ class Ray(Executor):
 
 
 def _measure(work: Work, job: Job) -> Outcome:
-    """In a worker; one that has a GPU is for one job only, which is Ray's default."""
+    """In a worker; if its GPU is lost, the job has failed."""
     started = time.monotonic()
     try:
         with last_resort(work.timeout, lambda: None):

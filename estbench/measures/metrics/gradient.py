@@ -1,4 +1,4 @@
-"""The metrics of the measure ``gradient``; docs/results.md says how each is made."""
+"""The metrics of the measure ``gradient``; docs/reference/results.md says how each is made."""
 
 from dataclasses import replace
 from functools import partial
@@ -13,32 +13,36 @@ _BIAS = "Distance of the mean gradient from the exact one"
 _COMMON = (
     _logits(
         "relative_bias/{group}", "Relative bias", "%", "lower", interval="bound", test="unbiased_p/{group}",
-        about=f"{_BIAS}, over the length of the exact one.",
+        unbiased=True, about=f"{_BIAS}, over the length of the exact one.",
     ),
-    _asked("bias/{group}", "Bias", "", "lower", interval="bound", test="unbiased_p/{group}", about=f"{_BIAS}."),
-    _logits("variance/{group}", "Variance", "", "lower", tracked=True, rank=1,
+    _asked("bias/{group}", "Bias", "", "lower", interval="bound", test="unbiased_p/{group}", unbiased=True,
+           about=f"{_BIAS}."),
+    _logits("variance/{group}", "Variance", "", "lower", tracked=True, rank=1, unbiased=True,
             about="Trace of the covariance of one gradient estimate."),
     _asked("mse/{group}", "Mean squared error", "", "lower", about="Variance plus squared bias."),
     _asked("snr/{group}", "Signal to noise", "", "higher",
            about="Length of the mean gradient over the root of the variance."),
     _asked("cosine/{group}", "Cosine", "", "higher", log=False, about="Between the mean gradient and the exact one."),
+    Metric("value_bias", "Bias of the value", show="page", told=False, tracked=False,
+           about="Mean of the estimator's value, the cost that training reports, minus the exact objective."),
     Metric("evaluations", "Evaluations", "", "lower", log=True, show="asked", told=False,
            about="Evaluations of the cost per example and estimate."),
     Metric(
         "evaluation_variance", "Variance × evaluations", "", "lower", log=True, show="asked", told=False,
-        tracked=False, product=("variance", "evaluations"),
+        tracked=False, product=("variance", "evaluations"), unbiased=True,
         about="Variance times the evaluations of the cost: the variance at equal evaluations.",
     ),
     Metric(
         "work_variance", "Variance × time", "", "lower", log=True, show="page", told=False, tracked=False,
-        product=("variance", "gradient_time"),
+        product=("variance", "gradient_time"), unbiased=True,
         about="Variance times the seconds of one gradient: the variance of a second's work.",
     ),
     Metric(
         "relative_bias/encoder", "Relative bias, encoder", "%", "lower", log=True, interval="bound", show="asked",
-        told=False, tracked=False, test="unbiased_p/encoder", about="The same of the encoder's parameters.",
+        told=False, tracked=False, test="unbiased_p/encoder", unbiased=True,
+        about="The same of the encoder's parameters.",
     ),
-    Metric("variance/encoder", "Variance, encoder", "", "lower", log=True, show="asked", told=False,
+    Metric("variance/encoder", "Variance, encoder", "", "lower", log=True, show="asked", told=False, unbiased=True,
            about="The same of the encoder's parameters."),
     _rows("squared_bias/{group}", "Squared bias", "", "lower"),
     _rows("unbiased_p/{group}", "p-value of no bias", interval="none"),

@@ -1,4 +1,4 @@
-"""The metrics of the measure ``speed``; docs/performance.md says how each is measured."""
+"""The metrics of the measure ``speed``; reports/performance.md says how each is measured."""
 
 from functools import partial
 

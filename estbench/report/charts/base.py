@@ -73,7 +73,7 @@ def listed(axes: Axes, rows: pd.DataFrame, quantity: Quantity, looks: Mapping[st
 
 def point(axes: Axes, place: tuple[float, float], look: Look, text: str, *, hollow: bool = False) -> None:
     """A figure, with its exact value for those who hover over it."""
-    face = PAPER if hollow or not look.filled else look.colour
+    face = PAPER if hollow else look.colour
     (line,) = axes.plot(*place, look.marker, color=look.colour, markerfacecolor=face, markeredgewidth=1.2)
     line.set_gid(hover(text))
     line.set_clip_on(False)
@@ -102,6 +102,11 @@ def mark_zero(axes: Axes, values: pd.Series, place: float) -> None:
     axes.set_xlim(min(low, place / 1.3), high)
 
 
-def titled(figure: Figure | SubFigure, title: str) -> None:
-    """The title of a figure or of one task's part, from its left edge: axes beside long names have no room for it."""
-    figure.suptitle(name(title), x=0.01, horizontalalignment="left", fontsize=mpl.rcParams["axes.titlesize"])
+def titled(figure: Figure | SubFigure, title: str, whole: str = "") -> None:
+    """The title of a figure or of one task's part, and what those who hover over it see of it.
+
+    It starts at the left edge, as axes beside long names have no room for it.
+    """
+    size = mpl.rcParams["axes.titlesize"]
+    text = figure.suptitle(name(title), x=0.01, horizontalalignment="left", fontsize=size)
+    text.set_gid(hover(whole or title))

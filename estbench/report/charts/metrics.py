@@ -44,4 +44,4 @@ class MetricsChart(Chart):
             scale, unit = scale_for(own["value"], quantity)
             listed(place, own, quantity, study.looks, scale)
             place.set_xlabel(f"{quantity.title}, {unit}" if unit else quantity.title)
-        titled(figure, rows["task"].iloc[0])
+        titled(figure, study.display[rows["task"].iloc[0]], rows["task"].iloc[0])

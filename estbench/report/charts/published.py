@@ -58,7 +58,7 @@ class PublishedChart(Chart):
         axes = figure.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": ratios})
         for each, own in zip(axes[:, 0], panels, strict=True):
             _panel(each, own, study.looks)
-        titled(figure, rows["task"].iloc[0])
+        titled(figure, study.display[rows["task"].iloc[0]], rows["task"].iloc[0])
         mark = Line2D([], [], color=INK, marker="|", linestyle="none", markersize=9, markeredgewidth=1.6)
         dots = [Line2D([], [], color=INK, marker="o", linestyle="none", markerfacecolor=face) for face in (INK, PAPER)]
         texts = ["published", "measured, same protocol", "measured, another protocol"]
@@ -87,8 +87,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Look]) -> None:
             axes.hlines(line, row["low"], row["high"], colors=look.colour, linewidth=2.2, alpha=0.55)
         text += f", published {row['printed']}" + ("" if row["comparable"] else ", another protocol")
         axes.plot(row["published"], line, "|", color=INK, markersize=11, markeredgewidth=1.6)
-        filled = Look(look.colour, look.dash, look.marker, filled=True)
-        point(axes, (row["value"], line), filled, text, hollow=not row["comparable"])
+        point(axes, (row["value"], line), look, text, hollow=not row["comparable"])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [name(line) for line in rows["line"]])
     axes.tick_params("y", length=0)

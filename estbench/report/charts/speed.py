@@ -38,7 +38,7 @@ class SpeedChart(Chart):
         panels = figure.subplots(1, 1 + remembered, squeeze=False)[0]
         gap = "\n" if magnification(figure)[0] < NARROW else " "
         _panel(panels[0], rows, STEP_TIME, study, f"{gap}per step")
-        titled(figure, rows["task"].iloc[0])
+        titled(figure, study.display[rows["task"].iloc[0]], rows["task"].iloc[0])
         if remembered:
             memory = rows[["label"]].join(second(rows, _OF_MEMORY))
             _panel(panels[1], memory, PEAK_MEMORY, study, f"{gap}at most")

@@ -57,7 +57,7 @@ class Temperature(Chart):
             axes.set_xticks(temperatures, [f"{temperature:g}" for temperature in temperatures])
             axes.set_ylabel(quantity.title.lower())
         below.set_xlabel("temperature")
-        titled(figure, rows["task"].iloc[0])
+        titled(figure, study.display[rows["task"].iloc[0]], rows["task"].iloc[0])
         legend(figure, list(looks), looks, lines=True)
 
 

@@ -53,7 +53,7 @@ class TrainingChart(Chart):
         above.set_xlabel("training steps")
         told = shares(study.rows[study.rows["task"] == rows["task"].iloc[0]])
         below.set_xlabel(f"seconds of training{told and ': '}{told}")
-        titled(figure, rows["task"].iloc[0])
+        titled(figure, study.display[rows["task"].iloc[0]], rows["task"].iloc[0])
         legend(figure, front, study.looks, lines=True)
 
 

@@ -31,4 +31,4 @@ class Variance(Chart):
         axes = figure.subplots()
         listed(axes, rows, VARIANCE, study.looks)
         axes.set_xlabel("variance")
-        titled(figure, rows["task"].iloc[0])
+        titled(figure, study.display[rows["task"].iloc[0]], rows["task"].iloc[0])

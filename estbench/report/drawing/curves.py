@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from estbench.report.drawing.style import FAINT, PAPER, hover
+from estbench.report.drawing.style import FAINT, hover
 from estbench.report.model.looks import Look
 
 LEADERS = 8
@@ -36,7 +36,7 @@ def curves(
         curve, look = rows[rows["label"] == label].sort_values(x, kind="stable"), looks[label]
         (line,) = axes.plot(
             curve[x], curve["value"], color=look.colour, linestyle=look.dash, zorder=3,
-            marker=look.marker if dots else "", markerfacecolor=look.colour if look.filled else PAPER,
+            marker=look.marker if dots else "",
         )  # fmt: skip
         line.set_gid(hover(curve["text"].iloc[-1]))
         if bands and curve["low"].notna().any():

@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from estbench.report.drawing.style import PAPER, SIZE, name
+from estbench.report.drawing.style import SIZE, name
 from estbench.report.model.looks import INK, Look
 from estbench.report.text.widths import text_width
 
@@ -37,7 +37,6 @@ def legend(
             color=looks[label].colour,
             linestyle=looks[label].dash if lines else "none",
             marker="none" if lines else looks[label].marker,
-            markerfacecolor=looks[label].colour if looks[label].filled else PAPER,
         )
         for label in labels
     ]  # fmt: skip

@@ -12,6 +12,12 @@ from estbench.report.text.tables import Table, TableCell, TableRow, table
 _PAPER = re.compile(r"(?P<authors>[^;()]+) \((?P<year>\d{4})\), (?P<address>https?://[^\s;]+)")
 
 
+_LEGEND = (
+    r"Bold: best; italic: equally good, within 5 \% (objectives: 1 \%); underlined: not told apart from the best, but "
+    "it may be worse."
+)
+
+
 def render(study: Study) -> str:
     """A ``table`` for each task, for the package booktabs."""
     return "\n".join(_table(table(study, task), i) for i, task in enumerate(study.tasks, 1))
@@ -19,10 +25,9 @@ def render(study: Study) -> str:
 
 def _table(found: Table, number: int) -> str:
     shown = [i for i, heading in enumerate(found.headings) if heading.quantity.shown]
-    titles = ["", *[latex(found.headings[i].title) for i in shown]]
-    contestants, references = ([row for row in found.rows if row.reference == kind] for kind in (False, True))
-    lines = [_row(row, shown) for row in contestants]
-    lines += [*([r"\midrule"] if contestants and references else []), *[_row(row, shown) for row in references]]
+    bias = ["declared"] if found.declares else []
+    titles = ["", *bias, *[latex(found.headings[i].title) for i in shown]]
+    lines = _body(found, shown, len(bias))
     notes = [rf"\item {latex(row.label)}: {latex(note)}" for row in found.rows for note in row.notes]
     remarks = "".join(f" {latex(remark)}" for remark in found.remarks)
     reasons = [r"\begin{itemize}\footnotesize", *notes, r"\end{itemize}"] if notes else []
@@ -30,10 +35,10 @@ def _table(found: Table, number: int) -> str:
         r"% \usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{latex(found.task)}. Bold: best; italic: not told apart from the best.{remarks}}}",
+        rf"  \caption{{{latex(found.task)}. {_LEGEND}{remarks}}}",
         rf"  \label{{tab:{number}-{slug(found.task)}}}",
         r"  \resizebox{\linewidth}{!}{%",
-        rf"  \begin{{tabular}}{{l{'r' * len(shown)}}}",
+        rf"  \begin{{tabular}}{{l{'l' * len(bias)}{'r' * len(shown)}}}",
         r"    \toprule",
         f"    {_line(titles)}",
         r"    \midrule",
@@ -46,8 +51,19 @@ def _table(found: Table, number: int) -> str:
     ])  # fmt: skip
 
 
-def _row(row: TableRow, shown: list[int]) -> str:
-    return _line([latex(row.title), *[_cell(row.cells[i]) for i in shown]])
+def _body(found: Table, shown: list[int], bias: int) -> list[str]:
+    """The rows, those of references below a rule."""
+    contestants, references = ([row for row in found.rows if row.reference == kind] for kind in (False, True))
+    rule = [r"\midrule"] if contestants and references else []
+    return [
+        *[_row(row, shown, bias) for row in contestants],
+        *rule,
+        *[_row(row, shown, bias) for row in references],
+    ]
+
+
+def _row(row: TableRow, shown: list[int], bias: int) -> str:
+    return _line([*map(latex, [row.title, row.declared][: 1 + bias]), *[_cell(row.cells[i]) for i in shown]])
 
 
 def _line(cells: list[str]) -> str:
@@ -56,7 +72,7 @@ def _line(cells: list[str]) -> str:
 
 def _cell(cell: TableCell) -> str:
     text = _figure(cell.text)
-    command = {"best": r"\textbf", "tied": r"\textit"}.get(cell.mark)
+    command = {"best": r"\textbf", "close": r"\textit", "tied": r"\underline"}.get(cell.mark)
     text = f"{command}{{{text}}}" if command else text
     return rf"{text} {{\scriptsize ({_figure(cell.interval)})}}" if cell.interval else text
 

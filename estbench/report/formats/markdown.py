@@ -10,9 +10,9 @@ from estbench.report.text import comparison, provenance, published
 from estbench.report.text.comparison import ComparisonTable
 from estbench.report.text.findings import answers
 from estbench.report.text.formatting import markdown
-from estbench.report.text.tables import Table, TableCell, table
+from estbench.report.text.tables import MARKS, Table, TableCell, table
 
-_MARKS = {"best": " **best**", "tied": " *tied*"}
+_MARKS = {"best": " **best**", "close": " *equally good*", "tied": " *tied*"}
 
 
 def render(study: Study, environment: Mapping[str, Any], drawn: Sequence[Drawn]) -> str:
@@ -62,18 +62,20 @@ def _figures(task: str, drawn: Sequence[Drawn]) -> list[str]:
 
 
 def _table(found: Table) -> list[str]:
-    titles = ["estimator", *[heading.title for heading in found.headings]]
-    lines = [_line([markdown(title) for title in titles]), _line(["---", *["---:"] * len(found.headings)])]
-    lines += [_line([markdown(row.title), *map(_cell, row.cells)]) for row in found.rows]
+    bias = ["declared"] if found.declares else []
+    titles = ["estimator", *bias, *[heading.title for heading in found.headings]]
+    lines = [_line([markdown(title) for title in titles])]
+    lines += [_line([*["---"] * (1 + len(bias)), *["---:"] * len(found.headings)])]
+    lines += [
+        _line([*map(markdown, [row.title, row.declared][: 1 + len(bias)]), *map(_cell, row.cells)])
+        for row in found.rows
+    ]
     notes = [f"- {markdown(row.label)}: {markdown(note)}" for row in found.rows for note in row.notes]
     legend = " ".join([_LEGEND, *map(markdown, found.remarks)])
     return [*lines, "", legend, *([""] if notes else []), *notes]
 
 
-_LEGEND = (
-    "In parentheses: 95 % intervals. Best: the best figure of its column; tied: not told apart from it "
-    "(5 %, Holm-corrected over all pairs of the column)."
-)
+_LEGEND = f"In parentheses: 95 % intervals. Best: the best figure of its column; {MARKS}."
 
 
 def _line(cells: list[str]) -> str:

@@ -13,6 +13,7 @@ from estbench.report.text import tables
 
 _STYLES = {
     "best": "bold green",
+    "close": "green",
     "tied": "green",
     "failed": "red",
     "unresolved": "dim",
@@ -25,7 +26,7 @@ def terminal_table(results: pd.DataFrame, metrics: Metrics | None = None) -> lis
     """One table a task: the main columns, best and its ties in green, reasons below.
 
     Args:
-        results: rows as in docs/results.md.
+        results: rows as in docs/reference/results.md.
         metrics: what the measures declare, as a run's folder holds it; the built-in ones need none.
     """
     found = Study.of(results, metrics=metrics)
@@ -39,13 +40,16 @@ def _grid(table: tables.Table) -> Grid:
     # names are made Text, as markup in a string would be obeyed
     grid = Grid(title=Text(table.task), title_justify="left")
     grid.add_column("estimator", overflow="fold")
+    if table.declares:
+        grid.add_column("declared", overflow="fold")
     for i in wanted:
         grid.add_column(Text(table.headings[i].title), justify="right")
     for reference, rows in itertools.groupby(table.rows, lambda row: row.reference):
         if reference:
             grid.add_section()
         for row in rows:
-            grid.add_row(Text(row.title), *[_text(row.cells[i]) for i in wanted])
+            declared = [Text(row.declared)] if table.declares else []
+            grid.add_row(Text(row.title), *declared, *[_text(row.cells[i]) for i in wanted])
     return grid
 
 
@@ -54,12 +58,12 @@ def _wanted(heading: tables.Heading) -> bool:
 
 
 def _text(cell: tables.TableCell) -> Text:
-    star = {"best": " *", "tied": " ="}.get(cell.mark, "")
+    star = {"best": " *", "close": " =", "tied": " ~"}.get(cell.mark, "")
     return Text(cell.text + star, style=_STYLES.get(cell.mark or cell.status, ""))
 
 
 def _notes(table: tables.Table) -> Text:
     notes = [f"{row.label}: {note}" for row in table.rows for note in row.notes]
     marks = {cell.mark for row in table.rows for cell in row.cells}
-    legend = ["* best, = not told apart from it"] if "best" in marks else []
+    legend = [f"* best; = {tables.MARKS.replace('tied:', '~ tied:')}"] if "best" in marks else []
     return Text("\n".join([*legend, *table.remarks, *notes, ""]))

@@ -20,14 +20,21 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 INK = "#1f2329"
 
 
+# how later turns through the palette change its colours: towards black or white, and how far
+_SHADES = ((0, 0.0), (0, 0.4), (255, 0.5), (0, 0.65), (255, 0.75), (0, 0.2), (255, 0.25))
+
+
 @dataclass(frozen=True)
 class Look:
-    """An estimator's colour, dash and marker; no two estimators share all three. A reference's is ink."""
+    """An estimator's colour, dash and marker. A reference's is ink.
+
+    No two of 42 estimators have one colour, and no two of 294 one colour and dash. Whether a marker is filled says
+    something about a value, not which estimator it is of.
+    """
 
     colour: str
     dash: Any
     marker: str
-    filled: bool
     reference: bool = False
 
 
@@ -39,7 +46,7 @@ def looks(
     References are drawn in ink, and take no colour from the others.
     """
     oracles = {
-        label: Look(INK, DASHES[(1 + i) % len(DASHES)], MARKERS[i % len(MARKERS)], filled=False, reference=True)
+        label: Look(INK, DASHES[(1 + i) % len(DASHES)], MARKERS[i % len(MARKERS)], reference=True)
         for i, label in enumerate(each for each in labels if each in references)
     }
     labels = [label for label in labels if label not in oracles]
@@ -48,10 +55,12 @@ def looks(
     for i, label in enumerate(labels):
         turn = i // len(PALETTE)
         marker = kinds.index(families[label]) if label in families else turn
-        chosen[label] = Look(
-            PALETTE[i % len(PALETTE)],
-            DASHES[turn % len(DASHES)],
-            MARKERS[marker % len(MARKERS)],
-            turn % 2 == 0,
-        )
+        dash = DASHES[(turn + turn // len(_SHADES)) % len(DASHES)]
+        chosen[label] = Look(_shade(PALETTE[i % len(PALETTE)], turn), dash, MARKERS[marker % len(MARKERS)])
     return chosen | oracles
+
+
+def _shade(colour: str, turn: int) -> str:
+    end, share = _SHADES[turn % len(_SHADES)]
+    channels = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(channel + share * (end - channel)):02x}" for channel in channels).upper()

@@ -10,6 +10,7 @@ import pandas as pd
 
 from estbench.errors import plain
 from estbench.published import NOT_STATED, Protocol, PublishedResult, words
+from estbench.report.model.rows import given_in
 from estbench.report.model.study import Study
 
 NO_OPTION = "no such option"
@@ -87,12 +88,6 @@ def _read(text: str) -> dict[str, Any]:
     except json.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def given_in(spec: str) -> dict[str, str]:
-    """The options that a task's label names: ``vae[dataset=mnist]``."""
-    inside = spec.partition("[")[2].rpartition("]")[0]
-    return dict(part.split("=", 1) for part in inside.split(",") if "=" in part)
 
 
 def parts(run: MeasuredProtocol, result: PublishedResult, protocol: Protocol, metric: str) -> Iterator[ProtocolPart]:

@@ -11,9 +11,22 @@ from estbench.errors import plain
 from estbench.plugins.spec import Spec
 from estbench.store.records import COLUMNS
 
-_TEXT = ("task", "estimator", "params", "chosen", "device", "dtype", "measure", "metric", "unit", "status", "error")
+_TEXT = (
+    "task",
+    "estimator",
+    "params",
+    "chosen",
+    "device",
+    "dtype",
+    "measure",
+    "metric",
+    "unit",
+    "status",
+    "error",
+    "declared",
+)
 # columns that results of earlier versions lack, with their default values
-_LATER: dict[str, str | int | bool] = {"picture": "", "chosen": "{}", "replicas": 1, "reference": False}
+_LATER: dict[str, str | int | bool] = {"picture": "", "chosen": "{}", "replicas": 1, "reference": False, "declared": ""}
 _NUMBERS = ("step", "seconds", "value", "low", "high", "n")
 
 
@@ -29,7 +42,7 @@ def prepare(results: pd.DataFrame) -> pd.DataFrame:
     results = results.assign(**{column: value for column, value in _LATER.items() if column not in results})
     missing = [column for column in COLUMNS if column not in results.columns]
     if missing:
-        raise ValueError(f"results need the columns of docs/results.md; missing: {', '.join(missing)}")
+        raise ValueError(f"results need the columns of docs/reference/results.md; missing: {', '.join(missing)}")
     rows = _typed(results.loc[:, list(COLUMNS)].reset_index(drop=True))
     rows["spec"] = rows["task"]
     infinite = np.isinf(rows["value"])
@@ -40,6 +53,12 @@ def prepare(results: pd.DataFrame) -> pd.DataFrame:
     pairs = {pair: label(*pair) for pair in set(zip(rows["estimator"], rows["params"], strict=True))}
     rows["label"] = [pairs[pair] for pair in zip(rows["estimator"], rows["params"], strict=True)]
     return rows
+
+
+def given_in(spec: str) -> dict[str, str]:
+    """The options that a task's label names: ``vae[dataset=mnist]``."""
+    inside = spec.partition("[")[2].rpartition("]")[0]
+    return dict(part.split("=", 1) for part in inside.split(",") if "=" in part)
 
 
 def _typed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -8,10 +8,13 @@ import pandas as pd
 
 from estbench.core.metrics import RESULT, Metrics, Quantity
 from estbench.measures.metrics import BUILT_IN
+from estbench.report.model.completeness import missing
+from estbench.report.model.declared import Declared
+from estbench.report.model.display import display_names
 from estbench.report.model.looks import Look, looks
 from estbench.report.model.quantities import Columns, described, estimates, final
 from estbench.report.model.rows import prepare, troubles
-from estbench.report.model.significance import Paired, mark
+from estbench.report.model.significance import Paired, mark, uncrowned
 from estbench.report.model.targets import Target, reached, targets, times
 
 Options: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -20,6 +23,8 @@ Options: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
 @dataclass(frozen=True)
 class Study:
     """Results, prepared.
+
+    More than twelve public methods, because tables, sentences and figures each ask for another part of the results.
 
     Args:
         rows: the results with labels.
@@ -33,6 +38,9 @@ class Study:
         metrics: what the measures declare.
         quantities: the columns of the tables, in their order.
         references: task and label of the oracles, which take no part in tests.
+        declared: what estimators declare, by label.
+        missing: measurements that failed or were not made, by task, estimator and measure.
+        display: short names of the tasks.
     """
 
     rows: pd.DataFrame
@@ -46,6 +54,9 @@ class Study:
     metrics: Metrics
     quantities: tuple[Quantity, ...]
     references: frozenset[tuple[str, str]]
+    declared: Mapping[str, Declared]
+    missing: pd.DataFrame
+    display: Mapping[str, str]
 
     @classmethod
     def of(
@@ -59,7 +70,7 @@ class Study:
         """Prepares results.
 
         Args:
-            results: rows as in docs/results.md.
+            results: rows as in docs/reference/results.md.
             families: family by estimator's name.
             options: all options by ``task`` or ``estimator``, specification and name.
             wanted: targets of objectives, by metric.
@@ -75,19 +86,21 @@ class Study:
         goals = targets(rows, wanted or {}, declared)
         timed = reached(rows, goals, declared)
         runs = pd.concat([table for table in (final(columns), timed) if len(table)] or [timed], ignore_index=True)
-        tables = [table for table in (estimates(columns), times(timed)) if len(table)] or [times(timed)]
-        joined = pd.concat(tables, ignore_index=True)
-        joined = joined.assign(reached=joined.get("reached", joined["seeds"]).fillna(joined["seeds"]))
-        references = _references(rows)
-        pairs = zip(joined["task"], joined["label"], strict=True)
-        # the dtype is given for results without any value
-        joined["reference"] = pd.Series([pair in references for pair in pairs], joined.index, dtype=bool)
+        references, declarations = _references(rows), Declared.of(rows)
+        joined = _joined(columns, timed, references, declarations)
         quantities = described(joined, columns)
+        absent = missing(rows)
         found = mark(joined, runs, quantities)
+        found = uncrowned(found, quantities, _partial(absent, references))
         look = looks(sorted(names), by_label, {label for _, label in references})
         return cls(
-            rows, found, troubles(rows), by_label, look, options or {}, runs, goals, declared, quantities, references
+            rows, found, troubles(rows), by_label, look, options or {}, runs, goals, declared, quantities, references,
+            declarations, absent, display_names(list(dict.fromkeys(rows["task"]))),
         )  # fmt: skip
+
+    def partial(self, task: str, measure: str) -> bool:
+        """Whether any estimator but an oracle lacks values of a measure on a task."""
+        return (task, measure) in _partial(self.missing, self.references)
 
     @property
     def tasks(self) -> list[str]:
@@ -112,6 +125,13 @@ class Study:
         """The column with a key."""
         return next(quantity for quantity in self.quantities if quantity.key == key)
 
+    def unit(self, task: str, quantity: Quantity) -> str:
+        """The unit of a column's values as a sentence has it after a number, with a space before it, or empty."""
+        rows = self.rows
+        own = rows[(rows["task"] == task) & (rows["measure"] == quantity.measure) & (rows["metric"] == quantity.key)]
+        found = quantity.unit or next(iter(own["unit"]), "")
+        return f" {found}" if found else ""
+
     def objective(self, task: str) -> Quantity | None:
         """A task's main result, its last objective on test data; None if it has none."""
         found = [quantity for quantity in self.quantities_of(task) if quantity.declared.rank == RESULT]
@@ -135,6 +155,29 @@ class Study:
         """The same without the oracles."""
         column = self.column(task, key)
         return column[~column["reference"]]
+
+
+def _joined(
+    columns: Columns,
+    timed: pd.DataFrame,
+    references: frozenset[tuple[str, str]],
+    declarations: Mapping[str, Declared],
+) -> pd.DataFrame:
+    """Value and interval of every quantity, times to a target too, with what each estimator is and declares."""
+    tables = [table for table in (estimates(columns), times(timed)) if len(table)] or [times(timed)]
+    joined = pd.concat(tables, ignore_index=True)
+    joined = joined.assign(reached=joined.get("reached", joined["seeds"]).fillna(joined["seeds"]))
+    pairs = zip(joined["task"], joined["label"], strict=True)
+    # the dtype is given for results without any value
+    joined["reference"] = pd.Series([pair in references for pair in pairs], joined.index, dtype=bool)
+    joined["declared"] = [declarations[str(label)].bias for label in joined["label"]]
+    return joined
+
+
+def _partial(absent: pd.DataFrame, references: frozenset[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The tasks and measures with missing values, those of oracles aside."""
+    places = absent[["task", "label", "measure"]].itertuples(index=False, name=None)
+    return {(task, measure) for task, label, measure in places if (task, label) not in references}
 
 
 def _references(rows: pd.DataFrame) -> frozenset[tuple[str, str]]:

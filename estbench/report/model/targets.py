@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from estbench.core.metrics import Metrics
+from estbench.errors import UserError, nearest
 from estbench.report.model.intervals import KEYS, student
 from estbench.report.model.quantities import SECONDS_TO_TARGET, STEPS_TO_TARGET, TRAINING
 from estbench.report.model.rows import measured, replica_counts
@@ -46,6 +47,24 @@ def targets(rows: pd.DataFrame, wanted: Mapping[str, float], metrics: Metrics) -
             worst = float(last.max() if metrics.find(TRAINING, metric).better == "lower" else last.min())
             found[str(task)] = Target(metric, wanted.get(metric, worst))
     return found
+
+
+def check_wanted(rows: pd.DataFrame, wanted: Mapping[str, float]) -> None:
+    """Whether every requested metric was evaluated along some training.
+
+    Args:
+        rows: the results.
+        wanted: targets by metric.
+
+    Raises:
+        UserError: a metric was not, so that nothing could be timed to its target.
+    """
+    trained = rows[(rows["measure"] == TRAINING) & (rows["metric"] != "")]
+    steps = trained.groupby("metric")["step"].nunique()
+    along = [str(metric) for metric in steps.index[steps > 1]]
+    for metric in wanted:
+        if metric not in along:
+            raise UserError(f"no training was evaluated along its steps on {metric!r}; {nearest(metric, along)}")
 
 
 def _metric(rows: pd.DataFrame, wanted: Mapping[str, float]) -> str:

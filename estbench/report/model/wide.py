@@ -13,7 +13,7 @@ def summary(results: pd.DataFrame, metrics: Metrics | None = None) -> pd.DataFra
     value, ``…_low``, ``…_high`` and ``…_mark`` (``best``, ``tied``, ``reference`` or empty); ``status`` and ``error``.
 
     Args:
-        results: rows as in docs/results.md.
+        results: rows as in docs/reference/results.md.
         metrics: what the measures declare, as a run's folder holds it; the built-in ones need none.
     """
     found = Study.of(results, metrics=metrics)

@@ -10,7 +10,8 @@ import pandas as pd
 from estbench.report.model.significance import Paired
 from estbench.report.model.study import Study
 from estbench.report.text.findings import method
-from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number
+from estbench.report.text.formatting import MISSING, listing, number, probability, with_interval
+from estbench.report.text.recommendation import gap_words
 from estbench.stats import Floats, Interval, improvement, interquartile_mean, mean_interval, normalised
 
 _FEW = "With fewer than 5 seeds no interval of it was found to keep its level, and none is given."
@@ -39,35 +40,35 @@ def of_task(study: Study, task: str) -> ComparisonTable | None:
     if quantity is None:
         return None
     paired, sign = study.paired(task, quantity.key), 1 if quantity.better == "higher" else -1
-    if not paired.tests.tests:
+    if not paired.tested():
         return None
-    means = sign * np.nanmean(paired.runs, 0)
-    order = [paired.labels[place] for place in np.argsort(-means, kind="stable")]
-    rows = [_against(paired, sign, label, order[0]) for label in order]
-    columns = ["estimator", quantity.title, f"less {order[0]}", "p", f"probability to beat {order[0]}"]
+    column = study.contestants(task, quantity.key)
+    order = column.loc[column.index.isin(paired.labels)].sort_values("gap", ascending=False, kind="stable")
+    first = str(order.index[0])
+    rows = [_against(paired, sign, row, first) for _, row in order.reset_index().iterrows()]
+    columns = [
+        "estimator",
+        quantity.title,
+        "against the best of the others",
+        "adjusted p",
+        f"probability to beat {first}",
+    ]
     about = (
         "Seeds are paired: with one seed all estimators start from the same parameters and see the same minibatches. "
-        "In parentheses: 95 % intervals, Student's over seeds. The last column is the probability that a run ends "
-        f"better than one of {order[0]}, ties counted half."
+        "In parentheses: Student's 95 % intervals of each mean over seeds. Against the best of the others: "
+        "simultaneous 95 % intervals; p is below 0.05 where such an interval says worse at both ends. The last "
+        f"column is the probability that a run ends better than one of {first}, ties counted half."
     )
-    lines = [method(paired.tests), about, *_few(paired.runs)]
-    return ComparisonTable("Differences to the best", columns, rows, lines)
+    return ComparisonTable("Differences to the best", columns, rows, [method(paired), about, *_few(paired.runs)])
 
 
-def _against(paired: Paired, sign: int, label: str, best: str) -> list[str]:
-    """A row: an estimator's mean, and how it differs from the best."""
-    own, rival = (sign * paired.found(name) for name in (label, best))
-    mean = _estimate(mean_interval(sign * own))
-    if label == best:
-        return [label, mean, *[MISSING] * 3]
-    gap, p = mean_interval(paired.differences(label, best)), paired.p(label, best)
-    return [
-        label,
-        mean,
-        _estimate(gap),
-        MISSING if math.isnan(p) else f"{p:.2g}",
-        _share(improvement(own[None], rival[None])),
-    ]
+def _against(paired: Paired, sign: int, row: pd.Series, first: str) -> list[str]:
+    """A row: an estimator's mean, and how it differs from the best of the others."""
+    label = str(row["label"])
+    own, rival = (sign * paired.found(name) for name in (label, first))
+    p = MISSING if math.isnan(row["p"]) else probability(row["p"])
+    beats = MISSING if label == first else _share(improvement(own[None], rival[None]))
+    return [label, _estimate(mean_interval(sign * own)), gap_words(row), p, beats]
 
 
 def of_all(study: Study) -> ComparisonTable | None:
@@ -125,10 +126,7 @@ def _few(runs: Floats) -> list[str]:
 
 
 def _estimate(found: Interval) -> str:
-    if math.isnan(found.low):
-        return number(found.value, 3)
-    decimals = decimals_for(found.low, found.high)
-    return f"{fixed(found.value, decimals)} ({fixed(found.low, decimals)} to {fixed(found.high, decimals)})"
+    return number(found.value, 3) if math.isnan(found.low) else with_interval(*found)
 
 
 def _share(found: Interval) -> str:

@@ -8,23 +8,25 @@ import pandas as pd
 from estbench.core.metrics import Quantity
 from estbench.measures.metrics.gradient import OWN
 from estbench.report.model.quantities import RELATIVE_BIAS, STEP_TIME, VARIANCE
-from estbench.report.model.significance import against
+from estbench.report.model.significance import Paired, judge
 from estbench.report.model.study import Study
-from estbench.report.text.formatting import decimals_for, fixed, listing, number
+from estbench.report.text.formatting import listing, number, probability, with_interval
+from estbench.report.text.recommendation import gap_words, named, recommendation
 from estbench.report.text.tables import samples, scale_for
-from estbench.stats import SIGNIFICANCE, Interval, PairedTests, mean_interval, ratio, seeds_needed
+from estbench.stats import SIGNIFICANCE
 
 RESOLVED = 0.25
 
 
 def answers(study: Study, task: str) -> list[str]:
-    """Sentences about a task, the most important first: the objective, the variance, the bias."""
+    """Sentences about a task, the most important first: which estimator to use, then what was found of each metric."""
     quantity = study.objective(task)
+    first = recommendation(study, task)
     found = [_objective(study, task, quantity)] if quantity else []
     found += [_variance(study, task), *_bias(study, task), _unresolved(study, task), _time(study, task)]
     found += [_told(study, task, each) for each in study.quantities_of(task) if each.declared.told and each.better]
     found += [_method(study, task, quantity.key)] if quantity else []
-    return [sentence for sentence in found if sentence] or _alone(study, task)
+    return [sentence for sentence in (*first, *found) if sentence] or _alone(study, task)
 
 
 def _alone(study: Study, task: str) -> list[str]:
@@ -35,50 +37,43 @@ def _alone(study: Study, task: str) -> list[str]:
 
 
 def _objective(study: Study, task: str, quantity: Quantity) -> str:
-    column = study.contestants(task, quantity.key)
+    """A sentence on who ended best where no test could be made or values are missing, and else on the next best."""
+    column = study.contestants(task, quantity.key).dropna(subset=["value"])
     if len(column) < 2:
         return ""
     order = column.sort_values("value", ascending=quantity.better == "lower", kind="stable")
-    best = str(order.index[0])
-    ties = [str(label) for label in order.index[order["tied"]]]
-    if not ties:
-        value = number(order["value"].iloc[0], 5)
-        return f"Training: {best} ended best ({_named(quantity)} {value}), but a single seed shows no certainty."
-    if len(ties) == len(order):
-        return f"Training: no difference in {_named(quantity)} was found between {listing(ties)}."
-    if len(ties) > 1:
-        return (
-            f"Training: no difference in {_named(quantity)} was found between {listing(ties)}; "
-            f"{_others(len(order) - len(ties))} worse than {best} ({SIGNIFICANCE * 100:.0f} %, Holm-corrected)."
-        )
-    gap = _gap(study, task, quantity, best, str(order.index[1]))
-    return f"Training: {best} ends with the best {_named(quantity)}; the next, {order.index[1]}, is worse by {gap}."
+    best, value = str(order.index[0]), number(order["value"].iloc[0], 5)
+    if not order["tied"].any():
+        if study.partial(task, quantity.measure):
+            return f"Training: so far {best} has the best {named(quantity)} ({value})."
+        return f"Training: {best} ended best ({named(quantity)} {value}), but a single seed shows no certainty."
+    if order["tied"].sum() > 1:
+        return ""
+    second = order.iloc[1]
+    return f"Training: the next best, {second.name}, is {gap_words(second)} (adjusted p {probability(second['p'])})."
 
 
 def _method(study: Study, task: str, key: str) -> str:
     """A sentence on how training runs were compared, if they were."""
-    if len(study.contestants(task, key)) < 2:
-        return ""
-    return method(study.paired(task, key).tests)
+    return method(study.paired(task, key))
 
 
-def method(tests: PairedTests) -> str:
+def method(paired: Paired) -> str:
     """A sentence on the test by which training runs were compared."""
-    if not tests.tests:
+    if not paired.tested():
         return ""
-    pairs = f"{tests.tests} pairs" if tests.tests > 1 else "one pair"
-    if tests.exact:
-        return f"Tested by flipping the signs of paired differences over {tests.seeds} seeds, {pairs}, Holm-corrected."
+    others = len(paired.labels) - 1
+    all_of = f"for all {others} comparisons" if others > 1 else "for the one comparison"
     return (
-        f"Tested by Student's paired test over {tests.seeds} seeds, which takes differences between seeds for normal; "
-        f"a test without that assumption needs {seeds_needed(tests.tests)} seeds for {pairs}."
+        f"Intervals and p-values of differences to the best hold {all_of} with the best at once (Edwards & Hsu 1983): "
+        f"Student's, over {paired.seeds} seeds in pairs, whose differences are taken as normal."
     )
 
 
 def _told(study: Study, task: str, quantity: Quantity) -> str:
     """A sentence on the best estimator by a metric, with its value unless others are tied."""
     column = study.contestants(task, quantity.key).dropna(subset=["value"])
-    if len(column) < 2:
+    if len(column) < 2 or study.partial(task, quantity.measure):
         return ""
     order = column.sort_values("value", ascending=quantity.better == "lower", kind="stable")
     title, best = quantity.title, str(order.index[0])
@@ -93,26 +88,13 @@ def _told(study: Study, task: str, quantity: Quantity) -> str:
     if len(ties) > 1:
         return (
             f"{title}: no difference was found between {listing(ties)}, which have the {extreme}; "
-            f"{_others(len(order) - len(ties))} told apart from {best} ({SIGNIFICANCE * 100:.0f} %, Holm-corrected)."
+            f"{_others(len(order) - len(ties))} told apart from them ({SIGNIFICANCE * 100:.0f} %, adjusted)."
         )
     return f"{title}: {best} has the {extreme} ({first}); the next is {order.index[1]} ({second})."
 
 
-def _named(quantity: Quantity) -> str:
-    return quantity.title[0].lower() + quantity.title[1:]
-
-
 def _others(count: int) -> str:
     return "the other is" if count == 1 else f"the other {count} are"
-
-
-def _gap(study: Study, task: str, quantity: Quantity, best: str, second: str) -> str:
-    paired = study.paired(task, quantity.key)
-    gap = mean_interval(paired.differences(second, best) * (1 if quantity.better == "lower" else -1))
-    decimals = decimals_for(gap.low, gap.high)
-    interval = f"{fixed(gap.low, decimals)} to {fixed(gap.high, decimals)}"
-    p = paired.p(best, second)
-    return f"{fixed(gap.value, decimals)} (95 % interval {interval}; p = {p:.2g}, Holm-corrected)"
 
 
 def _bias(study: Study, task: str) -> list[str]:
@@ -124,10 +106,14 @@ def _bias(study: Study, task: str) -> list[str]:
         values = zip(map(str, found.index), found["value"] * 100, strict=True)
         sizes = [f"{label} ({number(value, 2)} %)" for label, value in values]
         sentences.append(f"Bias relative to the gradient's length: {listing(sizes)}.")
+    if len(wrong := found[found["declared"] == "unbiased"]):
+        sentences.append(f"Declared unbiased, but with a bias that was found: {_names(wrong)}.")
     resolved, vague = none[none["high"] <= RESOLVED], none[none["high"] > RESOLVED]
     if len(resolved):
         where = f"it is below the resolution of {samples(resolved['n'])}, which is {_most(resolved)} % or finer"
         sentences.append(f"No bias was found in {_names(resolved)}: {where}.")
+    if len(hidden := none[none["declared"] == "biased"]):
+        sentences.append(f"Declared biased, though these replicates did not show it: {_names(hidden)}.")
     if len(vague):
         where = f"a bias up to {_most(vague)} % is below the resolution of {samples(vague['n'])}"
         sentences.append(f"Too noisy to tell: {_names(vague)}, where {where}.")
@@ -156,30 +142,30 @@ def _unresolved(study: Study, task: str) -> str:
 
 
 def _variance(study: Study, task: str) -> str:
+    """A sentence on which unbiased estimators vary least; unbiased by what they declare, else by what was measured."""
     column = study.contestants(task, VARIANCE.key).dropna(subset=["value"])
     bias = study.contestants(task, RELATIVE_BIAS.key)
-    fair = column[column.index.isin(bias.index[bias["low"] <= 0])]
+    none = column.index.isin(bias.index[bias["low"] <= 0])
+    declared = bool((column["declared"] != "").all())
+    fair = column[column["declared"] == "unbiased"] if declared else column[none & (column["declared"] != "biased")]
+    if study.partial(task, VARIANCE.measure):
+        return ""
     exact = [str(label) for label in fair.index[fair["value"] == 0]]
     noisy = fair[fair["value"] > 0].sort_values("value", kind="stable")
     silent = f"{listing(exact)} {'has' if len(exact) == 1 else 'have'} no variance. " if exact else ""
     if len(noisy) < 2:
         return silent.strip()
     best = str(noisy.index[0])
-    p = against(noisy, 0)
-    ties = [str(label) for label, value in zip(noisy.index, p, strict=True) if value >= SIGNIFICANCE]
-    among = f"Among the {'other ' if exact else ''}estimators with no bias found"
-    if ties:
-        return f"{silent}{among}, {listing([best, *ties])} vary least, and no difference was found between them."
-    return f"{silent}{among}, {best} varies least, {_factor(noisy)} less than {noisy.index[1]}."
-
-
-def _factor(order: pd.DataFrame) -> str:
-    """The ratio of the first to the second, with an interval."""
-    first, second = (Interval(*(float(row[key]) for key in Interval._fields)) for _, row in order.iloc[:2].iterrows())
-    found = ratio(second, first)
-    if math.isnan(found.low):
-        return f"{found.value:.2f} times"
-    return f"{found.value:.2f} times (95 % interval {found.low:.2f} to {found.high:.2f})"
+    marks = judge(noisy, VARIANCE)
+    ties = [str(label) for label in marks.index[marks["tied"]]] if len(marks) else []
+    among = (
+        f"Among the {'other ' if exact else ''}{'unbiased estimators' if declared else 'estimators with no bias found'}"
+    )
+    if len(ties) > 1:
+        return f"{silent}{among}, {listing(ties)} vary least, and no difference was found between them."
+    lead = np.exp(marks.loc[best, ["gap", "gap_low", "gap_high"]].astype(float)) if ties else [noisy["value"].iloc[1]]
+    factor = with_interval(*lead) if ties else number(noisy["value"].iloc[1] / noisy["value"].iloc[0], 3)
+    return f"{silent}{among}, {best} varies least: the next, {noisy.index[1]}, varies {factor} times as much."
 
 
 def _time(study: Study, task: str) -> str:

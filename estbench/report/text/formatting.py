@@ -67,10 +67,12 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def fixed(value: float, decimals: int) -> str:
-    """A number with some decimals."""
+    """A number with some decimals, thousands set apart; a negative number of decimals rounds to tens and so on."""
     if not math.isfinite(value):
         return number(value)
-    return f"{value:.{decimals}f}".replace("-", "−")
+    text = f"{round(value, decimals) if decimals < 0 else value:,.{max(decimals, 0)}f}".replace("-", "−")
+    # a negative number that rounds to 0
+    return text.removeprefix("−") if re.fullmatch(r"−[0.]+", text) else text
 
 
 def decimals_for(low: float, high: float) -> int:
@@ -78,7 +80,34 @@ def decimals_for(low: float, high: float) -> int:
     width = high - low
     if not (math.isfinite(width) and width > 0):
         return 2
-    return min(8, max(0, 1 - math.floor(math.log10(width))))
+    return min(8, 1 - math.floor(math.log10(width)))
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """A value with its interval, with the digits that the interval leaves: ``8,770 (8,680 to 8,860)``."""
+    decimals = decimals_for(low, high)
+    return f"{fixed(value, decimals)} ({fixed(low, decimals)} to {fixed(high, decimals)})"
+
+
+def probability(p: float) -> str:
+    """A p-value with two digits; below 0.0001 only that, and never 0."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def behind(low: float, high: float, scale: float = 1.0) -> str:
+    """An interval of the difference to the best in words, negative for worse: ``0.2 to 0.5 worse``."""
+    ends = [-high / scale, -low / scale]
+    decimals = decimals_for(*ends)
+    if not all(map(math.isfinite, ends)):
+        return "unknown"
+    less, most = (fixed(abs(end), decimals) for end in ends)
+    if ends[0] > 0:
+        return f"{less} to {most} worse"
+    if ends[0] == 0:
+        return f"up to {most} worse"
+    if ends[1] > 0:
+        return f"{most} worse to {less} better"
+    return f"{most} to {less} better" if ends[1] < 0 else f"up to {less} better"
 
 
 def power_of_ten(value: float) -> str:

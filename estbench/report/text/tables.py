@@ -10,8 +10,12 @@ from estbench.errors import shorten
 from estbench.report.model.quantities import STEPS_TO_TARGET, TRAINING
 from estbench.report.model.rows import lengths, shares, tuned
 from estbench.report.model.study import Study
-from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number
+from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number, probability
 
+MARKS = (
+    "equally good: not told apart from the best, and at most 5 % worse (objectives: 1 %); "
+    "tied: not told apart from it, but it may be worse (5 %, adjusted for all comparisons with the best)"
+)
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
     "B": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
@@ -31,7 +35,8 @@ class TableCell:
         interval: its interval, readable, or empty.
         hover: exact value, interval and n, or the reason if there is no value.
         order: what to sort by; NaN where there is no value.
-        mark: ``best``, ``tied`` with the best, or empty.
+        mark: ``best``, ``close`` to it (not told apart, and at most the stated margin worse), ``tied`` (not told apart,
+            but perhaps for want of data), or empty.
         status: ``ok``, ``missing``, ``failed``, ``not applicable`` or ``unresolved``.
     """
 
@@ -45,13 +50,14 @@ class TableCell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One estimator of a table, with notes on what went wrong; an oracle's is a reference, below the others."""
+    """One estimator of a table, what it declares of its bias, and notes on what went wrong; references stand below."""
 
     label: str
     family: str
     cells: list[TableCell]
     notes: list[str]
     reference: bool = False
+    declared: str = ""
 
     @property
     def title(self) -> str:
@@ -76,6 +82,11 @@ class Table:
     headings: list[Heading]
     rows: list[TableRow]
     remarks: list[str]
+
+    @property
+    def declares(self) -> bool:
+        """Whether it is known what its estimators declare; results of earlier versions do not say it."""
+        return any(row.declared for row in self.rows)
 
 
 def table(study: Study, task: str) -> Table:
@@ -162,7 +173,8 @@ def _row(study: Study, task: str, label: str, headings: list[Heading], columns: 
             stopped = (own["measure"] == heading.quantity.measure) & (own["status"] != "note")
             cells.append(_blank(own[stopped]))
     notes = [*_tuned(study, task, label), *_notes(own)]
-    return TableRow(label, study.families.get(label, ""), cells, notes, (task, label) in study.references)
+    reference, declared = (task, label) in study.references, study.declared[label].words
+    return TableRow(label, study.families.get(label, ""), cells, notes, reference, declared)
 
 
 def _tuned(study: Study, task: str, label: str) -> list[str]:
@@ -197,7 +209,7 @@ def _cell(heading: Heading, row: pd.Series) -> TableCell:
         reason = f"the target was reached by {row['reached']:.0f} of {row['seeds']:.0f} seeds"
         return TableCell("not reached", hover=f"{heading.title}: {reason}", order=math.inf)
     value, low, high = (float(row[key]) / heading.scale for key in ("value", "low", "high"))
-    mark = "best" if row["best"] else "tied" if row["tied"] else ""
+    mark = next((mark for mark in ("best", "close", "tied") if row[mark]), "")
     if unresolved(heading.quantity, row):
         bound = f"< {number(high, 2)}"
         return TableCell(bound, "below resolution", exact(heading.quantity, row), float(row["high"]), mark, "ok")
@@ -235,5 +247,5 @@ def exact(quantity: Quantity, row: pd.Series) -> str:
         parts.append(f"n = {row['n']:.0f}")
     parts.append(f"{row['seeds']:.0f} seed{'s' if row['seeds'] > 1 else ''}")
     if not math.isnan(row["p"]):
-        parts.append(f"against the best p = {row['p']:.2g}")
+        parts.append(f"against the best adjusted p {probability(row['p'])}")
     return ", ".join(parts)

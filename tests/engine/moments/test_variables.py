@@ -40,6 +40,8 @@ def test_groups_have_the_gradient_of_all_their_parameters(name):
     variables = Groups.of("all").parameters(where, point)
     found = variables.gradient(exact, point.program)()
     assert set(variables.groups) - {"parameters"} == {child for child, _ in point.model.named_children()}
+    value = found.pop(variables.value)
+    torch.testing.assert_close(value, exact(point.program()).detach().reshape(1))
     for part, own in found.items():
         parameters = [*point.model.get_submodule(part).parameters()]
         expected = torch.autograd.grad(exact(point.program()), parameters)

@@ -57,7 +57,7 @@ class Along(Chart, abc.ABC):
         curves(axes, rows, "step", front, study.looks, dots=True)
         logarithmic(axes, "y")
         axes.set(xlabel="training steps", ylabel="variance")
-        titled(figure, rows["task"].iloc[0])
+        titled(figure, study.display[rows["task"].iloc[0]], rows["task"].iloc[0])
         if rows["label"].nunique() > LEADERS:
             name_ends(axes, rows, "step", front, study.looks)
         else:

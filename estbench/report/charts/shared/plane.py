@@ -63,7 +63,7 @@ class Plane(Chart, abc.ABC):
             _draw_front(axes, rows, places)
         mark_zero(axes, rows["value_x"], zero)
         axes.set(xlabel=self.across.title.lower(), ylabel="relative bias")
-        titled(figure, rows["task"].iloc[0])
+        titled(figure, study.display[rows["task"].iloc[0]], rows["task"].iloc[0])
         labels = list(rows["label"])
         if len(labels) > MANY:
             width, height, scale = magnification(figure)
