@@ -150,8 +150,8 @@ class _Source:
     beside the class are taken along.
     """
 
-    def __init__(self, cls: type[Any]) -> None:
-        self._module = cls.__module__
+    def __init__(self, wanted: type[Any] | Callable[..., Any]) -> None:
+        self._module = wanted.__module__
         self._imports: dict[str, str] = {}
         self._definitions: dict[str, str] = {}
 

@@ -6,7 +6,7 @@
     check(bridges.pathwise(F.gumbel_softmax, tau=0.5, hard=True))
 
 ``pathwise`` takes a function from logits to a differentiable sample, ``surrogate`` a function from a cost and logits to
-a loss, and ``jax`` either of them in JAX. docs/bridges.md says what each function must do.
+a loss, and ``jax`` either of them in JAX. docs/how-to/bridges.md says what each function must do.
 """
 
 from estbench.bridges.losses import surrogate

@@ -15,19 +15,22 @@ NAME = "function"
 def described(bridge: Bridge) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The function of a bridge, and its options without the path."""
     outside = bridge.outside
-    function = outside.function
-    loss = isinstance(bridge, SurrogateFunction)
-    in_jax = isinstance(function, JaxFunction)
+    function: Any = outside.function
+    loss, in_jax = isinstance(bridge, SurrogateFunction), isinstance(function, JaxFunction)
     kind = ("jax_surrogate" if loss else "jax") if in_jax else ("surrogate" if loss else "pathwise")
-    options = {"kind": kind, "event_dim": outside.event_dim, "unbiased": bridge.unbiased}
+    options: dict[str, Any] = {"kind": kind, "event_dim": outside.event_dim, "unbiased": bridge.unbiased}
     options["couples_examples"] = bridge.couples_examples
-    if loss:
+    if isinstance(bridge, PathwiseFunction):
+        options["exact_samples"] = bridge.exact_samples
+    else:
         options["differentiates"] = bridge.differentiates
     if isinstance(bridge, SurrogateFunction) and not in_jax:
         options["detached"] = bridge.detached
-    if isinstance(function, JaxFunction):
+    if in_jax:
         options["jit"], function = function.jit, function.function
     usual = {"kind": "pathwise", "event_dim": 1, "unbiased": loss, "jit": True}
+    if isinstance(bridge, PathwiseFunction):
+        usual["exact_samples"] = bridge.hard
     given = {name: value for name, value in options.items() if value != usual.get(name, False)}
     return function, {**given, **outside.options}
 

@@ -39,7 +39,7 @@ class Function(Estimator):
         self.path, self.kind, self.others = path, kind, others
         self.bridge = _KINDS[kind](resolved(path), **others)
         self.unbiased, self.differentiates = self.bridge.unbiased, self.bridge.differentiates
-        self.couples_examples = self.bridge.couples_examples
+        self.couples_examples, self.exact_samples = self.bridge.couples_examples, self.bridge.exact_samples
 
     @classmethod
     def code(cls, options: Mapping[str, Any]) -> Sequence[str]:

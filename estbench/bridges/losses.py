@@ -40,18 +40,36 @@ class SurrogateFunction(Estimator):
         self.outside, self.detached, self.unbiased = outside, detached, unbiased
         self.differentiates, self.couples_examples = differentiates, couples_examples
         self._evaluations = 1
+        self._exact: list[bool] = []
         outside.refuse_options(2)
-        outside.trial(lambda logits: refuse_constant(outside.name, self._loss(_trial_cost(outside), logits)))
+        outside.trial(self._tried)
+        self.exact_samples = any(self._exact)
+
+    def _tried(self, logits: Tensor) -> None:
+        """Calls the function on a few logits, and finds out which of its samples are exact."""
+
+        def cost(sample: Tensor) -> Tensor:
+            self._exact.append(bool(((sample == 0) | (sample == 1)).all()))
+            flat = sample.flatten(-1 - self.outside.event_dim)
+            return (flat * torch.arange(flat.shape[-1], dtype=flat.dtype)).sum(-1)
+
+        refuse_constant(self.outside.name, self._loss(cost, logits))
 
     def evaluations(self, nodes: Sequence[Node]) -> int:  # noqa: ARG002
         """As many as there were when it was prepared."""
         return self._evaluations
 
     def prepare(self, program: Program) -> Self:
-        """Counts the evaluations of the cost."""
+        """Counts the evaluations of the cost.
+
+        Raises:
+            NotApplicableError: the program has several nodes.
+        """
         super().prepare(program)
         rows: list[int] = []
         name, node = first(program)
+        with torch.no_grad():
+            run(program, _only(name, node.sample()))
 
         def counted(sample: Any) -> Tensor:
             cost = program(sample)
@@ -70,9 +88,12 @@ class SurrogateFunction(Estimator):
         return self._estimated(program, name, node)
 
     def _estimated(self, program: Program, name: str, node: Node) -> Tensor:
-        costs = _Costs(program, name, lambda sample: self.outside.value(node, sample), detached=self.detached)
+        costs = _Costs(program, name, lambda sample: self.outside.value(node, sample), self._exact, self.detached)
         loss = self._loss(costs, self.outside.logits(node))
-        return costs.own + silent(loss) if self.detached else loss
+        if self.detached:
+            return costs.mean + silent(loss)
+        # what a loss is worth says nothing: a score's weight is no cost
+        return costs.mean.detach() + silent(loss) if self.exact_samples else loss
 
     def _loss(self, cost: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
         with self.outside.told(logits):
@@ -88,27 +109,37 @@ class _Costs:
         program: the program.
         name: of the node.
         value: a sample of the function as a value of the node.
+        exact: which of its calls are with exact samples.
         detached: whether the cost's derivative with respect to anything but the sample is kept apart.
     """
 
-    def __init__(self, program: Program, name: str, value: Callable[[Tensor], Tensor], *, detached: bool) -> None:
-        self._program, self._name, self._value, self._detached = program, name, value, detached
+    def __init__(
+        self, program: Program, name: str, value: Callable[[Tensor], Tensor], exact: Sequence[bool], detached: bool
+    ) -> None:
+        self._program, self._name, self._value = program, name, value
+        self._exact, self._detached = iter(exact), detached
         self._own: list[Tensor] = []
 
     def __call__(self, sample: Tensor) -> Tensor:
         """Costs ``(*samples, *batch)`` of samples ``(*samples, *batch, *event)``."""
-        if not self._detached:
-            return run(self._program, self._sampler(self._value(sample)), keep_score=True)[0]
+        exact = next(self._exact, False)
+        if self._detached:
+            return self._numbers(sample, exact)
+        cost = run(self._program, _only(self._name, self._value(sample)), keep_score=True)[0]
+        if exact:
+            self._own.append(cost.mean())
+        return cost
+
+    def _numbers(self, sample: Tensor, exact: bool) -> Tensor:
+        """Costs with a derivative with respect to the sample only, if it has one."""
         leaf = sample.detach().requires_grad_(sample.requires_grad)
         with torch.enable_grad():
-            evaluation = evaluate(self._program, self._sampler(self._value(leaf)))
-        if bool(((sample == 0) | (sample == 1)).all()):
-            exact = (
-                evaluation
-                if not leaf.requires_grad
-                else evaluate(self._program, self._sampler(self._value(sample.detach())))
-            )
-            self._own.append(exact.scored().mean())
+            evaluation = evaluate(self._program, _only(self._name, self._value(leaf)))
+        if exact:
+            own = evaluation
+            if leaf.requires_grad:
+                own = evaluate(self._program, _only(self._name, self._value(sample.detach())))
+            self._own.append(own.scored().mean())
         cost = evaluation.cost.detach()
         if leaf.requires_grad:
             (slope,) = torch.autograd.grad(evaluation.cost.sum(), leaf)
@@ -117,7 +148,7 @@ class _Costs:
         return cost
 
     @property
-    def own(self) -> Tensor:
+    def mean(self) -> Tensor:
         """The mean cost of the exact samples, with its derivative with respect to the program's own parameters.
 
         Raises:
@@ -127,13 +158,18 @@ class _Costs:
             raise ValueError("a detached surrogate must ask for the cost of exact samples, which are 0 and 1")
         return torch.stack(self._own).mean()
 
-    def _sampler(self, value: Tensor) -> Sampler:
-        def only(name: str, node: Node, _sites: Sites) -> Tensor:
-            if name != self._name:
-                refuse_second(name)
-            return value.to(node.logits.dtype)
 
-        return only
+def _only(name: str, value: Tensor) -> Sampler:
+    """A sampler that gives this value to the node of this name, and refuses other nodes."""
+
+    def only(asked: str, node: Node, _sites: Sites) -> Tensor:
+        if asked != name:
+            raise NotApplicableError(
+                f"a surrogate bridge takes programs of one node; this one samples {asked!r} as well"
+            )
+        return value.to(node.logits.dtype)
+
+    return only
 
 
 class _Found(Exception):  # noqa: N818  (no error: it ends a program that has said what is asked)
@@ -161,25 +197,6 @@ def first(program: Program) -> tuple[str, Node]:
     raise ValueError("the program sampled nothing, so there is no gradient to estimate")
 
 
-def refuse_second(name: str) -> NoReturn:
-    """Refuses a program with several nodes.
-
-    Raises:
-        NotApplicableError: always.
-    """
-    raise NotApplicableError(f"a surrogate bridge takes programs of one node; this one samples {name!r} as well")
-
-
-def _trial_cost(outside: Outside) -> Callable[[Tensor], Tensor]:
-    """A cost of samples of the logits that a function is tried on."""
-
-    def cost(sample: Tensor) -> Tensor:
-        flat = sample.flatten(-1 - outside.event_dim)
-        return (flat * torch.arange(flat.shape[-1], dtype=flat.dtype)).sum(-1)
-
-    return cost
-
-
 def surrogate(
     function: Callable[..., Any],
     *,
@@ -193,14 +210,14 @@ def surrogate(
     """An estimator from any function from a cost and logits to a loss, for programs of one node.
 
     Args:
-        function: called as ``function(cost, logits, **options)``; it returns a scalar to call ``backward`` on.
-            ``cost`` maps samples ``(*samples, *batch, *event)`` to costs ``(*samples, *batch)``. Bits are given to it
-            as variables of two classes.
+        function: called as ``function(cost, logits, **options)``; it returns a scalar to call ``backward`` on. Its
+            value is not used: that of the estimate is the mean cost of the exact samples. ``cost`` maps samples
+            ``(*samples, *batch, *event)`` to costs ``(*samples, *batch)``. Bits are given to the function as variables
+            of two classes.
         event_dim: 1 if the function takes logits ``(*batch, variables, classes)``; 0 if each logit is that of a bit,
             ``(*batch, variables)``.
         detached: whether the function sees the costs as numbers, which have a derivative with respect to samples at
-            most, and its loss has to do with the logits only. The bridge then adds the cost's own derivative, and the
-            estimate's value is the mean cost.
+            most, and its loss has to do with the logits only. The bridge then adds the cost's own derivative.
         unbiased: whether the gradient is declared to be unbiased; the checks hold it to that.
         differentiates: whether it uses the derivative of the cost with respect to samples.
         couples_examples: whether the gradient of an example may depend on the samples of others.

@@ -114,10 +114,13 @@ class Outside:
         """Says of an error which function raised it, and for which logits.
 
         Raises:
+            NotApplicableError: the program that it asked for a cost is not one for it.
             ValueError: the function failed.
         """
         try:
             yield
+        except NotApplicableError:
+            raise
         except BaseException as error:
             pass_on(error)
             shape = tuple(logits.shape)

@@ -26,6 +26,8 @@ def resolved(path: str) -> Callable[..., Any]:
     module, _, name = path.rpartition(":")
     if not module or not name:
         raise UserError(f"the path of a function is module:function or file.py:function; got {path!r}")
+    if module.endswith(".py") and not Path(module).is_file():
+        raise UserError(f"there is no file {module}, from which to take {name}")
     found: Any = import_file(Path(module)) if module.endswith(".py") else _imported(module)
     for part in name.split("."):
         names = [each for each in dir(found) if not each.startswith("_")]
@@ -36,7 +38,7 @@ def resolved(path: str) -> Callable[..., Any]:
             raise UserError(f"{module} has no {name!r}{'; ' if close else ''}{close}") from error
     if not callable(found):
         raise UserError(f"{path} is no function; got a {type(found).__name__}")
-    return found  # type: ignore[no-any-return]  # as callable() has found
+    return found
 
 
 def _imported(module: str) -> ModuleType:

@@ -20,17 +20,27 @@ class PathwiseFunction(Pathwise):
     Args:
         outside: the function with its options.
         unbiased: whether its gradient is declared to be unbiased.
+        exact_samples: whether it is declared to draw from the node's own distribution; by default it is if all its
+            samples are 0 or 1.
         couples_examples: whether it lets the gradient of an example depend on the samples of others.
     """
 
     unbiased = False
     mappable = False
 
-    def __init__(self, outside: Outside, *, unbiased: bool = False, couples_examples: bool = False) -> None:
+    def __init__(
+        self,
+        outside: Outside,
+        *,
+        unbiased: bool = False,
+        exact_samples: bool | None = None,
+        couples_examples: bool = False,
+    ) -> None:
         super().__init__()
         self.outside, self.unbiased, self.couples_examples = outside, unbiased, couples_examples
         outside.refuse_options(1)
         outside.trial(self._tried)
+        self.exact_samples = self.hard if exact_samples is None else exact_samples
 
     def _tried(self, logits: Tensor) -> None:
         """Calls the function on a few logits, and finds out whether its samples are exact."""
@@ -57,6 +67,7 @@ def pathwise(
     *,
     event_dim: int = 1,
     unbiased: bool = False,
+    exact_samples: bool | None = None,
     couples_examples: bool = False,
     **options: Any,
 ) -> PathwiseFunction:
@@ -68,6 +79,8 @@ def pathwise(
         event_dim: 1 if the function takes logits ``(*batch, classes)`` and returns one-hot or relaxed samples; 0 if
             each logit is that of a bit.
         unbiased: whether the gradient is declared to be unbiased; the checks hold it to that.
+        exact_samples: whether samples are declared to follow the node's own distribution; by default they are if all
+            of them are 0 or 1. The checks hold it to that, too.
         couples_examples: whether the gradient of an example may depend on the samples of others.
         options: options of the function; one with a name of the above can be bound by ``functools.partial``.
 
@@ -81,4 +94,9 @@ def pathwise(
         >>> estimator.hard, estimator.unbiased
         (True, False)
     """
-    return PathwiseFunction(Outside(function, event_dim, options), unbiased=unbiased, couples_examples=couples_examples)
+    return PathwiseFunction(
+        Outside(function, event_dim, options),
+        unbiased=unbiased,
+        exact_samples=exact_samples,
+        couples_examples=couples_examples,
+    )

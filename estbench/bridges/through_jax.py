@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
 from estbench.bridges.losses import SurrogateFunction
 from estbench.bridges.outside import Outside
@@ -66,8 +67,7 @@ class JaxSample(JaxFunction):
             function = functools.partial(self.function, **options)
             return lambda logits, key: jax.vjp(lambda own: _first(function(own, key)), logits)
 
-        found: Tensor = _Pulled.apply(self.compiled(options, make), _key(), logits)
-        return found
+        return _pulled(self.compiled(options, make), logits)
 
 
 class JaxLoss(JaxFunction):
@@ -98,10 +98,9 @@ class JaxLoss(JaxFunction):
         # what is compiled outlives this cost
         self._cost = cost
         try:
-            found: Tensor = _Pulled.apply(self.compiled(options, make), _key(), logits)
+            return _pulled(self.compiled(options, make), logits)
         finally:
             self._cost = None
-        return found
 
     def _as_jax(self) -> Callable[[Any], Any]:
         """The cost of this call as a function of arrays, with its derivative."""
@@ -112,13 +111,10 @@ class JaxLoss(JaxFunction):
             slope = jax.ShapeDtypeStruct(sample.shape, sample.dtype)
             return jax.pure_callback(self._numbers, (like, slope), sample, vmap_method="broadcast_all")
 
-        @jax.custom_vjp
-        def cost(sample: Any) -> Any:
-            return called(sample)[0]
-
         def pulled(slope: Any, weights: Any) -> Any:
             return (slope * weights.reshape(*weights.shape, *(1,) * self.event_ndim),)
 
+        cost: Any = jax.custom_vjp(lambda sample: called(sample)[0])
         cost.defvjp(called, pulled)
         return cost
 
@@ -167,6 +163,12 @@ class _Pulled(torch.autograd.Function):
         return None, None, _taken(pulled).to(slopes[0].dtype)
 
 
+def _pulled(function: Callable[..., Any], logits: Tensor) -> Tensor:
+    """The value of a function for a new key."""
+    found: Tensor = _Pulled.apply(function, _key(), logits)  # type: ignore[no-untyped-call]
+    return found
+
+
 def _first(found: Any) -> Any:
     return found[0] if isinstance(found, tuple) else found
 
@@ -188,7 +190,7 @@ def _given(values: Tensor) -> Any:
 
 def _taken(values: Any) -> Tensor:
     """An array of JAX as values of torch, which may be changed in place."""
-    return torch.from_dlpack(values).clone()
+    return from_dlpack(values).clone()
 
 
 def jax(
@@ -198,6 +200,7 @@ def jax(
     jit: bool = True,
     event_dim: int = 1,
     unbiased: bool | None = None,
+    exact_samples: bool | None = None,
     differentiates: bool = False,
     couples_examples: bool = False,
     **options: Any,
@@ -213,6 +216,7 @@ def jax(
         jit: whether JAX compiles the function.
         event_dim: 1 if the function takes logits of classes, 0 if each logit is that of a bit.
         unbiased: whether the gradient is declared to be unbiased; by default that of a loss is.
+        exact_samples: whether samples are declared to follow the node's own distribution, as for ``pathwise``.
         differentiates: whether a loss uses the derivative of the cost with respect to samples.
         couples_examples: whether the gradient of an example may depend on the samples of others.
         options: options of the function.
@@ -225,8 +229,12 @@ def jax(
     except ImportError as error:
         raise ValueError("a function in JAX needs the package jax, which is not installed: pip install jax") from error
     if not surrogate:
-        outside = Outside(_sample_of(function, jit), event_dim, options)
-        return PathwiseFunction(outside, unbiased=bool(unbiased), couples_examples=couples_examples)
+        return PathwiseFunction(
+            Outside(_sample_of(function, jit), event_dim, options),
+            unbiased=bool(unbiased),
+            exact_samples=exact_samples,
+            couples_examples=couples_examples,
+        )
     return SurrogateFunction(
         Outside(_loss_of(function, jit, 1 + event_dim), event_dim, options),
         detached=True,

@@ -18,6 +18,17 @@ def check(
             autocompletion=completion.plugins("estimator", "task"),
         ),
     ] = None,
+    function: Annotated[
+        str,
+        typer.Option(
+            help="A function of any library to check as an estimator: module:function or file.py:function. Under "
+            "compare it is the estimator function\\[path=...]."
+        ),
+    ] = "",
+    options: Annotated[
+        str,
+        typer.Option(help="Options of that function and of its bridge: tau=0.5,hard=true, kind=surrogate."),
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the statistical checks.")] = 0,
     plugin: Files = None,
 ) -> None:
@@ -25,9 +36,9 @@ def check(
     from estbench.workflows import conformance  # noqa: PLC0415  (imports torch)
 
     plugins = found(plugin)
-    wanted = names or [path.stem for path in plugin or ()]
+    wanted = [*(names or ()), *conformance.of_function(function, options)] or [path.stem for path in plugin or ()]
     if not wanted:
-        raise UserError("name the estimators or tasks to check, or a plugin file with -e")
+        raise UserError("name the estimators or tasks to check, a plugin file with -e, or a --function")
     screen, failed = console(), False
     for spec in conformance.selected(wanted, plugins):
         screen.print(f"[bold cyan]{escape(str(spec))}[/]")

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 
+from estbench.bridges.described import NAME
+from estbench.errors import UserError
 from estbench.plugins import options
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec, select
@@ -25,6 +27,23 @@ def selected(patterns: Iterable[str], plugins: Plugins) -> list[Spec]:
             # made once now, so that one line says what is wrong with a function
             plugins.estimators.make(spec)
     return found
+
+
+def of_function(path: str, options: str) -> list[str]:
+    """The estimator that runs a function, as a pattern; none if no path is given.
+
+    Args:
+        path: ``module:function`` or ``file.py:function``.
+        options: those of the function and of its bridge, ``name=value`` separated by commas.
+
+    Raises:
+        UserError: there are options and no function, or they have no names.
+    """
+    if options and not path:
+        raise UserError(f"--options are those of a --function, which is missing; got {options!r}")
+    if options and "=" not in options.partition(",")[0]:
+        raise UserError(f"--options are name=value, separated by commas; got {options!r}")
+    return [f"{NAME}[{','.join(part for part in (f'path={path}', options) if part)}]"] if path else []
 
 
 def verdicts(spec: Spec, plugins: Plugins, seed: int = 0) -> Iterator[Verdict]:
