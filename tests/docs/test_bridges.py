@@ -16,6 +16,6 @@ def test_the_examples_run():
     assert len(CODE) == 2
     for code in CODE:
         names = {}
-        exec(code, names)  # noqa: S102  (our own page)
+        exec(code, names)
         torch.manual_seed(0)
         assert compared.gradients(names["estimator"], "classes", 4).isfinite().all()
