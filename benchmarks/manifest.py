@@ -53,6 +53,8 @@ ESTIMATORS = (
     "reinmax_rao",
     "sfess",
     "simple",
+    "gumbel_top_k",
+    "imle_subset",
 )
 
 # tasks, with the replicates behind variance and error

@@ -10,6 +10,9 @@ the true features are known: beside the accuracy of prediction, evaluation tells
 probable selection. At a penalty of .1 in place of .05, relevant features are lost early in training, and for good.
 As selector and predictor are trained together, what is kept may itself tell which rule applies, without feature 11.
 
+With ``keep=k``, a subset of exactly k features is kept for every example, as by Chen et al. (2018); the penalty is then
+a constant.
+
 This stands in place of ListOps: on that data latent trees have been found to be worse than sequential networks
 without any (Nangia & Bowman, 2018, https://arxiv.org/abs/1804.06028), so that where training ends says little of an
 estimator.
@@ -23,7 +26,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from estbench.core.node import Bernoulli
+from estbench.core.node import Bernoulli, Node, Subset
 from estbench.core.perceptron import network, widths
 from estbench.core.program import Program, Sample
 from estbench.core.task import Batch, Method, Splits, Task
@@ -43,6 +46,7 @@ class FeatureSelection(Task):
         rules: ``syn1`` to ``syn3`` have one rule, ``syn4`` to ``syn6`` two of them.
         features: 11, of which up to 9 matter, or more.
         penalty: weight of the share of features that are kept.
+        keep: how many features are kept for every example; 0 for any number, a bit for each feature.
         hidden: widths of the hidden layers of selector and predictor, separated by spaces.
         batch_size: examples per minibatch.
         optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
@@ -58,6 +62,7 @@ class FeatureSelection(Task):
         rules: Rules = "syn6",
         features: int = 11,
         penalty: float = 0.05,
+        keep: int = 0,
         hidden: int | str = "100 100",
         batch_size: int = 100,
         optimizer: Method = "adam",
@@ -68,6 +73,9 @@ class FeatureSelection(Task):
                 f"feature selection needs features >= 11, penalty >= 0 and batch_size >= 1; got {features=}, "
                 f"{penalty=}, {batch_size=}"
             )
+        if not 0 <= keep <= features:
+            raise ValueError(f"keep is a number of features from 1 to {features}, or 0 for any number; got {keep}")
+        self.keep = keep
         self.rules, self.features, self.penalty, self.hidden = RULES[rules], features, penalty, widths(hidden)
         self.batch_size, self.optimizer, self.learning_rate = batch_size, optimizer, learning_rate
 
@@ -76,6 +84,7 @@ class FeatureSelection(Task):
             network((self.features, *self.hidden, self.features), "relu"),
             network((self.features, *self.hidden, 1), "relu"),
             self.penalty,
+            self.keep,
         )
 
     def splits(self) -> Splits:
@@ -86,7 +95,7 @@ class FeatureSelection(Task):
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         x, y, relevant = batch
         assert isinstance(model, _Selector)
-        kept = (model.encoder(x) > 0).to(x.dtype)
+        kept = model.selection(x).most_probable()
         right = (kept * relevant).sum(-1)
         found = (model.predict(x, kept) > 0).to(x.dtype) == y
         return {
@@ -119,16 +128,21 @@ def _log_odds(rule: int, x: Tensor) -> Tensor:
 
 
 class _Selector(nn.Module):
-    def __init__(self, encoder: nn.Sequential, decoder: nn.Sequential, penalty: float) -> None:
+    def __init__(self, encoder: nn.Sequential, decoder: nn.Sequential, penalty: float, keep: int) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.penalty = encoder, decoder, penalty
+        self.encoder, self.decoder, self.penalty, self.keep = encoder, decoder, penalty, keep
+
+    def selection(self, x: Tensor) -> Node:
+        """Which features are kept."""
+        logits = self.encoder(x)
+        return Subset(logits, self.keep, x) if self.keep else Bernoulli(logits, x)
 
     def predict(self, x: Tensor, kept: Tensor) -> Tensor:
         """Log-odds of class 1 by the features kept, ``(*samples, batch)``."""
         return self.decoder(x * kept).squeeze(-1)
 
     def forward(self, x: Tensor, y: Tensor, _relevant: Tensor) -> Program:
-        q = Bernoulli(self.encoder(x), x)
+        q = self.selection(x)
 
         def program(sample: Sample) -> Tensor:
             kept, _ = sample("kept", q)

@@ -85,8 +85,8 @@ class SigmoidBeliefNet(ImageTask):
         mean = datasets.images(self.dataset).train[0].mean(0)
         pixels, width = len(mean), math.prod(self.shape)
 
-        def layer(inputs: int, shape: tuple[int, ...]) -> _Layer:
-            return _Layer(network((inputs, *self.hidden, math.prod(shape)), self.activation), shape)
+        def layer(inputs: int, shape: tuple[int, ...]) -> _StochasticLayer:
+            return _StochasticLayer(network((inputs, *self.hidden, math.prod(shape)), self.activation), shape)
 
         above = range(self.layers - 1)
         encoder = [layer(pixels, self.shape), *(layer(width, self.shape) for _ in above)]
@@ -103,7 +103,7 @@ class SigmoidBeliefNet(ImageTask):
         return model.pictures(*batch) if isinstance(model, _BeliefNet) else {}
 
 
-class _Layer(nn.Module):
+class _StochasticLayer(nn.Module):
     """Maps values to a node of this shape."""
 
     def __init__(self, network: nn.Sequential, shape: tuple[int, ...]) -> None:
@@ -119,7 +119,13 @@ class _BeliefNet(nn.Module):
     mean: Tensor
 
     def __init__(
-        self, mean: Tensor, encoder: list[_Layer], decoder: list[_Layer], prior: nn.Parameter, *, signed: bool
+        self,
+        mean: Tensor,
+        encoder: list[_StochasticLayer],
+        decoder: list[_StochasticLayer],
+        prior: nn.Parameter,
+        *,
+        signed: bool,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", mean)

@@ -69,7 +69,7 @@ class StructuredPrediction(ImageTask):
         self.shape = latent_shape(latents, units, classes)
 
     def model(self) -> nn.Module:
-        return _Halves(datasets.images(self.dataset).train[0].mean(0), self.shape, self.layers)
+        return _CompletionNet(datasets.images(self.dataset).train[0].mean(0), self.shape, self.layers)
 
     def splits(self) -> Splits:
         return self.binarised()
@@ -78,10 +78,10 @@ class StructuredPrediction(ImageTask):
         return {"units": self.shape[0]}
 
     def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        return model.pictures(*batch) if isinstance(model, _Halves) else {}
+        return model.pictures(*batch) if isinstance(model, _CompletionNet) else {}
 
 
-class _Halves(nn.Module):
+class _CompletionNet(nn.Module):
     mean: Tensor
 
     def __init__(self, mean: Tensor, shape: tuple[int, ...], layers: int) -> None:

@@ -58,7 +58,7 @@ class Toy(Task):
     def model(self) -> nn.Module:
         if self.latents == "bernoulli":
             return _Quadratic(self.units, self.target, self.sign, self.initial_logits)
-        return _Table(self.units, tuple(self.sign * cost for cost in self.costs), self.initial_logits)
+        return _CategoricalToy(self.units, tuple(self.sign * cost for cost in self.costs), self.initial_logits)
 
     def splits(self) -> Splits:
         nothing = (torch.zeros(1, 0),)
@@ -94,7 +94,7 @@ class _Quadratic(nn.Module):
         return program
 
 
-class _Table(nn.Module):
+class _CategoricalToy(nn.Module):
     costs: Tensor
 
     def __init__(self, units: int, costs: tuple[float, ...], initial: float) -> None:

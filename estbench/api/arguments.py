@@ -4,6 +4,7 @@ import contextlib
 import math
 import numbers
 import operator
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def several(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Iterable) and not single else [value]
 
 
-def whole(name: str, value: Any) -> int:
+def whole_number(name: str, value: Any) -> int:
     """A whole number, of NumPy or torch too.
 
     Raises:
@@ -38,7 +39,7 @@ def whole(name: str, value: Any) -> int:
     raise UserError(f"{name} takes whole numbers; got {value!r:.80}")
 
 
-def number(name: str, value: Any, least: float = 0.0, *, whole_number: bool = False) -> Any:
+def finite_number(name: str, value: Any, least: float = 0.0, *, whole: bool = False) -> Any:
     """A finite number that is large enough; None stays.
 
     Raises:
@@ -46,8 +47,8 @@ def number(name: str, value: Any, least: float = 0.0, *, whole_number: bool = Fa
     """
     if value is None:
         return None
-    if whole_number:
-        found: float = whole(name, value)
+    if whole:
+        found: float = whole_number(name, value)
     elif not isinstance(value, bool) and isinstance(value, numbers.Real):
         found = float(value)
     else:
@@ -55,6 +56,19 @@ def number(name: str, value: Any, least: float = 0.0, *, whole_number: bool = Fa
     if not math.isfinite(found) or found < least:
         raise UserError(f"{name} takes a finite number of at least {least:g}; got {value!r:.80}")
     return found
+
+
+def folder(name: str, value: Any, default: Path | None = None) -> Path:
+    """A folder by its path, in which ``~`` is the user's home; None is the default, if there is one.
+
+    Raises:
+        UserError: it is no path.
+    """
+    if value is None and default is not None:
+        return default
+    if isinstance(value, str | os.PathLike) and str(value):
+        return Path(value).expanduser()
+    raise UserError(f"{name} takes the path of a folder; got {value!r:.80}")
 
 
 def spec(name: str, value: Any) -> Spec:
@@ -72,8 +86,8 @@ def spec(name: str, value: Any) -> Spec:
 
 def _seeds(value: Any) -> int | list[int]:
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return [whole("seeds", each) for each in value]
-    return whole("seeds", value)
+        return [whole_number("seeds", each) for each in value]
+    return whole_number("seeds", value)
 
 
 def _tune(value: Any) -> dict[str, Any]:
@@ -91,6 +105,6 @@ SINGLE: Mapping[str, Callable[[Any], Any]] = {
     "tune": _tune,
     "device": _torch_name,
     "dtype": _torch_name,
-    "scale": lambda value: number("scale", value),
-    "precision": lambda value: number("precision", value),
+    "scale": lambda value: finite_number("scale", value),
+    "precision": lambda value: finite_number("precision", value),
 }

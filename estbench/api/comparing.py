@@ -37,7 +37,7 @@ def compare(
     scale: float | None = None,
     precision: float | None = None,
     plugins: Iterable[Path | str] = (),
-    store: Path | str = STORE,
+    store: Path | str | None = None,
     executor: str | Spec = "auto",
     workers: int | None = None,
     threads: int | None = None,
@@ -52,8 +52,9 @@ def compare(
     What is measured is kept: the same call again takes it from the store, and after an interrupt goes on from there.
 
     Args:
-        tasks: names, ``"vae[dataset=mnist]"``, globs and grids as on the command line; ``Spec`` objects; or classes and
-            instances of your own, also of a notebook's cell. One or a sequence; by default the suite's.
+        tasks: names, ``"vae[dataset=mnist]"``, globs and grids as on the command line; ``Spec`` objects; classes and
+            instances of your own, also of a notebook's cell; or functions without arguments that make an instance. One
+            or a sequence; by default the suite's.
         estimators: likewise.
         measures: likewise.
         seeds: how many, counted from 0, or which.
@@ -66,7 +67,7 @@ def compare(
         scale: fraction of the training steps that the suite asks for.
         precision: draw gradients until the interval of their variance is that narrow, 0.05 for 5 % to either side.
         plugins: plugin files.
-        store: folder that keeps finished cells.
+        store: folder that keeps finished cells; by default ``.estbench`` in the working folder.
         executor: where cells are measured: ``auto``, ``inline``, ``local``, ``ray`` or ``slurm``, with options.
         workers: cells at once; by default one a core.
         threads: of torch; by default 1, and all for what is timed.
@@ -118,7 +119,7 @@ def plan(
     scale: float | None = None,
     precision: float | None = None,
     plugins: Iterable[Path | str] = (),
-    store: Path | str = STORE,
+    store: Path | str | None = None,
     executor: str | Spec = "auto",
     workers: int | None = None,
     threads: int | None = None,
@@ -178,17 +179,17 @@ def _request(given: Mapping[str, Any]) -> tuple["Request", Plugins]:
     """
     from estbench.workflows.request import Request  # noqa: PLC0415  (imports torch)
 
-    store = Path(given["store"])
+    store = arguments.folder("store", given["store"], STORE)
     overrides, found = _overrides(given, store / "own")
     ensemble = given["ensemble"]
     how = {
-        "parts": tuple(arguments.whole("parts", each) for each in arguments.several(given["parts"])),
+        "parts": tuple(arguments.whole_number("parts", each) for each in arguments.several(given["parts"])),
         "executor": arguments.spec("executor", given["executor"]),
-        "workers": arguments.number("workers", given["workers"], least=1, whole_number=True),
-        "threads": arguments.number("threads", given["threads"], least=1, whole_number=True),
-        "timeout": arguments.number("timeout", given["timeout"], least=0.001),
-        "checkpoint": arguments.number("checkpoint", given["checkpoint"]),
-        "ensemble": ensemble if isinstance(ensemble, str) else str(arguments.whole("ensemble", ensemble)),
+        "workers": arguments.finite_number("workers", given["workers"], least=1, whole=True),
+        "threads": arguments.finite_number("threads", given["threads"], least=1, whole=True),
+        "timeout": arguments.finite_number("timeout", given["timeout"], least=0.001),
+        "checkpoint": arguments.finite_number("checkpoint", given["checkpoint"]),
+        "ensemble": ensemble if isinstance(ensemble, str) else str(arguments.whole_number("ensemble", ensemble)),
         "retry_failed": bool(given["retry_failed"]),
     }
     return Request(str(given["suite"]), overrides, store=store, command="estbench.compare(...)", **how), found

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from estbench.api.arguments import several
+from estbench.api import arguments
 from estbench.api.comparing import STORE
 from estbench.api.own import known_plugins, maker
 from estbench.api.run import Run
@@ -15,7 +15,7 @@ from estbench.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from estbench.testing.verdict import Verdict
-    from estbench.tracking.gate import Outcome
+    from estbench.tracking.gate import GateResult
     from estbench.workflows.diff import Difference
 
 
@@ -43,7 +43,7 @@ def check(plugin: Any, *, seed: int = 0, plugins: Iterable[Path | str] = ()) -> 
     from estbench.workflows import conformance  # noqa: PLC0415  (likewise)
 
     if isinstance(plugin, (str, Spec)):
-        known = known_plugins(several(plugins))
+        known = known_plugins(arguments.several(plugins))
         found = conformance.selected([str(plugin)], known)
         return [verdict for spec in found for verdict in conformance.verdicts(spec, known, seed)]
     make = maker(plugin)
@@ -67,7 +67,7 @@ def load(folder: Path | str) -> Run:
         >>> load(page.parent).estimators
         ['exact']
     """
-    place = RunFolder.of(Path(folder))
+    place = RunFolder.of(arguments.folder("folder", folder))
     return Run(place.results(), place.info())
 
 
@@ -75,7 +75,7 @@ def merge(folders: Sequence[Path | str], into: Path | str, *, mixed_timing: bool
     """Takes the cells of several stores into one, as ``estbench merge`` does.
 
     Args:
-        folders: the stores.
+        folders: the stores; one or a sequence.
         into: the store that takes them in; made if it is not there.
         mixed_timing: whether times of different machines may stand side by side.
 
@@ -95,16 +95,19 @@ def merge(folders: Sequence[Path | str], into: Path | str, *, mixed_timing: bool
         >>> merge([store], into).taken, merge([store], into).known
         (1, 1)
     """
-    return stores.merge([Path(folder) for folder in folders], Path(into), mixed_timing=mixed_timing)
+    sides = [arguments.folder("folders", each) for each in arguments.several(folders)]
+    return stores.merge(sides, arguments.folder("into", into), mixed_timing=mixed_timing)
 
 
-def diff(before: Path | str, after: Path | str, *, store: Path | str = STORE, alpha: float = 0.05) -> "Difference":
+def diff(
+    before: Path | str, after: Path | str, *, store: Path | str | None = None, alpha: float = 0.05
+) -> "Difference":
     """Which values differ between two runs, two stores or two commits, as ``estbench diff`` tells.
 
     Args:
         before: a run's folder, a store, or a commit whose cells are in ``store``.
         after: likewise.
-        store: where the cells of commits are.
+        store: where the cells of commits are; by default ``.estbench`` in the working folder.
         alpha: probability of any false alarm.
 
     Returns:
@@ -125,7 +128,7 @@ def diff(before: Path | str, after: Path | str, *, store: Path | str = STORE, al
     """
     from estbench.workflows.diff import diff as difference  # noqa: PLC0415  (slow)
 
-    return difference(str(before), str(after), Path(store), alpha)
+    return difference(str(before), str(after), arguments.folder("store", store, STORE), alpha)
 
 
 def gate(
@@ -136,14 +139,14 @@ def gate(
     thresholds: Sequence[str] = (),
     alpha: float = 0.01,
     allow_missing: bool = False,
-) -> "Outcome":
+) -> "GateResult":
     """Tells regressions from noise, gaps and failures, as ``estbench gate`` does.
 
     Args:
         base: before; a run's folder, a result file of asv, or a commit.
         head: after.
         results: folder of asv's results, for commits.
-        thresholds: least ratios that count, ``"1.05"`` or ``"*time*=1.2"``.
+        thresholds: least ratios that count, ``"1.05"`` or ``"*time*=1.2"``; one or a sequence.
         alpha: level of the tests, over all values.
         allow_missing: whether values may be missing in ``head``.
 
@@ -165,5 +168,6 @@ def gate(
     """
     from estbench.tracking.gate import gate as judge  # noqa: PLC0415  (slow)
 
-    folder = None if results is None else Path(results)
-    return judge(str(base), str(head), results=folder, thresholds=thresholds, alpha=alpha, allow_missing=allow_missing)
+    places = None if results is None else arguments.folder("results", results)
+    limits = arguments.several(thresholds)
+    return judge(str(base), str(head), results=places, thresholds=limits, alpha=alpha, allow_missing=allow_missing)

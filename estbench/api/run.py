@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from estbench.api import arguments
 from estbench.core.metrics import Metrics
 from estbench.errors import UserError, nearest
 from estbench.store.run_folder import RunInfo
@@ -183,8 +184,9 @@ class Run:
         """
         from estbench.workflows.comparison import write_report  # noqa: PLC0415  (imports torch)
 
-        write_report(Path(folder), self.results, self.info)
-        return Path(folder) / "index.html"
+        place = arguments.folder("folder", folder)
+        write_report(place, self.results, self.info)
+        return place / "index.html"
 
     def to_xarray(self) -> Any:
         """The figures at the end of each training and trajectory as an ``xarray.Dataset``.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from estbench.core.logits import at_least_float32
+from estbench.core.making import Recorded
 from estbench.core.node import Bernoulli, Categorical, Node
 from estbench.core.program import Evaluation, Program, Sampler, Site, Sites, draw, evaluate, run
 from estbench.core.refusal import NotApplicableError
@@ -21,7 +22,7 @@ __all__ = ["Estimator", "NotApplicableError", "full_cost", "inject", "positive",
 Number = TypeVar("Number", int, float)
 
 
-class Estimator(nn.Module, abc.ABC):
+class Estimator(Recorded, nn.Module, abc.ABC):
     """Maps a program to a scalar.
 
     The scalar's value estimates the expected cost, averaged over the batch, and its gradient estimates the gradient of

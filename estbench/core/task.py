@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from estbench.core.estimator import Estimator
+from estbench.core.making import Recorded
 from estbench.core.program import Program
 
 Batch: TypeAlias = tuple[Tensor, ...]
@@ -63,7 +64,7 @@ class Trainer:
             scheduler.load_state_dict(own)
 
 
-class Task(abc.ABC):
+class Task(Recorded, abc.ABC):
     """A model, its data, and how it is trained.
 
     More than twelve public methods, because each is a question that training or a measure asks of a task, and most

@@ -16,7 +16,9 @@ from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.metrics import Metrics
 from estbench.core.task import Task
 from estbench.engine.base import Bench, Member, MemberOutcome, Row, verdict
+from estbench.engine.checks import described
 from estbench.engine.journal import Journal, NoJournal
+from estbench.errors import listed
 from estbench.planning.cell import Cell
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
@@ -53,13 +55,25 @@ class CellRunner:
             bench = dataclasses.replace(self._bench(cell), cell=cell.identity, journal=journal)
             makers = {label: self._maker(cell, spec) for label, spec in by_label.items()}
             for label, row in self.plugins.measures.make(cell.measure).rows(bench, makers):
-                if label in by_label:
-                    rows.append(self.record(cell, by_label[label], row))
+                rows.append(self.record(cell, _of(label, by_label), row))
+            rows += self._silent(cell, rows)
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
             pass_on(error)
             check_answers(torch.device(cell.device), error)
             rows = self.failed(cell, error)
         return rows
+
+    def _silent(self, cell: Cell, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """A failed row for each estimator of a cell of which the measure yielded nothing."""
+        told = {(row["estimator"], row["params"]) for row in rows}
+        row = Row(status="failed", error=f"the measure {cell.measure.name} yielded no row of it")
+        records = (self.record(cell, spec, row) for spec in cell.estimators)
+        return [each for each in records if (each["estimator"], each["params"]) not in told]
+
+    def _recorded(self, cell: Cell, rows: Iterable[Row]) -> list[dict[str, Any]]:
+        """The rows of a cell with a single estimator."""
+        records = [self.record(cell, cell.estimators[0], row) for row in rows]
+        return records + self._silent(cell, records)
 
     def failed(self, cell: Cell, error: BaseException) -> list[dict[str, Any]]:
         """The rows of a cell that could not be measured."""
@@ -88,10 +102,9 @@ class CellRunner:
             data.clear()
             memory.collect(torch.device(first.device))
             return [(self.alone(cell, journal), failed) for cell, journal in cells.items()]
-        each = [[verdict(one.error)] if one.error else one.rows for one in found]
         return [
-            ([self.record(cell, cell.estimators[0], row) for row in rows], one.note)
-            for cell, rows, one in zip(cells, each, found, strict=True)
+            (self._recorded(cell, [verdict(one.error)] if one.error else one.rows), one.note)
+            for cell, one in zip(cells, found, strict=True)
         ]
 
     def declared(self, cell: Cell, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -196,6 +209,22 @@ def _bench(plugins: Plugins, task: Spec, seed: int, device: str, dtype: str) -> 
     oracle = functools.partial(_oracle, plugins, made.oracle, dtype) if made.oracle else None
     recipe = functools.partial(_bench, plugins, task, seed, device, dtype)
     return Bench(made, seed, torch.device(device), stored(dtype), baseline, oracle, recipe=recipe)
+
+
+def _of(label: object, by_label: Mapping[str, Spec]) -> Spec:
+    """The estimator that a measure means by a label.
+
+    Raises:
+        ValueError: it was given none of this label.
+    """
+    if not isinstance(label, str) or label not in by_label:
+        raise ValueError(f"a measure yields rows of {listed(list(by_label))}; got {described(label)}")
+    return by_label[label]
+
+
+def forget() -> None:
+    """Drops the benches that cells share, with their data: third-party code may have changed them."""
+    _bench.cache_clear()
 
 
 def _estimator(plugins: Plugins, spec: Spec, dtype: str) -> Estimator:

@@ -13,7 +13,7 @@ import torch
 
 from estbench.engine.base import Row
 from estbench.execution.batching import Ensembles
-from estbench.execution.cell_runner import CellRunner
+from estbench.execution.cell_runner import CellRunner, forget
 from estbench.execution.executors.base import Done, Executor, Failure, Job, Outcome
 from estbench.execution.observation import marked, observed
 from estbench.planning.cell import Cell
@@ -80,8 +80,9 @@ class CellWork:
         # on a GPU there may be a remark on a single cell, too
         together = job.along or (job.cell.device != "cpu" and not job.cell.joint)
         altered: list[str] = []
+        foreign = any(self.plugins.foreign(cell.used) for cell in cells)
         try:
-            with observed(any(self.plugins.foreign(cell.used) for cell in cells)) as altered:
+            with observed(foreign) as altered:
                 if together:
                     found = runner.together(cells, auto=job.auto)
                 else:
@@ -93,6 +94,8 @@ class CellWork:
         except BaseException as error:  # noqa: BLE001  (where code of others has changed our own, that raises anything)
             pass_on(error)
             found = [(runner.failed(cell, error), "") for cell in cells]
+        if foreign:
+            forget()
         return found, altered
 
     def keep(self, job: Job, outcome: Outcome) -> None:

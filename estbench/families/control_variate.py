@@ -15,7 +15,7 @@ from estbench.core.program import Program, Sites, repeat, replay
 
 WhatIf: TypeAlias = Callable[[Tensor], Tensor]
 # both by name of node: the gradients, and the notes for ``observe``
-Gradients: TypeAlias = tuple[dict[str, Tensor], dict[str, Tensor]]
+GradientsAndNotes: TypeAlias = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 
 class ControlVariate(Estimator):
@@ -69,7 +69,7 @@ class ControlVariate(Estimator):
         evaluation = self.evaluate(program, sampler)
         cost, sites = evaluation.cost, evaluation.sites
 
-        def gradients() -> Gradients:
+        def gradients() -> GradientsAndNotes:
             found = {}
             for name, site in sites.items():
                 what_if = self._what_if(program, sites, noises, name)
@@ -104,14 +104,16 @@ class ControlVariate(Estimator):
             return slope
         return slope - (slope.sum(0) - slope) / (self.samples - 1)
 
-    def _tuned(self, gradients: Callable[[], Gradients], sites: Sites) -> tuple[Gradients, Tensor | float]:
+    def _tuned(
+        self, gradients: Callable[[], GradientsAndNotes], sites: Sites
+    ) -> tuple[GradientsAndNotes, Tensor | float]:
         """The gradients, and in training a term of value zero whose gradient is that of the squared gradients."""
         own = {name: p for name, p in self.named_parameters() if p.requires_grad}
         if not (own and self.training):
             with torch.no_grad():
                 return gradients(), 0.0
 
-        def spread() -> tuple[Tensor, Gradients]:
+        def spread() -> tuple[Tensor, GradientsAndNotes]:
             found = gradients()
             means = {name: g.mean(0) if self.samples else g for name, g in found[0].items()}
             squares = [sites[name].node.total(g.square()).mean() for name, g in means.items()]

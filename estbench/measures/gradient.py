@@ -21,7 +21,7 @@ from estbench.engine.moments.linear_layers import by_layers
 from estbench.engine.moments.minibatch_variance import MinibatchVariance
 from estbench.engine.moments.moments import Moments
 from estbench.engine.moments.points import Point
-from estbench.engine.moments.reference import Drawing, Reference, kept, loaded
+from estbench.engine.moments.reference import Drawing, Reference, from_state, to_state
 from estbench.engine.moments.stopping import Replication
 from estbench.engine.moments.variables import DEFAULT, Groups, Parameters, children
 from estbench.measures.metrics.gradient import METRICS
@@ -87,7 +87,7 @@ class Gradient(Measure):
 
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         # random streams seed them
-        with shared_generators.kept():
+        with shared_generators.restored():
             yield from self._rows(bench, makers)
 
     def _rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
@@ -98,10 +98,10 @@ class Gradient(Measure):
                     error = f"training diverged: parameters are not finite after {point.step} steps"
                     yield key, point.row(Row("variance", status="failed", error=error))
                     break
-                found = dict(loaded(points.get(point.name, {}), bench.device))
+                found = dict(from_state(points.get(point.name, {}), bench.device))
                 for row in self._at(bench, point, estimator, key, found):
                     yield key, point.row(row)
-                points[point.name] = kept(found)
+                points[point.name] = to_state(found)
                 if bench.journal.due():
                     self._keep(bench, points)
             self._keep(bench, points, done=True)

@@ -10,6 +10,7 @@ from estbench.planning import effective_options, origins
 from estbench.planning.cell import Cell, hashed
 from estbench.planning.code_digest import Sources
 from estbench.planning.resolved import Pair, ResolvedSuite
+from estbench.planning.task_facts import task_facts
 from estbench.plugins.plugin import Plugin
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
@@ -92,10 +93,9 @@ def _digests(cells: Iterable[Cell], plugins: Plugins) -> Iterator[str]:
 
     @functools.cache
     def digest(task: Spec, estimators: tuple[str, ...], measure: str, code: tuple[str, ...]) -> str:
-        made = plugins.tasks.make(task)
-        named = [plugins.baseline(made).name, *([made.oracle] if made.oracle else [])]
         used = [plugins.tasks[task.name], plugins.measures[measure]]
-        used += [plugins.estimators[name] for name in dict.fromkeys((*estimators, *named))]
+        named = (*estimators, *task_facts(plugins, task).named)
+        used += [plugins.estimators[name] for name in dict.fromkeys(named)]
         own = sources.digest((plugin.module or plugin.name, plugin.path) for plugin in used)
         return hashed(own, *map(sources.outside, code)) if code else own
 

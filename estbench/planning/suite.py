@@ -106,7 +106,7 @@ class Suite(BaseModel):
         return seeds
 
 
-def load(name: str, overrides: Mapping[str, Any], only: Sequence[int] = ()) -> Suite:
+def load_suite(name: str, overrides: Mapping[str, Any], only: Sequence[int] = ()) -> Suite:
     """A suite by the path of its file, or the name of one that is shipped, with some values replaced.
 
     Args:
@@ -166,4 +166,6 @@ def _line(error: Any) -> str:
         model = models.get("tune" if "tune" in rest[:-1] else first, Suite) if rest else Suite
         return f"unknown key {where!r}; {nearest(str(error['loc'][-1]), model.model_fields)}"
     got = shorten(plain(repr(error["input"])), 200)
+    if error["type"] == "too_short":
+        return f"{where}: at least one is needed; got {got}"
     return f"{where}: {error['msg'].lower().removeprefix('value error, ')}; got {got}"

@@ -87,7 +87,7 @@ def locate(point: EntryPoint) -> Path | None:
     return next((source for source in sources if source.exists()), None)
 
 
-def missing(error: BaseException) -> str:
+def missing_package(error: BaseException) -> str:
     """A message that names the missing package of a failed import and how to install it; empty for other errors.
 
     Packages that only some users need are extras of estbench, named in its metadata.

@@ -17,6 +17,7 @@ from estbench.errors import UserError, nearest
 from estbench.plugins import options
 from estbench.plugins.installed import installed, locate, origin
 from estbench.plugins.loading import home, kind_of
+from estbench.plugins.options import ConstructionError
 from estbench.plugins.plugin import BUILT_IN, Plugin
 from estbench.plugins.spec import Spec
 from estbench.runtime.isolation import DiedError, isolated
@@ -38,12 +39,14 @@ class Catalogue:
         plugins: those that are listed, and that patterns match.
         problems: why others were left out.
         unlisted: those that stand for nothing without options, and are used by their full name only.
+        faults: specifications whose plugins were tried and cannot be made, with the reason.
     """
 
     kind: str
     plugins: Mapping[str, Plugin]
     problems: Sequence[str] = ()
     unlisted: Mapping[str, Plugin] = field(default_factory=dict)
+    faults: Mapping[Spec, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Plugin:
         if name not in self:
@@ -57,9 +60,17 @@ class Catalogue:
         """An instance of a plugin with these options.
 
         Raises:
+            ConstructionError: its constructor fails, or is known to fail.
             UserError: there is no such plugin, or an option is unknown or has a value it cannot have.
         """
-        return options.make(self[spec.name].load(), spec)
+        if spec in self.faults:
+            # what ended or stopped a process when it was tried is not tried again
+            raise ConstructionError(self.faults[spec])
+        return options.construct(self[spec.name].load(), spec)
+
+    def having(self, faults: Mapping[Spec, str]) -> Self:
+        """The same plugins, of which these are known not to be made."""
+        return replace(self, faults={**self.faults, **faults}) if faults else self
 
 
 @dataclass(frozen=True)
@@ -123,6 +134,11 @@ class Plugins:
             return isolated(function)
         except DiedError as error:
             raise UserError(f"a plugin could not be asked what it is: {error}") from error
+
+    def having(self, faults: Mapping[str, Mapping[Spec, str]]) -> Self:
+        """The same plugins, of which these are known not to be made, by kind."""
+        estimators, tasks, measures = (each.having(faults.get(each.kind, {})) for each in self)
+        return replace(self, estimators=estimators, tasks=tasks, measures=measures)
 
     @property
     def problems(self) -> list[str]:

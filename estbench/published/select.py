@@ -7,7 +7,7 @@ from estbench.errors import UserError, nearest
 from estbench.published.tables import PublishedResult, results
 
 
-def select(paper: str = "", task: str = "", estimator: str = "") -> tuple[PublishedResult, ...]:
+def select_published(paper: str = "", task: str = "", estimator: str = "") -> tuple[PublishedResult, ...]:
     """The published results of a paper, task and estimator; what is empty restricts nothing.
 
     Args:

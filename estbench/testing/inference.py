@@ -113,7 +113,7 @@ class Judgement:
         return f"T2 p = {self.t2:.2g}, max|z| = {self.max_z:.1f} of {self.n:,}"
 
 
-def judge(error: Tensor, covariance: Tensor, n: int, directions: Tensor | None = None) -> Judgement:
+def zero_mean_test(error: Tensor, covariance: Tensor, n: int, directions: Tensor | None = None) -> Judgement:
     """Tests whether a mean error is zero.
 
     Args:
@@ -143,7 +143,7 @@ def noncentrality(alpha: float, rank: int, power: float = POWER) -> float:
 def resolution(moments: RunningCovariance, scale: Scale, alpha: float) -> float:
     """The relative bias that Hotelling's test catches in any direction of any group, with ``POWER``."""
     covariance = moments.covariance
-    judged = judge(moments.mean, covariance / moments.n, moments.n)
+    judged = zero_mean_test(moments.mean, covariance / moments.n, moments.n)
     worst = max(float(torch.linalg.eigvalsh(covariance[mine][:, mine])[-1]) for mine in scale.members())
     return math.sqrt(noncentrality(alpha, judged.rank) * max(worst, 0.0) / moments.n)
 

@@ -11,13 +11,14 @@ from typing import Any, TypeAlias
 import torch
 
 from estbench.core.estimator import NotApplicableError
+from estbench.engine.base import MakeEstimator
 from estbench.errors import UserError, nearest
 from estbench.plugins.registry import discover, load_estimator
 from estbench.plugins.spec import Spec
 from estbench.runtime.guard import pass_on
 from estbench.testing import contract, state, statistical
 from estbench.testing.programs import RECIPES
-from estbench.testing.subject import MakeEstimator, Subject
+from estbench.testing.subject import Subject
 from estbench.testing.verdict import Fault, Inapplicable, Verdict, one_line
 
 Candidate: TypeAlias = str | MakeEstimator | Subject

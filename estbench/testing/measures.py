@@ -5,7 +5,7 @@ import torch
 from estbench.core.metrics import Metric
 from estbench.core.task import Task
 from estbench.engine.base import Bench, MakeEstimator, Measure, Row
-from estbench.plugins.declarations import verify
+from estbench.plugins.declarations import check_declarations
 from estbench.plugins.registry import load_estimator
 
 
@@ -21,7 +21,7 @@ def check_measure(measure: Measure, task: Task, make: MakeEstimator) -> None:
         AssertionError: a row is of no declared metric, or says that it failed, or there is none.
         UserError: a declaration is not what it must be.
     """
-    verify("measure", type(measure).__name__, measure)
+    check_declarations("measure", type(measure).__name__, measure)
     bench = Bench(task, 0, torch.device("cpu"), torch.float32, lambda: load_estimator(task.baseline), None)
     with torch.random.fork_rng([]):
         found = [(key, row) for key, row in measure.rows(bench, {"estimator": make}) if key == "estimator"]

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from estbench.testing.border import Masked
-from estbench.testing.inference import FALSE_ALARMS, TOLERANCE, RunningCovariance, judge
+from estbench.testing.inference import FALSE_ALARMS, TOLERANCE, RunningCovariance, zero_mean_test
 from estbench.testing.oracle import TooLargeError, objective, truth
 from estbench.testing.programs import RECIPES, Estimate, Recipe
 from estbench.testing.replicates import replicates
@@ -145,7 +145,9 @@ def _distance(study: MeanErrors, recipe: Recipe, bound: int) -> float:
 def broadcast(subject: Subject) -> str:
     """With no batch dimension, or with two, the gradient has the mean that it has with one."""
     trials = [
-        _Comparison(recipe, flat, *(partial(subject.bench, recipe, torch.float32, batch) for batch in (nested, flat)))
+        _MeanComparison(
+            recipe, flat, *(partial(subject.bench, recipe, torch.float32, batch) for batch in (nested, flat))
+        )
         for recipe in subject.applicable()
         for nested, flat in (((), (1,)), ((2, 3), (6,)))
     ]
@@ -157,7 +159,9 @@ def devices(subject: Subject) -> str:
     if not torch.cuda.is_available():
         raise Inapplicable("there is no CUDA device here")
     trials = [
-        _Comparison(recipe, (2,), *(partial(subject.bench, recipe, torch.float32, device=d) for d in ("cpu", "cuda")))
+        _MeanComparison(
+            recipe, (2,), *(partial(subject.bench, recipe, torch.float32, device=d) for d in ("cpu", "cuda"))
+        )
         for recipe in subject.applicable()
     ]
     return _compare(subject, trials, "CPU and CUDA have different gradients")
@@ -169,7 +173,7 @@ def masks(subject: Subject) -> str:
     for recipe in subject.applicable():
         _masked_gradients(subject, recipe)
         masked = partial(subject.bench, recipe, torch.float32, around=Masked)
-        trials.append(_Comparison(recipe, (2,), masked, partial(subject.bench, recipe, torch.float32)))
+        trials.append(_MeanComparison(recipe, (2,), masked, partial(subject.bench, recipe, torch.float32)))
     return _compare(subject, trials, "masked classes change the gradient of the others")
 
 
@@ -216,7 +220,7 @@ def _correlation_p(subject: Subject, recipe: Recipe) -> float:
     return min(1.0, float(2 * norm.sf(z)) * one.shape[1] * other.shape[1])
 
 
-class _Comparison(NamedTuple):
+class _MeanComparison(NamedTuple):
     """Two ways to make a bench that should have the same mean gradient."""
 
     recipe: Recipe
@@ -235,10 +239,10 @@ class _Comparison(NamedTuple):
                     moments[-1].add(gradients.double() / scale.unit)
         one, other = moments
         covariance = one.covariance / one.n + other.covariance / other.n
-        return judge(one.mean - other.mean, covariance, one.n).p
+        return zero_mean_test(one.mean - other.mean, covariance, one.n).p
 
 
-def _compare(subject: Subject, pairs: list[_Comparison], complaint: str) -> str:
+def _compare(subject: Subject, pairs: list[_MeanComparison], complaint: str) -> str:
     least = 1.0
     for pair in pairs:
         p = pair.p(subject)

@@ -3,29 +3,27 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.engine.base import MakeEstimator
 from estbench.runtime import shared_generators
 from estbench.testing.inference import (
     TOLERANCE,
     Judgement,
     RunningCovariance,
     Scale,
-    judge,
     needed,
     resolution,
+    zero_mean_test,
 )
 from estbench.testing.mapping import obstacle
 from estbench.testing.oracle import truth
 from estbench.testing.programs import GROUPS, RECIPES, Estimate, Recipe
 from estbench.testing.replicates import CHUNK, replicates, value_replicates
 from estbench.testing.verdict import Fault, Inapplicable
-
-MakeEstimator: TypeAlias = Callable[[], Estimator]
 
 FIRST_LOOK = 2 * CHUNK
 LEAST = 8 * CHUNK
@@ -72,7 +70,7 @@ class Subject:
         """Seeds torch, NumPy and Python for this block, and leaves their states as they were afterwards."""
         # of several GPUs torch wants to be told which
         devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-        with torch.random.fork_rng(devices), shared_generators.kept():
+        with torch.random.fork_rng(devices), shared_generators.restored():
             torch.manual_seed(hash((self.seed, *stream)) % 2**63)
             shared_generators.seed(hash((self.seed, *stream)) % 2**63)
             yield
@@ -226,7 +224,7 @@ class MeanErrors:
     def judge(self) -> Judgement:
         """The two tests of the gradient."""
         mine = self._drawn[0]
-        return judge(mine.mean, mine.covariance / mine.n, mine.n, self.scale.directions)
+        return zero_mean_test(mine.mean, mine.covariance / mine.n, mine.n, self.scale.directions)
 
 
 def scale_of(gradients: dict[str, Tensor]) -> Scale:

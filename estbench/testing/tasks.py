@@ -118,7 +118,7 @@ def _differentiates(task: Task) -> None:
     model, batch = task.model(), _batch(task)
     estimator = load_estimator(task.baseline).prepare(model(*batch))
     estimator(model(*batch)).backward()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
     missing = [name for name, g in gradients.items() if g is None]
     _demand(not missing, f"the baseline's gradient reaches every parameter but {missing}")
     broken = [name for name, g in gradients.items() if g is not None and not g.isfinite().all()]

@@ -22,7 +22,7 @@ def selected(patterns: Iterable[str], plugins: Plugins) -> list[Spec]:
     for spec in found:
         for catalogue in (plugins.estimators, plugins.tasks):
             if spec.name in catalogue:
-                options.check(catalogue[spec.name].load(), spec)
+                options.checked_options(catalogue[spec.name].load(), spec)
         if spec.name in plugins.estimators.unlisted:
             # made once now, so that one line says what is wrong with a function
             plugins.estimators.make(spec)
@@ -56,6 +56,6 @@ def verdicts(spec: Spec, plugins: Plugins, seed: int = 0) -> Iterator[Verdict]:
     """
     if spec.name in plugins.estimators:
         made = plugins.estimators[spec.name].load()
-        yield from run_checks(partial(options.make, made, spec), seed=seed)
+        yield from run_checks(partial(options.construct, made, spec), seed=seed)
     if spec.name in plugins.tasks.plugins:
         yield from run_task_checks(plugins.tasks.make(spec))

@@ -25,7 +25,7 @@ from tests.support.benches import (
     bench,
     figures,
     steps,
-    trainees,
+    training_runs,
 )
 from tests.support.pretended_gpu import CUDA, Generator, MixedDevicesError, pretended, without_streams
 
@@ -83,7 +83,7 @@ def test_no_estimator_mixes_devices_or_waits(name, nodes, gpu, monkeypatch):
     # it looks at values, once
     monkeypatch.setattr(Ensemble, "_compare", lambda _: None)
     try:
-        alone, *together = trainees(NODES[nodes], name, 3)
+        alone, *together = training_runs(NODES[nodes], name, 3)
         steps(gpu, alone.advance)
     except NotApplicableError as error:
         pytest.skip(str(error))

@@ -30,7 +30,7 @@ from estbench.report.drawing.legend import legend, legend_height
 from estbench.report.drawing.point_labels import place_numbers
 from estbench.report.model import looks
 from estbench.report.model.intervals import averaged, root_mean_square
-from estbench.report.model.rows import prepare
+from estbench.report.model.rows import labelled
 from estbench.report.model.study import Study
 from estbench.report.text import formatting, tables
 from estbench.report.text.findings import answers
@@ -669,7 +669,7 @@ def test_texts_of_a_figure_say_how_wide_they_are(written):
 
 def test_results_of_earlier_versions_are_reported(five):
     """Columns that came later are filled in with what they would have been."""
-    prepared = prepare(five.drop(columns=["replicas", "picture", "chosen"]))
+    prepared = labelled(five.drop(columns=["replicas", "picture", "chosen"]))
     assert set(prepared["replicas"]) == {1}
     assert set(prepared["picture"]) == {""}
 

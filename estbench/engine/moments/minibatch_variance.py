@@ -184,7 +184,7 @@ class MinibatchVariance:
             else:
                 chunk = self.chunk or self._chunk(bench, lambda: gradient(*variables.point.batch))
             seeds = functools.partial(bench.stream, *stream)
-            with shared_generators.kept():
+            with shared_generators.restored():
                 found = halves(gradient, minibatch, self.minibatches, chunk, seeds, None if mapped else pair)
         estimator.train()
         return found, chunk

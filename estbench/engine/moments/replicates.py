@@ -99,7 +99,7 @@ class LoopedReplicates(contextlib.ExitStack):
         self._function = function
 
     def __enter__(self) -> Self:
-        self.enter_context(shared_generators.kept())
+        self.enter_context(shared_generators.restored())
         return self
 
     def draw(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
+from estbench.errors import reason, shorten
 from estbench.runtime import memory
 
 Step: TypeAlias = Callable[[Sequence[Tensor]], Tensor]
@@ -80,7 +81,7 @@ class Replayed:
 
 
 def _said(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return shorten(reason(error), 200)
 
 
 @functools.cache

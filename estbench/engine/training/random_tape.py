@@ -130,6 +130,9 @@ def _fill(values: Tensor, law: Law, generator: torch.Generator) -> None:
         values.uniform_(generator=generator)
     elif law == NORMAL:
         values.normal_(generator=generator)
+    elif law.name == "gamma":
+        concentration = torch.full_like(values, law.concentration)
+        values.copy_(torch._standard_gamma(concentration, generator=generator))  # noqa: SLF001  (the only one with a generator)
     else:
         values.random_(law.low, law.high, generator=generator)
 

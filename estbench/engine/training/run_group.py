@@ -22,25 +22,25 @@ class RunGroup(abc.ABC):
     """Training runs at the same step.
 
     Args:
-        trainees: the training runs.
+        runs: the training runs.
     """
 
-    def __init__(self, trainees: Sequence[TrainingRun]) -> None:
-        self.trainees = trainees
+    def __init__(self, runs: Sequence[TrainingRun]) -> None:
+        self.runs = runs
 
     @property
     def alive(self) -> list[tuple[int, TrainingRun]]:
         """The runs that have not failed, each with its index."""
-        return [(number, trainee) for number, trainee in enumerate(self.trainees) if trainee.error is None]
+        return [(number, run) for number, run in enumerate(self.runs) if run.error is None]
 
     @property
     def step(self) -> int:
         """The number of steps done."""
-        return self.trainees[0].step
+        return self.runs[0].step
 
     def advance(self, stop: int) -> None:
         """Trains up to a step, and keeps states in the journals from time to time."""
-        losses, start = torch.zeros(len(self.trainees)), time.perf_counter()
+        losses, start = torch.zeros(len(self.runs)), time.perf_counter()
         alive = self.alive
         while self.step < stop and alive:
             losses = self.train()
@@ -52,16 +52,16 @@ class RunGroup(abc.ABC):
 
     def _account(self, start: float, losses: Tensor) -> None:
         # reading a result waits for the device, so the step is finished here
-        for trainee, loss in zip(self.trainees, losses.tolist(), strict=True):
-            trainee.judge(loss)
-        for trainee in self.trainees:
-            trainee.seconds += (time.perf_counter() - start) / len(self.trainees)
+        for run, loss in zip(self.runs, losses.tolist(), strict=True):
+            run.judge(loss)
+        for run in self.runs:
+            run.seconds += (time.perf_counter() - start) / len(self.runs)
 
     def keep(self, *, done: bool) -> None:
         """Keeps the states of the runs that have not failed in their journals."""
         self.settle()
-        for _, trainee in self.alive:
-            trainee.bench.journal.keep(trainee.state(), done=done)
+        for _, run in self.alive:
+            run.bench.journal.keep(run.state(), done=done)
 
     @property
     def note(self) -> str:
@@ -93,19 +93,19 @@ class Alone(RunGroup):
 
     def train(self) -> Tensor:
         """One training step."""
-        return self.trainees[0].advance()[None]
+        return self.runs[0].advance()[None]
 
     def settle(self) -> None:
         """Does nothing, since the run already holds its own state."""
 
     def ask(self, question: Question, data: Sequence[Batch], size: int, *names: int | str) -> dict[str, Tensor]:
         """The answers of the single run."""
-        bench = self.trainees[0].bench
+        bench = self.runs[0].bench
         tape = Tape([bench.stream(*names)], bench.device, ahead=False)
         found: dict[str, Tensor] = {}
         with torch.no_grad(), bench.aside(*names):
             for number, chunk in chunks(data[0], size):
-                answers = asked(question, self.trainees[0].model, chunk, tape, number)
+                answers = asked(question, self.runs[0].model, chunk, tape, number)
                 gather(found, answers, number * size, len(data[0][0]))
         return {name: values[None] for name, values in found.items()}
 

@@ -34,7 +34,7 @@ def make(spec: Spec, workers: int | None, device: str) -> Executor:
     cls = found[spec.name].load()
     if workers and "workers" in options.options_of(cls):
         spec = spec.having({"workers": workers})
-    executor: Executor = options.make(cls, spec)
+    executor: Executor = options.construct(cls, spec)
     if refusal := executor.refusal(device):
         raise UserError(f"{spec}: {refusal}")
     return executor

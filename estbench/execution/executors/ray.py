@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError, WorkerCrashedError
 
-from estbench.errors import UserError
+from estbench.errors import UserError, reason, shorten
 from estbench.execution.executors.base import Executor, Failure, Job, Outcome, Work, alone_last
 from estbench.runtime.guard import DeviceLostError, last_resort, out_of_time
 
@@ -69,8 +69,8 @@ class Ray(Executor):
                 else:
                     start("local", num_cpus=self.workers or None, include_dashboard=False)
             except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-                reason = str(error).splitlines()[0]
-                raise UserError(f"no ray cluster at address {self.address or 'local'!r}: {reason}") from error
+                why = str(error).splitlines()[0]
+                raise UserError(f"no ray cluster at address {self.address or 'local'!r}: {why}") from error
         try:
             yield
         finally:
@@ -122,9 +122,9 @@ def _outcome(reference: Any, since: float, timeout: float | None) -> Outcome:
         return ray.get(reference)
     except (WorkerCrashedError, TaskCancelledError):
         late = timeout is not None and time.monotonic() - since >= timeout
-        reason = out_of_time(timeout) if late and timeout else "its worker process died (out of memory?)"
+        why = out_of_time(timeout) if late and timeout else "its worker process died (out of memory?)"
     except RayTaskError as error:
-        reason = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
+        why = reason(error.cause)
     except RayError as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return Failure(reason, time.monotonic() - since)
+        why = shorten(reason(error), 300)
+    return Failure(why, time.monotonic() - since)

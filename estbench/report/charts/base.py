@@ -49,7 +49,9 @@ class Chart(abc.ABC):
         """Draws rows."""
 
 
-def listed(axes: Axes, rows: pd.DataFrame, quantity: Quantity, looks: Mapping[str, Look], scale: float = 1.0) -> None:
+def estimator_lines(
+    axes: Axes, rows: pd.DataFrame, quantity: Quantity, looks: Mapping[str, Look], scale: float = 1.0
+) -> None:
     """One estimator a line, top to bottom: its figure with the interval, on the axis that the metric declares."""
     log = quantity.declared.log
     zero = zero_place(rows["value"] / scale)

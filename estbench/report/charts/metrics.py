@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from estbench.report.charts.base import LINE, Chart, listed, titled
+from estbench.report.charts.base import LINE, Chart, estimator_lines, titled
 from estbench.report.model.study import Study
 from estbench.report.text.tables import scale_for
 
@@ -42,6 +42,6 @@ class MetricsChart(Chart):
         for place, own in zip(axes, panels, strict=True):
             quantity = study.quantity(own["quantity"].iloc[0])
             scale, unit = scale_for(own["value"], quantity)
-            listed(place, own, quantity, study.looks, scale)
+            estimator_lines(place, own, quantity, study.looks, scale)
             place.set_xlabel(f"{quantity.title}, {unit}" if unit else quantity.title)
         titled(figure, study.display[rows["task"].iloc[0]], rows["task"].iloc[0])

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from estbench.core.metrics import Quantity
-from estbench.report.charts.base import LINE, Chart, listed, second, titled
+from estbench.report.charts.base import LINE, Chart, estimator_lines, second, titled
 from estbench.report.drawing.legend import magnification
 from estbench.report.model.quantities import PEAK_MEMORY, STEP_TIME
 from estbench.report.model.study import Study
@@ -47,5 +47,5 @@ class SpeedChart(Chart):
 
 def _panel(axes: Axes, rows: pd.DataFrame, quantity: Quantity, study: Study, what: str) -> None:
     scale, unit = scale_for(rows["value"], quantity)
-    listed(axes, rows, quantity, study.looks, scale)
+    estimator_lines(axes, rows, quantity, study.looks, scale)
     axes.set_xlabel(unit + what)

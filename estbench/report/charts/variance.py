@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from estbench.report.charts.base import LINE, Chart, listed, titled
+from estbench.report.charts.base import LINE, Chart, estimator_lines, titled
 from estbench.report.model.quantities import VARIANCE
 from estbench.report.model.study import Study
 
@@ -29,6 +29,6 @@ class Variance(Chart):
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
         """One panel."""
         axes = figure.subplots()
-        listed(axes, rows, VARIANCE, study.looks)
+        estimator_lines(axes, rows, VARIANCE, study.looks)
         axes.set_xlabel("variance")
         titled(figure, study.display[rows["task"].iloc[0]], rows["task"].iloc[0])

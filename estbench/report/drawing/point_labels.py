@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from estbench.report.drawing.style import PAPER
 from estbench.report.model.looks import INK
 
-Point: TypeAlias = tuple[float, float]
+Position: TypeAlias = tuple[float, float]
 Array: TypeAlias = np.ndarray
 
 # half a number's box, and how far from its point it may be, in inches of the style "paper"
@@ -25,7 +25,7 @@ _ALONG = np.linspace(0, 1, 33)[:, None]
 _SWEEPS = 6
 
 
-def place_numbers(axes: Axes, places: list[Point], below: list[bool], panel: Point, scale: float) -> None:
+def place_numbers(axes: Axes, places: list[Position], below: list[bool], panel: Position, scale: float) -> None:
     """Numbers the points from 1: near them where there is room, else further off, at the end of a line.
 
     Args:
@@ -111,7 +111,7 @@ def _within(points: Array, boxes: Array) -> Array:
     return np.asarray(((points > boxes[..., 0, :]) & (points < boxes[..., 1, :])).all(-1))
 
 
-def _inches(axes: Axes, place: Point, panel: Point) -> Point:
+def _inches(axes: Axes, place: Position, panel: Position) -> Position:
     spans = []
     for value, limits, size in zip(place, (axes.get_xlim(), axes.get_ylim()), panel, strict=True):
         low, high = math.log10(limits[0]), math.log10(limits[1])

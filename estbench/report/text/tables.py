@@ -8,7 +8,7 @@ import pandas as pd
 from estbench.core.metrics import Quantity
 from estbench.errors import shorten
 from estbench.report.model.quantities import STEPS_TO_TARGET, TRAINING
-from estbench.report.model.rows import lengths, shares, tuned
+from estbench.report.model.rows import shares, steps_remark, tuned
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number, probability
 
@@ -121,7 +121,7 @@ def _remarks(study: Study, task: str, headings: list[Heading]) -> list[str]:
         target = study.targets[task]
         remarks.append(f"Target: {study.metrics.find(TRAINING, target.metric).title} {number(target.value, 5)}.")
     rows = study.rows[study.rows["task"] == task]
-    if told := lengths(rows):
+    if told := steps_remark(rows):
         remarks.append(f"Trained for {told}, and compared at the end of each training.")
     if told := shares(rows):
         remarks.append(f"Seconds of training are {told}.")
