@@ -106,7 +106,7 @@ class Outside:
         """
         shape = TRIAL if self.event_dim else TRIAL[:-1]
         logits = torch.zeros(shape, requires_grad=True)
-        with torch.random.fork_rng([]), shared_generators.kept(), torch.enable_grad():
+        with torch.random.fork_rng([]), shared_generators.restored(), torch.enable_grad():
             run(logits)
 
     @contextmanager
