@@ -5,8 +5,8 @@ r"""Exact: the expectation by enumeration of all joint values.
 With ``samples=m`` it enumerates all m-tuples of joint values and gives the m-sample bound
 :math:`-\mathbb E \log \tfrac1m \sum_k e^{-f(b_k)}` in place of the expected cost.
 
-Unbiased, of variance zero. Bernoulli, categorical and subset. As many evaluations as there are joint values: an
-oracle for small programs.
+Unbiased, with variance zero. Bernoulli, categorical and subset. It evaluates the cost at every joint value, so it
+serves as the oracle for small programs.
 """
 
 import math

@@ -3,11 +3,12 @@ r"""I-MLE: how the perturbed argmax moves when the logits move against the cost'
 .. math:: b = \mathrm{onehot}(\arg\max(\ell + \varepsilon)), \qquad
     g = \tfrac1\lambda \big[b - \mathrm{onehot}(\arg\max(\ell - \lambda f'(b) + \varepsilon))\big]
 
-with Gumbel noise (logistic for bits), with which samples of one class of several are exact. The derivative is
-that of each example's cost, whatever the batch. For subsets it is ``imle_subset``.
+with Gumbel noise for classes and logistic noise for bits, with which the samples are exact. The derivative is that of
+the cost of each example, and does not depend on the size of the batch. The estimator ``imle_subset`` does the same for
+subsets.
 
-Biased; the larger :math:`\lambda` the more so, and the smaller the larger the variance. Bernoulli and
-categorical. One evaluation; uses the derivative of the cost.
+Biased; a larger :math:`\lambda` increases the bias, and a smaller one the variance. Bernoulli and categorical. One
+evaluation; uses the derivative of the cost.
 
 Reference: Niepert, Minervini & Franceschi (2021), https://arxiv.org/abs/2106.01798
 """
@@ -22,7 +23,7 @@ class IMLE(Implicit):
     r"""Implicit maximum-likelihood estimation with perturb-and-MAP.
 
     Args:
-        strength: :math:`\lambda`, how far the logits move.
+        strength: the factor :math:`\lambda` of the derivative by which the logits are moved.
     """
 
     unbiased = False

@@ -1,23 +1,24 @@
-r"""Sequence policy: an autoregressive policy writes tokens until it ends, and a rule decides whether they are right.
+r"""Sequence policy: an autoregressive policy generates tokens until an end token, and a rule decides the reward.
 
 .. math:: \min \; \mathbb E_{y \sim q(y|x)} \bigl[-r(x, y)\bigr] + \beta \, \mathrm{KL}(q(y|x) \,\|\, u(y|x)),
     \qquad q(y|x) = \prod_t q(y_t \mid x, y_{<t})
 
 This is the problem of reinforcement learning with verifiable rewards, at a size where it can be enumerated. A prompt
-:math:`x` is a number below ``modulus``, and all of them are the examples. The tokens are the numbers from 1 to
-``tokens``, and the end. The reward is 1 if the tokens before the end sum to the prompt modulo ``modulus``, and 0
-otherwise; a sequence that has not ended after ``steps`` tokens is judged as it is. The reference :math:`u` draws tokens
-uniformly until it draws the end, or it is the policy as it was before training.
+:math:`x` is a number below ``modulus``, and each prompt is an example. The tokens are the numbers from 1 to ``tokens``,
+and the end token. The reward is 1 if the tokens before the end token sum to the prompt modulo ``modulus``, and 0
+otherwise; for a sequence without an end token after ``steps`` tokens, the sum of all its tokens counts. The reference
+:math:`u` draws tokens uniformly until it draws the end token, or it is the policy as it was before training.
 
-Each step is a node. After the end, all classes but the end are masked: such a step contributes 0 to :math:`\log q`,
-and its logits have gradient 0. The usual policy is a perceptron that sees the prompt, the position, the last token and
-the sum so far, so that its expected reward, length and entropy follow from a recursion over these at any size. A gated
-recurrent unit (``policy=gru``) sees no sum and has to remember it; its metrics are estimated from 32 sequences an
-example. The metrics are ``reward``, the probability of a right answer; ``pass_at_8``, that of at least one in 8
-samples; ``length``, the mean number of tokens with the end; ``entropy`` of the sequence, in nats.
+Each step is a node. After the end token, all other classes are masked: such a step contributes 0 to :math:`\log q`,
+and its logits have gradient 0. The default policy is a perceptron of the prompt, the position, the last token and the
+sum so far, so that its expected reward, length and entropy follow from a recursion over these at any size. A gated
+recurrent unit (``policy=gru``) does not receive the sum and has to remember it; its metrics are estimated from 32
+sequences per example. The metrics are ``reward``, the probability of a correct answer; ``pass_at_8``, the probability
+of at least one in 8 samples; ``length``, the mean number of tokens including the end token; ``entropy`` of the
+sequence, in nats.
 
-The sum is kept as a one-hot vector that each token permutes. The reward is therefore linear in the sample of each
-step, and pathwise estimators find a derivative in it.
+The sum is represented by a one-hot vector that each token permutes. The reward is therefore linear in the sample of
+each step, and has a derivative for pathwise estimators.
 
 Reference: Ahmadian et al. (2024), https://arxiv.org/abs/2402.14740, and Shao et al. (2024),
 https://arxiv.org/abs/2402.03300, for the setting; Chen et al. (2021), https://arxiv.org/abs/2107.03374, for pass@k
@@ -45,19 +46,19 @@ ESTIMATED = 32
 
 
 class SequencePolicy(Task):
-    """Learns to write sequences of tokens whose sum is the prompt's.
+    """Learns to generate sequences of tokens whose sum is the prompt.
 
     Args:
         steps: the largest number of tokens, and the number of nodes.
-        tokens: number of tokens beside the end.
-        modulus: of the sum, and the number of prompts.
+        tokens: number of tokens other than the end token.
+        modulus: modulus of the sum, which is also the number of prompts.
         policy: ``perceptron`` or ``gru``.
-        hidden: widths of the hidden layers of the perceptron, separated by spaces; the one width of the GRU.
+        hidden: widths of the hidden layers of the perceptron, separated by spaces; a single width for the GRU.
         attempts: the k of the metric ``pass_at_k``.
         beta: weight of the divergence from the reference.
         reference: ``uniform`` tokens, or the policy at the ``start`` of training.
         optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
-        learning_rate: of the optimiser.
+        learning_rate: learning rate of the optimiser.
     """
 
     objective = "loss"
@@ -98,7 +99,7 @@ class SequencePolicy(Task):
         return _Writer(policy, self.steps, self.tokens, self.modulus, self.beta, start=self.reference == "start")
 
     def splits(self) -> Splits:
-        """The prompts, one-hot. An evaluation draws one sequence per example: so it has each prompt many times."""
+        """The prompts, one-hot; in evaluation each occurs many times, since one sequence is drawn per example."""
         prompts = torch.eye(self.modulus)
         repeated = (prompts.repeat(EVALUATED, 1),)
         return Splits((prompts,), repeated, repeated)
@@ -150,9 +151,9 @@ class _GRU(nn.Module):
 
 
 class _Writer(nn.Module):
-    """The policy, and the rule by which tokens move the sum.
+    """The policy, and the rule by which tokens change the sum.
 
-    The end is the last class. It leaves the sum as it is, and stands for the last token before the first one is drawn.
+    The end token is the last class. It does not change the sum. At the first step it takes the place of the last token.
     """
 
     added: Tensor

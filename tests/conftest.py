@@ -22,6 +22,25 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
+def svg_only(monkeypatch):
+    """Reports that commands write in this process have figures as SVG alone, for tests that do not look at them."""
+    # it imports matplotlib
+    from tests.support.figures import draw_only_svg
+
+    draw_only_svg(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def svg_only_in_module():
+    """As ``svg_only``, for fixtures of a module."""
+    from tests.support.figures import draw_only_svg
+
+    with pytest.MonkeyPatch.context() as patch:
+        draw_only_svg(patch)
+        yield
+
+
+@pytest.fixture
 def install(tmp_path, monkeypatch):
     """Puts a package with entry points where Python finds it, as if it had been installed."""
 

@@ -1,6 +1,7 @@
 """The commands for authors of plugins: ``check`` and ``new``."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -8,6 +9,9 @@ from rich.markup import escape
 from estbench.cli import completion
 from estbench.cli.screen import Files, console, found
 from estbench.errors import UserError
+
+if TYPE_CHECKING:
+    from estbench.testing import Verdict
 
 
 def check(
@@ -39,15 +43,22 @@ def check(
     wanted = [*(names or ()), *conformance.of_function(function, options)] or [path.stem for path in plugin or ()]
     if not wanted:
         raise UserError("name the estimators or tasks to check, a plugin file with -e, or a --function")
-    screen, failed = console(), False
+    failed = False
     for spec in conformance.selected(wanted, plugins):
-        screen.print(f"[bold cyan]{escape(str(spec))}[/]")
-        for verdict in conformance.verdicts(spec, plugins, seed):
-            mark = {"passed": "[green]passed[/]", "failed": "[red]FAILED[/]"}.get(verdict.verdict, verdict.verdict)
-            detail = verdict.reason if verdict.verdict != "passed" else verdict.measured
-            screen.print(f"  {escape(verdict.name):<32} {mark}  {escape(detail)}")
-            failed |= verdict.verdict == "failed"
+        console().print(f"[bold cyan]{escape(str(spec))}[/]")
+        failed |= _failed(conformance.verdicts(spec, plugins, seed))
     raise typer.Exit(int(failed))
+
+
+def _failed(verdicts: Iterable["Verdict"]) -> bool:
+    """Prints verdicts as they come; whether one is that a check failed."""
+    screen, failed = console(), False
+    for verdict in verdicts:
+        mark = {"passed": "[green]passed[/]", "failed": "[red]FAILED[/]"}.get(verdict.verdict, verdict.verdict)
+        detail = verdict.reason if verdict.verdict != "passed" else verdict.measured
+        screen.print(f"  {escape(verdict.name):<32} {mark}  {escape(detail)}")
+        failed |= verdict.verdict == "failed"
+    return failed
 
 
 def new(

@@ -169,7 +169,7 @@ def _asked(
         console().width,
         shlex.join(["estbench", *sys.argv[1:]]),
     )
-    return _Asked(request, found(plugin), dry_run)
+    return _Asked(request, found(plugin, timeout), dry_run)
 
 
 def _command(work: Callable[[_Asked], None]) -> Callable[..., None]:

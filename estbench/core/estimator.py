@@ -138,6 +138,15 @@ def inject(node: Node, gradient: Tensor) -> Tensor:
     return silent((gradient * node.logits).sum() / count)
 
 
+def mean_of_others(values: Tensor) -> Tensor:
+    """For each sample the mean over the other samples, which the leave-one-out baseline is.
+
+    Args:
+        values: ``(samples, ...)``, at least two samples.
+    """
+    return (values.sum(0) - values) / (len(values) - 1)
+
+
 def positive(name: str, value: Number) -> Number:
     """Returns the value of an option that must be above 0.
 

@@ -4,7 +4,7 @@ import abc
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,12 @@ class Splits(NamedTuple):
     train: Batch
     valid: Batch
     test: Batch
+
+    @classmethod
+    def without_data(cls, examples: int = 1) -> Self:
+        """Splits with so many examples that hold nothing, ``(examples, 0)``, for a task that has no data."""
+        nothing = (torch.zeros(examples, 0),)
+        return cls(nothing, nothing, nothing)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from estbench.errors import listed
+from estbench.runtime.descendants import contained
 from estbench.runtime.guard import staying
 from estbench.runtime.process_state import unchanged
 from estbench.store.records import Result
@@ -14,7 +15,8 @@ from estbench.store.records import Result
 def observed(foreign: bool) -> Iterator[list[str]]:
     """Yields a list that at the end names everything that was changed in this process and has been restored.
 
-    Third-party code cannot end the process by ``os._exit``, which raises SystemExit.
+    Third-party code cannot end the process by ``os._exit``, which raises SystemExit, and the processes that it starts
+    end with it.
 
     Args:
         foreign: whether third-party code runs; estbench's own code changes nothing and is not observed.
@@ -22,7 +24,7 @@ def observed(foreign: bool) -> Iterator[list[str]]:
     if not foreign:
         yield []
         return
-    with staying(), unchanged() as altered:
+    with contained(), staying(), unchanged() as altered:
         yield altered
 
 

@@ -74,7 +74,7 @@ class CellWork:
         return marked(results, altered) if job.along else marked(results, altered)[0]
 
     def _measured(self, runner: CellRunner, job: Job) -> tuple[list[tuple[list[dict[str, Any]], str]], list[str]]:
-        """The rows and the note of each cell, and what was changed in this process, which is as before again."""
+        """The rows and the note of each cell, and the changes in this process, which have been undone."""
         cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in job.singles}
         process = os.getpid()
         # on a GPU there may be a remark on a single cell, too
@@ -87,13 +87,15 @@ class CellWork:
                     found = runner.together(cells, auto=job.auto)
                 else:
                     found = [(runner.alone(job.cell, cells[job.cell]), "")]
-                if os.getpid() != process:
-                    os._exit(0)
         except DeviceLostError:
             raise
         except BaseException as error:  # noqa: BLE001  (where code of others has changed our own, that raises anything)
             pass_on(error)
             found = [(runner.failed(cell, error), "") for cell in cells]
+        finally:
+            if os.getpid() != process:
+                # a copy of this process, which a plugin has forked
+                os._exit(0)
         if foreign:
             forget()
         return found, altered

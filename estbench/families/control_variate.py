@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from estbench.core.derivatives import derivative, parameter_derivative
-from estbench.core.estimator import Estimator, inject, positive, silent
+from estbench.core.estimator import Estimator, inject, mean_of_others, positive, silent
 from estbench.core.node import Node
 from estbench.core.program import Program, Sites, repeat, replay
 
@@ -102,7 +102,7 @@ class ControlVariate(Estimator):
         """A slope minus the mean slope of the other samples, if there are any."""
         if self.samples is None or self.samples < 2:
             return slope
-        return slope - (slope.sum(0) - slope) / (self.samples - 1)
+        return slope - mean_of_others(slope)
 
     def _tuned(
         self, gradients: Callable[[], GradientsAndNotes], sites: Sites

@@ -95,14 +95,19 @@ class Plugins:
         return hash(self.files)
 
     @classmethod
-    def found(cls, files: Iterable[Path | str] = ()) -> Self:
+    def found(cls, files: Iterable[Path | str] = (), seconds: float | None = None) -> Self:
         """Discovers the plugins that are built in, installed, or in these files.
+
+        Args:
+            files: plugin files of the user.
+            seconds: how long importing a file may take; None for no limit.
 
         Raises:
             UserError: a file is not there, fails to import, or holds no plugin or several.
         """
         paths = tuple(str(Path(file).resolve()) for file in files)
-        return cls(discover("estimator", paths), discover("task", paths), discover("measure", paths), paths)
+        estimators, tasks, measures = (discover(kind, paths, seconds) for kind in ("estimator", "task", "measure"))
+        return cls(estimators, tasks, measures, paths)
 
     def __iter__(self) -> Iterator[Catalogue]:
         return iter((self.estimators, self.tasks, self.measures))
@@ -154,12 +159,13 @@ class Plugins:
         return Spec.one(task.baseline)
 
 
-def discover(kind: str, files: Iterable[Path | str] = ()) -> Catalogue:
+def discover(kind: str, files: Iterable[Path | str] = (), seconds: float | None = None) -> Catalogue:
     """All plugins of a kind; of two with one name the first found is kept, and the other is a problem.
 
     Args:
         kind: ``estimator``, ``task`` or ``measure``.
         files: plugin files of the user.
+        seconds: how long importing a file may take; None for no limit.
 
     Raises:
         UserError: a file is not there, fails to import, or holds no plugin or several; or the built-in plugins are
@@ -169,7 +175,7 @@ def discover(kind: str, files: Iterable[Path | str] = ()) -> Catalogue:
         >>> "rloo" in discover("estimator").plugins
         True
     """
-    found = _collected(kind, _built_in(kind), _files(kind, files))
+    found = _collected(kind, _built_in(kind), _files(kind, files, seconds))
     return replace(found, unlisted=_bridge()) if kind == "estimator" else found
 
 
@@ -267,23 +273,23 @@ def _refuse_other_copies(folders: Iterable[str], package: str) -> None:
             )
 
 
-def _files(kind: str, files: Iterable[Path | str]) -> list[Plugin]:
+def _files(kind: str, files: Iterable[Path | str], seconds: float | None) -> list[Plugin]:
     paths = [Path(file).resolve() for file in files]
     return [
         Plugin(p.stem, kind, "", "", p, f"file {p}")
         for p in paths
-        if _kind(p, p.stat().st_mtime_ns if p.is_file() else 0) == kind
+        if _kind(p, p.stat().st_mtime_ns if p.is_file() else 0, seconds) == kind
     ]
 
 
 @functools.lru_cache(maxsize=256)
-def _kind(path: Path, written: int) -> str:  # noqa: ARG001  (a file that was written anew is looked at again)
+def _kind(path: Path, written: int, seconds: float | None) -> str:  # noqa: ARG001  (a file that was written anew is looked at again)
     """The kind of plugin that a file holds; it is imported in a process of its own.
 
     Raises:
         UserError: it cannot be read or imported, or holds no plugin or several.
     """
     try:
-        return isolated(lambda: kind_of(path))
+        return isolated(lambda: kind_of(path), seconds)
     except DiedError as error:
         raise UserError(f"plugin file {path} cannot be imported: {error}") from error

@@ -1,4 +1,4 @@
-"""The check of a measure: it yields rows of the estimators that it is given, of metrics that it declares."""
+"""The check of a measure: it yields rows for the estimators that it is given, of metrics that it declares."""
 
 import torch
 
@@ -18,7 +18,7 @@ def check_measure(measure: Measure, task: Task, make: MakeEstimator) -> None:
         make: makes an estimator that can be measured on it.
 
     Raises:
-        AssertionError: a row is of no declared metric, or says that it failed, or there is none.
+        AssertionError: a row has an undeclared metric or a failure, or there is no row.
         UserError: a declaration is not what it must be.
     """
     check_declarations("measure", type(measure).__name__, measure)

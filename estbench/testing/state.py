@@ -1,4 +1,4 @@
-"""Checks of how an estimator keeps its state: seeds, leaks, tuning, pickling, and numbers at their limits."""
+"""Checks of an estimator's state (seeds, leaks, tuning, pickling) and of extreme numbers."""
 
 import math
 import pickle
@@ -18,7 +18,7 @@ from estbench.testing.verdict import Fault, Inapplicable
 
 EXTREME = 60.0
 TUNING_STEPS = 40
-# of relaxed samples, which are cast to a dtype of 8 bits; gradients come back in it, and may turn a comparison over
+# for relaxed samples, which are cast to a dtype of 8 bits; gradients are returned in it, which may reverse a comparison
 ROUNDING = 0.05
 
 
@@ -27,7 +27,7 @@ def seed(subject: Subject) -> str:
     for recipe in subject.applicable():
         bench, other = subject.bench(recipe), subject.bench(recipe)
         elsewhere = seeded(subject, other)
-        # the second call goes on from what the first leaves
+        # the second call starts from the state that the first one leaves
         first, again = (_called(subject, bench) for _ in range(2))
         if difference(first, again) > 0:
             raise Fault(f"two calls with one seed differ ({recipe.name})")
@@ -76,7 +76,7 @@ def _called(subject: Subject, bench: Estimate, seed: int = 6) -> dict[str, Tenso
 
 
 def leaks(subject: Subject) -> str:
-    """Tuning its parameters leaves the model's gradient alone, and the cost's gradient leaves them alone."""
+    """Tuning its parameters does not change the model's gradient, and the cost has no gradient for them."""
     for recipe in subject.applicable():
         (still, _), (training, _) = modes(subject, recipe)
         with_none, with_tuning = seeded(subject, still), seeded(subject, training)
@@ -111,7 +111,7 @@ def tuning(subject: Subject) -> str:
 
 
 def _tune(bench: Estimate) -> None:
-    """Trains the estimator alone."""
+    """Trains the estimator and not the model."""
     optimizer = torch.optim.Adam(bench.estimator.parameters(), lr=0.02)
     for _ in range(TUNING_STEPS):
         optimizer.zero_grad()
@@ -150,7 +150,7 @@ def untouched(subject: Subject) -> str:
 
 
 def state_dict(subject: Subject) -> str:
-    """All of its state is in its ``state_dict``, and comes back from it."""
+    """All of its state is in its ``state_dict`` and can be restored from it."""
     entries = 0
     for recipe in subject.applicable():
         bench = subject.bench(recipe)
@@ -164,7 +164,7 @@ def state_dict(subject: Subject) -> str:
 
 
 def pickles(subject: Subject) -> str:
-    """It survives pickling, as for a worker process."""
+    """It can be pickled and restored, which worker processes need."""
     size = 0
     for recipe in subject.applicable():
         bench = subject.bench(recipe)
@@ -173,7 +173,7 @@ def pickles(subject: Subject) -> str:
             data = pickle.dumps(bench.estimator)
             bench.estimator = pickle.loads(data)  # noqa: S301  (our own bytes)
         except Exception as error:
-            raise Fault(f"it does not pickle: {type(error).__name__}: {error}") from error
+            raise Fault(f"it cannot be pickled: {type(error).__name__}: {error}") from error
         if difference(before, seeded(subject, bench)) > 0:
             raise Fault(f"pickled and restored it gives another estimate ({recipe.name})")
         size = max(size, len(data))
@@ -232,7 +232,7 @@ def _rounded(
 
 
 def saturate(bench: Estimate, pattern: tuple[int, ...], *, anew: bool = False) -> None:
-    """Sets the logits to these numbers in turn, times 60, for every variable anew or not; the encoder adds nothing."""
+    """Sets the logits to these numbers in turn, times 60, restarting at each variable or not; the encoder is off."""
     with torch.no_grad():
         for name, parameter in bench.model.named_parameters():
             if name.startswith("encoder."):

@@ -1,7 +1,7 @@
-"""Checks by statistics: that what is declared unbiased is, and that what is declared biased is not.
+"""Statistical checks: whether an estimator is biased or unbiased as it declares.
 
-At most ``FALSE_ALARMS`` of the runs of a correct estimator fail: the level is shared evenly among the checks
-here, and within a check among its looks and tests.
+A correct estimator fails with probability at most ``FALSE_ALARMS``. The level is shared evenly among the checks here,
+and within a check among its looks and tests.
 """
 
 from collections.abc import Callable
@@ -21,18 +21,18 @@ from estbench.testing.state import saturate
 from estbench.testing.subject import MeanErrors, Subject, scale_of
 from estbench.testing.verdict import Fault, Inapplicable
 
-# what two samples are compared by
+# the number of replicates in a comparison of two samples
 PAIR = 2**13
-# one of each for every net, and broadcast, target, devices, examples, masks
+# the level of one check: two kinds run on every net, and there are broadcast, target, devices, examples and masks
 ALPHA = FALSE_ALARMS / (2 * len(RECIPES) + 5)
 
 
 def _study(subject: Subject, recipe: Recipe) -> MeanErrors:
     if recipe not in subject.recipes:
         if recipe.accepted(subject.declared.accepts):
-            raise Inapplicable("it is checked on the like program of bits")
-        kinds = ", ".join(sorted({layer.kind.__name__ for layer in recipe.layers}))
-        raise Inapplicable(f"it does not accept {kinds} nodes")
+            raise Inapplicable("it is checked on the same program with bits instead")
+        refused = {layer.kind for layer in recipe.layers if not issubclass(layer.kind, subject.declared.accepts)}
+        raise Inapplicable(f"it does not accept {', '.join(sorted(kind.__name__ for kind in refused))} nodes")
     try:
         return subject.study(recipe, ALPHA)
     except TooLargeError as error:
@@ -44,7 +44,7 @@ def _measured(study: MeanErrors) -> str:
 
 
 def unbiased(subject: Subject, recipe: Recipe) -> str:
-    """Declared unbiased, its gradient's mean is the gradient of its objective."""
+    """If it is declared unbiased, the mean of its gradient is the gradient of its objective."""
     if not subject.declared.unbiased:
         raise Inapplicable("it declares itself biased")
     study = _study(subject, recipe)
@@ -54,7 +54,7 @@ def unbiased(subject: Subject, recipe: Recipe) -> str:
 
 
 def biased(subject: Subject) -> str:
-    """Declared biased, it is biased on at least one program."""
+    """If it is declared biased, it is biased on at least one program."""
     if subject.declared.unbiased:
         raise Inapplicable("it declares itself unbiased")
     shown = []
@@ -69,7 +69,7 @@ def biased(subject: Subject) -> str:
 
 
 def value(subject: Subject, recipe: Recipe) -> str:
-    """Its value's mean is its objective; if it declares inexact samples, at least where the samples are certain."""
+    """Its value's mean is its objective; with inexact samples, this is only checked where the samples are certain."""
     if not subject.declared.exact_samples:
         return _certain_value(subject, recipe)
     error, spread, p = _value_error(subject, recipe)
@@ -83,7 +83,7 @@ def value(subject: Subject, recipe: Recipe) -> str:
 
 
 def inexact(subject: Subject) -> str:
-    """Declared to have inexact samples, its value's mean is not its objective on at least one program."""
+    """If it declares inexact samples, its value's mean differs from its objective on at least one program."""
     if subject.declared.exact_samples:
         raise Inapplicable("it declares exact samples")
     shown = []
@@ -121,7 +121,7 @@ def _certain_value(subject: Subject, recipe: Recipe) -> str:
 
 
 def target(subject: Subject) -> str:
-    """Of several objectives, the nearest to its gradient is the one it declares."""
+    """Among several objectives, the one whose gradient is nearest to its own is the one that it declares."""
     if not subject.declared.unbiased:
         raise Inapplicable("it declares itself biased")
     if subject.obstacle:
@@ -168,9 +168,12 @@ def devices(subject: Subject) -> str:
 
 
 def masks(subject: Subject) -> str:
-    """Masked classes and fixed bits get no gradient, in both modes, and leave the mean of the others' as it is."""
+    """Masked classes and fixed bits have gradient 0 in both modes and do not change the mean gradient of the others."""
     trials = []
-    for recipe in subject.applicable():
+    recipes = [recipe for recipe in subject.applicable() if recipe.maskable]
+    if not recipes:
+        raise Inapplicable("its nodes have no masks")
+    for recipe in recipes:
         _masked_gradients(subject, recipe)
         masked = partial(subject.bench, recipe, torch.float32, around=Masked)
         trials.append(_MeanComparison(recipe, (2,), masked, partial(subject.bench, recipe, torch.float32)))

@@ -270,7 +270,7 @@ def test_one_seed_has_no_interval():
     assert row[4].endswith("(one seed)")
 
 
-def test_published_figures_are_in_page_markdown_and_plot(tmp_path):
+def test_published_figures_are_in_page_markdown_and_plot(svg_only, tmp_path):
     """All three show the paper's value beside the measured one."""
     table, known = run_of()
     index = report.write(table, {"options": known}, tmp_path)

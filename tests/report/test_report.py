@@ -23,7 +23,7 @@ from scipy import stats
 from estbench import UserError, report
 from estbench.engine.profiling.png import png
 from estbench.errors import plain, shorten
-from estbench.report import gallery
+from estbench.report import gallery, illustrations
 from estbench.report.charts.shared.plane import pareto
 from estbench.report.drawing import curve_labels, style
 from estbench.report.drawing.legend import legend, legend_height
@@ -86,6 +86,7 @@ def test_the_report_runs_no_torch():
 
 def test_the_same_results_make_the_same_files(five, written, tmp_path):
     """No date and no random identifier is in a report."""
+    illustrations._drawn.cache_clear()
     report.write(five, ENVIRONMENT, tmp_path)
     for path in (path for path in written.rglob("*") if path.is_file()):
         assert (tmp_path / path.relative_to(written)).read_bytes() == path.read_bytes(), path.name

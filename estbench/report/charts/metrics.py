@@ -1,4 +1,4 @@
-"""Metrics: one panel for each metric that has no figure of its own, with a line an estimator."""
+"""Metrics: one panel for each metric that has no figure of its own, with one line per estimator."""
 
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
@@ -7,7 +7,7 @@ from estbench.report.charts.base import LINE, Chart, estimator_lines, titled
 from estbench.report.model.study import Study
 from estbench.report.text.tables import scale_for
 
-FRAME = 0.7  # inches of a panel beside its lines
+FRAME = 0.7  # height of a panel in inches, without its lines
 
 
 class MetricsChart(Chart):
@@ -31,7 +31,7 @@ class MetricsChart(Chart):
         return pd.concat(parts, ignore_index=True) if parts else study.estimates.iloc[:0]
 
     def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
-        """A line an estimator in each panel."""
+        """One line per estimator in each panel."""
         return 0.2 + FRAME * rows["quantity"].nunique() + LINE * len(rows)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:

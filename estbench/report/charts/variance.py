@@ -9,7 +9,7 @@ from estbench.report.model.study import Study
 
 
 class Variance(Chart):
-    """Variance by estimator, least first."""
+    """Variance by estimator, smallest first."""
 
     title = "Variance by estimator"
     caption = (
@@ -23,7 +23,7 @@ class Variance(Chart):
         return study.column(task, VARIANCE.key).reset_index().sort_values("value", kind="stable")
 
     def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
-        """A line an estimator."""
+        """One line per estimator."""
         return 0.9 + LINE * len(rows)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
