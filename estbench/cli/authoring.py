@@ -1,7 +1,7 @@
 """The commands for authors of plugins: ``check`` and ``new``."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from rich.markup import escape
@@ -13,6 +13,17 @@ from estbench.errors import UserError
 if TYPE_CHECKING:
     from estbench.testing import Verdict
 
+Function: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="A function of any library to check as an estimator: module:function or file.py:function. Under compare it "
+        "is the estimator function\\[path=...]."
+    ),
+]
+Options: TypeAlias = Annotated[
+    str, typer.Option(help="Options of that function and of its bridge: tau=0.5,hard=true, kind=surrogate.")
+]
+
 
 def check(
     names: Annotated[
@@ -22,17 +33,8 @@ def check(
             autocompletion=completion.plugins("estimator", "task"),
         ),
     ] = None,
-    function: Annotated[
-        str,
-        typer.Option(
-            help="A function of any library to check as an estimator: module:function or file.py:function. Under "
-            "compare it is the estimator function\\[path=...]."
-        ),
-    ] = "",
-    options: Annotated[
-        str,
-        typer.Option(help="Options of that function and of its bridge: tau=0.5,hard=true, kind=surrogate."),
-    ] = "",
+    function: Function = "",
+    options: Options = "",
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the statistical checks.")] = 0,
     plugin: Files = None,
 ) -> None:
