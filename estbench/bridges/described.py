@@ -1,7 +1,7 @@
 """What another process needs to make a bridge again: its function, and the options of the estimator ``function``."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from estbench.bridges.losses import SurrogateFunction
@@ -12,13 +12,13 @@ Bridge: TypeAlias = PathwiseFunction | SurrogateFunction
 NAME = "function"
 
 
-def described(bridge: Bridge) -> tuple[Callable[..., Any], dict[str, Any]]:
+def described(bridge: Bridge) -> tuple[Callable[..., Any], Mapping[str, Any]]:
     """The function of a bridge, and its options without the path."""
     outside = bridge.outside
     function: Any = outside.function
     loss, in_jax = isinstance(bridge, SurrogateFunction), isinstance(function, JaxFunction)
     kind = ("jax_surrogate" if loss else "jax") if in_jax else ("surrogate" if loss else "pathwise")
-    options: dict[str, Any] = {"kind": kind, "event_dim": outside.event_dim, "unbiased": bridge.unbiased}
+    options: dict[str, object] = {"kind": kind, "event_dim": outside.event_dim, "unbiased": bridge.unbiased}
     options["couples_examples"] = bridge.couples_examples
     if isinstance(bridge, PathwiseFunction):
         options["exact_samples"] = bridge.exact_samples

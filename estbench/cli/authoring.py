@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Function: TypeAlias = Annotated[
     str,
     typer.Option(
-        help="A function of any library to check as an estimator: module:function or file.py:function. Under compare it "
-        "is the estimator function\\[path=...]."
+        help="A function of any library to check as an estimator: module:function or file.py:function. Under compare "
+        "it is the estimator function\\[path=...]."
     ),
 ]
 Options: TypeAlias = Annotated[
