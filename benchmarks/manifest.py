@@ -55,6 +55,9 @@ ESTIMATORS = (
     "simple",
     "gumbel_top_k",
     "imle_subset",
+    "lax",
+    "measure_valued",
+    "reparameterisation",
 )
 
 # tasks, with the replicates behind variance and error

@@ -11,7 +11,7 @@ the gradient towards that of the means.
 With ``hidden`` the output of a network of the input is subtracted from the bracket too, as Gu et al. do with the
 baseline of Mnih & Gregor (2014). Here the network is trained to minimise the squared gradient, and thus the variance.
 
-Unbiased. Bernoulli, categorical and subset. One evaluation and one per node; uses the derivative of the cost.
+Unbiased. Bernoulli, categorical, subset and normal. One evaluation and one per node; uses the derivative of the cost.
 
 Reference: Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176
 """
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from estbench.core.derivatives import derivative
 from estbench.core.networks import PerNode, Standardiser, mlp
-from estbench.core.node import Bernoulli, Categorical, Node, Subset
+from estbench.core.node import Bernoulli, Categorical, Node, Normal, Subset
 from estbench.families.control_variate import ControlVariate, WhatIf
 
 
@@ -35,7 +35,7 @@ class MuProp(ControlVariate):
         hidden: width of the hidden layer of a learned input-dependent baseline; 0 for none.
     """
 
-    accepts = (Bernoulli, Categorical, Subset)
+    accepts = (Bernoulli, Categorical, Subset, Normal)
     unbiased = True
     differentiates = True
     paper = "Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176"
@@ -72,8 +72,9 @@ class MuProp(ControlVariate):
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
         with torch.no_grad():
             slope, each = derivative(what_if, node.mean)
-        score = node.score(node.discretise(noise))
-        excess = cost - each - node.total(slope * score)
+        value = node.discretise(noise)
+        score = node.score(value)
+        excess = cost - each - node.total(slope * (value - node.mean))
         if self.hidden:
             excess = excess - self.baselines.of(name, self)(node.context)
         if self.standardisers is not None:

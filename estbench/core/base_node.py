@@ -21,7 +21,7 @@ _RENAMED = {"harden": "discretise", "soften": "relax", "support": "enumerate_sup
 
 @dataclass(frozen=True, eq=False)
 class Node(abc.ABC):
-    """A vector of random variables: independent bits or classes, or a subset of items.
+    """A vector of random variables: independent bits, classes or normal variables, or a subset of items.
 
     More than twelve public methods, because it holds everything that an estimator may ask of a distribution: an
     estimator never asks which kind of node it has. What a kind of node does not have (a relaxation, conditional noise,
@@ -112,7 +112,7 @@ class Node(abc.ABC):
 
     @property
     def choices(self) -> Tensor:
-        """How many of its variables have more than one value that is not masked, ``(*batch,)``."""
+        """Hook: how many of its variables have more than one value that is not masked, ``(*batch,)``."""
         free = self.free if self.event_ndim == 1 else self.free.sum(-1) > 1
         return free.sum(-1).to(self.logits.dtype)
 
@@ -230,11 +230,19 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def discretise(self, noise: Tensor) -> Tensor:
-        """The discrete value that the logits and this noise determine."""
+        """The sample that the logits and this noise determine, without derivative."""
 
     def relax(self, noise: Tensor, temperature: float | Tensor) -> Tensor:  # noqa: ARG002  (for the kinds that have it)
         """Hook: the relaxed value for this noise; it tends to ``discretise(noise)`` as the temperature goes to 0."""
         raise self._lacks("relaxation")
+
+    def reparametrised(self, noise: Tensor) -> Tensor:  # noqa: ARG002  (for the kinds that have it)
+        """Hook: the sample that this noise determines, as a differentiable function of the parameters."""
+        raise self._lacks("differentiable samples")
+
+    def noise_slope(self, noise: Tensor, direction: Tensor) -> Tensor:  # noqa: ARG002  (for the kinds that have it)
+        """Hook: the Jacobian of ``reparametrised`` with respect to the parameters, transposed, times a direction."""
+        raise self._lacks("differentiable samples")
 
     def enumerate_support(self) -> Tensor:
         """Hook: all joint values, ``(cardinality, *ones, *event)``."""

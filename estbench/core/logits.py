@@ -27,7 +27,7 @@ def at_least_float32(values: Tensor) -> Tensor:
 
 def bounded_bits(logits: Tensor) -> tuple[Tensor, bool]:
     """Logits of bits ``(*batch, units)`` clamped to ±REACH, fixed ones without gradient; whether any may be fixed."""
-    seen = _extremes(logits)
+    seen = extremes(logits)
     if seen is not None and seen[0] > -REACH and seen[1] < REACH:
         return logits, False
     return F.hardtanh(logits, -REACH, REACH), True
@@ -39,7 +39,7 @@ def bounded_classes(logits: Tensor) -> tuple[Tensor, bool]:
     Raises:
         ValueError: all classes of a variable are masked (checked only where reading the values is cheap).
     """
-    seen = _extremes(logits)
+    seen = extremes(logits)
     if logits.numel() == 0 or (seen is not None and seen[0] > seen[1] - REACH):
         return logits, False
     top = _top(logits)
@@ -71,7 +71,7 @@ def bounded_subset(logits: Tensor, size: int) -> tuple[Tensor, bool]:
     Raises:
         ValueError: masks leave no subset of this size (checked only where reading the values is cheap).
     """
-    seen = _extremes(logits)
+    seen = extremes(logits)
     if logits.numel() == 0 or (seen is not None and seen[1] - seen[0] < REACH):
         return logits, False
     if seen is not None and not transformed():
@@ -163,7 +163,7 @@ def _refuse_empty(logits: Tensor) -> None:
         )
 
 
-def _extremes(logits: Tensor) -> tuple[float, float] | None:
+def extremes(logits: Tensor) -> tuple[float, float] | None:
     """The smallest and the largest logit, NaN if any is NaN; None where reading them would be too slow.
 
     On a CPU this takes a hundredth of a training step. On a GPU the host would have to wait for the device.

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from estbench.core.node import Bernoulli, Categorical, Node, Subset
+from estbench.core.node import Bernoulli, Categorical, Node, Normal, Subset
 from estbench.core.program import Program, Sample
 
 Asked: TypeAlias = Callable[[Sample, str, Node], tuple[Tensor, Tensor]]
@@ -39,6 +39,8 @@ class Masked(Around):
 
     Categorical variables have one more class, and layers of bits or items two more.
 
+    Normal variables, which have no masks, are as they are.
+
     Args:
         net: maps nothing to a program.
         leaves: a list to which each call of ``sample`` appends the zeros that it adds to the masked logits; None if
@@ -51,6 +53,8 @@ class Masked(Around):
 
     def ask(self, sample: Sample, name: str, node: Node) -> tuple[Tensor, Tensor]:
         """Calls ``sample`` with masked classes and removes these from its result."""
+        if isinstance(node, Normal):
+            return sample(name, node)
         fill = [-torch.inf] if isinstance(node, Categorical) else [torch.inf, -torch.inf]
         masked = node.logits.new_tensor(fill).expand(*node.logits.shape[:-1], len(fill))
         if self.leaves is not None:
@@ -85,6 +89,9 @@ class Rounded(Around):
         """Calls ``sample`` with rounded logits and returns the sample in the net's dtype."""
         logits = node.logits.to(self.dtype)
         value, log_q = sample(name, node.made_from(logits.to(node.logits.dtype) if self.back else logits))
+        if isinstance(node, Normal):
+            # bits of a later layer may turn over where a number is rounded, so both ways see it rounded
+            value = value.to(self.dtype)
         value = value.to(node.logits.dtype)
         self.samples.append(value.detach())
         return value, log_q

@@ -1,19 +1,19 @@
-"""The programs that the checks run: small nets whose expectations can be enumerated.
+"""The programs that the checks run: small nets whose expectations are sums, or integrals by a quadrature.
 
 Their weights were chosen by a search for a strong gradient with little noise, so that a bias of 1 % is detected with
 less than a million replicates.
 """
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from estbench.core.estimator import Estimator
-from estbench.core.node import Bernoulli, Categorical, Node, Subset
+from estbench.core.node import Bernoulli, Categorical, Node, Normal, Subset
 from estbench.core.program import Program, Sample
 
 GROUPS = ("logits", "encoder", "decoder", "prior")
@@ -25,7 +25,7 @@ class Layer:
 
     Args:
         kind: the kind of node.
-        event: the shape of its values.
+        event: the shape of its logits, without the batch; of normal variables, twice their number.
         k: number of items of a subset.
     """
 
@@ -33,10 +33,19 @@ class Layer:
     event: tuple[int, ...]
     k: int = 0
 
+    @property
+    def size(self) -> int:
+        """The number of entries of a value."""
+        return math.prod(self.event) // (2 if self.kind is Normal else 1)
+
     def node(self, logits: Tensor, below: Tensor | None = None) -> Node:
         """The node with these logits, ``(*batch, *event)``, which were computed from ``below``."""
         if self.kind is Subset:
             return Subset(logits, self.k)
+        if self.kind is Normal:
+            loc, raw = logits.chunk(2, -1)
+            # without the floor, squares of scores would overflow where the logits are extreme
+            return Normal(loc, F.softplus(raw) + 1e-4)
         # one kind states the input of its logits and the other does not, so that a baseline is tested with both
         return Bernoulli(logits, below) if self.kind is Bernoulli else Categorical(logits)
 
@@ -69,6 +78,11 @@ class Recipe:
         """A new net, always with the same weights."""
         return Net(self, batch)
 
+    @property
+    def maskable(self) -> bool:
+        """Whether any of its values can be masked."""
+        return any(layer.kind is not Normal for layer in self.layers)
+
     def accepted(self, accepts: tuple[type[Node], ...]) -> bool:
         """Whether an estimator that accepts these nodes accepts this net."""
         return all(issubclass(layer.kind, accepts) for layer in self.layers)
@@ -79,7 +93,7 @@ class Recipe:
 
 
 class Net(nn.Module):
-    """A net of discrete layers with an encoder, a decoder and a prior, and a free shift of every logit.
+    """A net of random layers with an encoder, a decoder and a prior, and a free shift of every logit.
 
     Args:
         recipe: describes the net.
@@ -97,12 +111,12 @@ class Net(nn.Module):
             return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
         self.layers, self.offset, self.free = recipe.layers, recipe.offset, recipe.free
-        events = [layer.event for layer in self.layers]
-        sizes = [2, *(math.prod(event) for event in events)]
-        links = [0.7 * normal(*link) / math.sqrt(2) for link in itertools.pairwise(sizes)]
+        events, sizes = [layer.event for layer in self.layers], [layer.size for layer in self.layers]
+        ways = zip((2, *sizes), map(math.prod, events), strict=False)
+        links = [0.7 * normal(*way) / math.sqrt(2) for way in ways]
         shifts = [torch.zeros(*batch, *event, dtype=torch.float64) for event in events]
         self.logits, self.encoder = nn.ParameterList(shifts), nn.ParameterList(links)
-        self.decoder = nn.ParameterList(normal(size, 3) for size in sizes[1:])
+        self.decoder = nn.ParameterList(normal(size, 3) for size in sizes)
         self.prior = nn.ParameterList(recipe.prior * normal(*event) for event in events)
         self.register_buffer("inputs", normal(math.prod(batch), 2).reshape(*batch, 2))
         self.register_buffer("readout", torch.tensor([2.0, -1.5, 1.0], dtype=torch.float64))
@@ -131,6 +145,7 @@ class Net(nn.Module):
 
 _BITS, _SUBSET = Layer(Bernoulli, (3,)), Layer(Subset, (4,), 2)
 _CLASSES = Layer(Categorical, (2, 3)), Layer(Categorical, (1, 3))
+_NORMAL = Layer(Normal, (4,))
 RECIPES = (
     Recipe("bernoulli, 1 layer", (_BITS,), 113, 1.2, -0.8),
     Recipe("bernoulli, 2 layers", (_BITS, _BITS), 20, 0.5, 0.5),
@@ -141,6 +156,9 @@ RECIPES = (
     Recipe("subset and bits", (_SUBSET, _BITS), 75, 0.5, 1.0),
     Recipe("subset, 1 layer", (_SUBSET,), 23, 1.2, -0.5, spare=True),
     Recipe("subset, 2 layers", (_SUBSET, Layer(Subset, (5,), 2)), 16, 0.5, 0.3, spare=True),
+    Recipe("normal and bits", (_NORMAL, _BITS), 5, 0.5, 2.5),
+    Recipe("normal, 1 layer", (_NORMAL,), 2, 0.5, 0.0, spare=True),
+    Recipe("normal, 2 layers", (_NORMAL, Layer(Normal, (2,))), 12, 0.5, 6.0, spare=True),
 )
 
 

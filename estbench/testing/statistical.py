@@ -31,8 +31,8 @@ def _study(subject: Subject, recipe: Recipe) -> MeanErrors:
     if recipe not in subject.recipes:
         if recipe.accepted(subject.declared.accepts):
             raise Inapplicable("it is checked on the same program with bits instead")
-        kinds = ", ".join(sorted({layer.kind.__name__ for layer in recipe.layers}))
-        raise Inapplicable(f"it does not accept {kinds} nodes")
+        refused = {layer.kind for layer in recipe.layers if not issubclass(layer.kind, subject.declared.accepts)}
+        raise Inapplicable(f"it does not accept {', '.join(sorted(kind.__name__ for kind in refused))} nodes")
     try:
         return subject.study(recipe, ALPHA)
     except TooLargeError as error:
@@ -170,7 +170,10 @@ def devices(subject: Subject) -> str:
 def masks(subject: Subject) -> str:
     """Masked classes and fixed bits have gradient 0 in both modes and do not change the mean gradient of the others."""
     trials = []
-    for recipe in subject.applicable():
+    recipes = [recipe for recipe in subject.applicable() if recipe.maskable]
+    if not recipes:
+        raise Inapplicable("its nodes have no masks")
+    for recipe in recipes:
         _masked_gradients(subject, recipe)
         masked = partial(subject.bench, recipe, torch.float32, around=Masked)
         trials.append(_MeanComparison(recipe, (2,), masked, partial(subject.bench, recipe, torch.float32)))

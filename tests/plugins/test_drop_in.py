@@ -1,9 +1,11 @@
 """Estimators in one line: value and gradient are those of the estimator itself."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from estbench import Bernoulli, Categorical, Pathwise, Subset, discover, expectation, load_estimator, rsample
+from estbench import Bernoulli, Categorical, Normal, Pathwise, Subset, discover, expectation, load_estimator, rsample
 from estbench.errors import UserError
 
 PATHWISE = [
@@ -142,10 +144,15 @@ def test_a_sample_has_the_dtype_of_the_logits(name, dtype):
     """As that of ``torch.nn.functional.gumbel_softmax``, so that the next layer takes it; hard samples are exact."""
     own = logits(4, 3).detach().to(dtype).requires_grad_()
     kind = load_estimator(name).accepts[0]
-    sample = rsample(Subset(own, k=2) if kind is Subset else kind(own[:, None] if kind is Categorical else own), name)
+    ways = {
+        Subset: partial(Subset, k=2),
+        Categorical: lambda own: Categorical(own[:, None]),
+        Normal: partial(Normal, scale=1),
+    }
+    sample = rsample(ways.get(kind, kind)(own), name)
     assert sample.dtype == torch.nn.functional.gumbel_softmax(own).dtype == dtype
     assert torch.autograd.grad(sample.square().sum(), own)[0].dtype == dtype
-    if load_estimator(name).hard:
+    if load_estimator(name).hard and kind is not Normal:
         assert set(sample.unique().tolist()) <= {0.0, 1.0}
 
 
