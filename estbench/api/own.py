@@ -1,9 +1,9 @@
-"""Classes of the caller's own as plugins: their source becomes a file, which every executor's workers can import."""
+"""The caller's own classes as plugins: their source is written to a file, which the workers of executors can import."""
 
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,11 +26,11 @@ _OPTION = (bool, int, float, str, type(None))
 
 @dataclass(frozen=True)
 class Own:
-    """A class or an instance of the caller's, as a request names it.
+    """A class or an instance of the caller, as a request can name it.
 
     Args:
         spec: its name and options.
-        file: the plugin file that holds its source; None for one that is built in or installed.
+        file: the plugin file with its source; None for a class that is built in or installed.
     """
 
     spec: Spec
@@ -38,7 +38,7 @@ class Own:
 
 
 def known_plugins(files: Iterable[Path | str]) -> Plugins:
-    """What there is, with a warning for each plugin that is left out."""
+    """The plugins that exist, with a warning for each one that is left out."""
     plugins = Plugins.found(files)
     for problem in plugins.problems:
         warnings.warn(problem, UserWarning, stacklevel=4)
@@ -46,17 +46,17 @@ def known_plugins(files: Iterable[Path | str]) -> Plugins:
 
 
 def named(plugin: Any, kind: str, plugins: Plugins, folder: Path) -> Own:
-    """A class or an instance by a name that a request can use.
+    """Gives a class or an instance a name that a request can use.
 
     Args:
         plugin: a class that extends ``Estimator``, ``Task`` or ``Measure``, an instance of one, or a function without
             arguments that makes one.
         kind: ``estimator``, ``task`` or ``measure``.
-        plugins: what is built in or installed.
-        folder: where files of source are kept.
+        plugins: the plugins that are built in or installed.
+        folder: the folder in which source files are written.
 
     Raises:
-        UserError: it is nothing of this kind, its source cannot be had, or its options cannot be read.
+        UserError: it is not of this kind, its source is not available, or its options cannot be read.
     """
     plugin = _made(plugin, kind)
     cls = plugin if isinstance(plugin, type) else type(plugin)
@@ -84,10 +84,10 @@ def named(plugin: Any, kind: str, plugins: Plugins, folder: Path) -> Own:
 
 
 def maker(plugin: Any) -> Callable[[], Any]:
-    """What makes an estimator or a task: a class or a function as it is, for an instance another with its options.
+    """A callable that makes an estimator or a task: a class or a function; for an instance, its class with its options.
 
     Raises:
-        UserError: it is nothing that could make one, or the options of an instance cannot be read.
+        UserError: it cannot make a plugin, or the options of an instance cannot be read.
     """
     if isinstance(plugin, (base("estimator"), base("task"))):
         arguments = made_with(plugin)
@@ -98,7 +98,7 @@ def maker(plugin: Any) -> Callable[[], Any]:
 
 
 def _made(plugin: Any, kind: str) -> Any:
-    """A class or an instance as it is; of a function without arguments what it returns.
+    """A class or an instance as it is; for a function without arguments, the result of calling it.
 
     Raises:
         UserError: the function raises.
@@ -112,11 +112,11 @@ def _made(plugin: Any, kind: str) -> Any:
         raise UserError(f"{plugin!r:.80}, which should make one {kind}, raises {reason(error)}") from error
 
 
-def _options(instance: Any) -> dict[str, Any]:
-    """The options that an instance was made with.
+def _options(instance: Any) -> Mapping[str, Any]:
+    """The options with which an instance was made.
 
     Raises:
-        UserError: the value of an option is none that a name with options can have, or it was changed since.
+        UserError: the value of an option cannot be written in a name with options, or was changed since.
     """
     cls, arguments = type(instance), made_with(instance)
     known = options_of(cls)
@@ -139,7 +139,7 @@ def _options(instance: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A number of NumPy or torch as one of Python, and a list as a tuple."""
+    """Converts numbers of NumPy or torch to Python's, and lists to tuples."""
     from torch import Tensor  # noqa: PLC0415  (slow)
 
     if isinstance(value, (list, tuple)):
@@ -152,6 +152,6 @@ def _writable(value: Any) -> bool:
 
 
 def _fresh(instance: Any, name: str) -> Any:
-    """An attribute of another instance that is made with the same arguments."""
+    """The attribute of a second instance that is made with the same arguments."""
     arguments = made_with(instance)
     return vars(type(instance)(*arguments.values, **arguments.named)).get(name)

@@ -36,7 +36,7 @@ class CellRunner:
 
     Args:
         plugins: the plugins that the cells use.
-        seconds: how long a task may take to make its model, where only its size is asked; None for as long as it takes.
+        seconds: how long a task may take to make its model if only its size is needed; None for no limit.
     """
 
     plugins: Plugins
@@ -64,7 +64,7 @@ class CellRunner:
         return rows
 
     def _silent(self, cell: Cell, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """A failed row for each estimator of a cell of which the measure yielded nothing."""
+        """A failed row for each estimator of a cell for which the measure yielded no row."""
         told = {(row["estimator"], row["params"]) for row in rows}
         row = Row(status="failed", error=f"the measure {cell.measure.name} yielded no row of it")
         records = (self.record(cell, spec, row) for spec in cell.estimators)
@@ -108,7 +108,7 @@ class CellRunner:
         ]
 
     def declared(self, cell: Cell, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        """What the cell's measure declares of the metrics in these rows, for JSON; nothing where it has failed."""
+        """What the cell's measure declares of the metrics in these rows, for JSON; empty if it has failed."""
         name = cell.measure.name
         try:
             metrics = Metrics({name: self.plugins.measures[name].load().metrics})
@@ -166,7 +166,7 @@ class CellRunner:
         return _bench(self.plugins, cell.task, cell.seed, cell.device, cell.dtype)
 
     def _maker(self, cell: Cell, spec: Spec) -> Callable[[], Estimator]:
-        """Makes an estimator, in whatever process."""
+        """Makes an estimator in any process."""
         return functools.partial(_admitted, self, cell, spec)
 
 
@@ -212,10 +212,10 @@ def _bench(plugins: Plugins, task: Spec, seed: int, device: str, dtype: str) -> 
 
 
 def _of(label: object, by_label: Mapping[str, Spec]) -> Spec:
-    """The estimator that a measure means by a label.
+    """The estimator with this label.
 
     Raises:
-        ValueError: it was given none of this label.
+        ValueError: the measure was given no estimator with this label.
     """
     if not isinstance(label, str) or label not in by_label:
         raise ValueError(f"a measure yields rows of {listed(list(by_label))}; got {described(label)}")

@@ -74,7 +74,7 @@ class CellWork:
         return marked(results, altered) if job.along else marked(results, altered)[0]
 
     def _measured(self, runner: CellRunner, job: Job) -> tuple[list[tuple[list[dict[str, Any]], str]], list[str]]:
-        """The rows and the note of each cell, and what was changed in this process, which is as before again."""
+        """The rows and the note of each cell, and the changes in this process, which have been undone."""
         cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in job.singles}
         process = os.getpid()
         # on a GPU there may be a remark on a single cell, too
