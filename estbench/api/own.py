@@ -4,7 +4,7 @@ import copy
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -138,7 +138,7 @@ def _made(plugin: Any, kind: str) -> Any:
         raise UserError(f"{plugin!r:.80}, which should make one {kind}, raises {reason(error)}") from error
 
 
-def _options(instance: Any) -> dict[str, Any]:
+def _options(instance: Any) -> Mapping[str, Any]:
     """The options with which an instance was made.
 
     Raises:

@@ -109,7 +109,7 @@ def _functions(value: Any) -> Iterator[tuple[str, FunctionType]]:
             yield name, inner
 
 
-def _environment(value: Any) -> dict[str, Any]:
+def _environment(value: Any) -> Mapping[str, Any]:
     """The names that a function or a class may look up, outside itself."""
     known = dict(vars(sys.modules[value.__module__])) if value.__module__ in sys.modules else {}
     if isinstance(value, type):  # also bases that were defined inside a function
