@@ -1,4 +1,4 @@
-"""Arguments of functions as suites and requests take them: what is not right is one line that names the argument."""
+"""Converts the arguments of functions for suites and requests; errors are one line that names the argument."""
 
 import contextlib
 import math
@@ -15,7 +15,7 @@ from estbench.plugins.spec import Spec
 
 
 def several(value: Any) -> list[Any]:
-    """One value or an iterable of them, a generator too, as a list.
+    """One value or an iterable of values, such as a generator, as a list.
 
     Raises:
         UserError: it is a mapping, whose values would be lost.
@@ -28,10 +28,10 @@ def several(value: Any) -> list[Any]:
 
 
 def whole_number(name: str, value: Any) -> int:
-    """A whole number, of NumPy or torch too.
+    """A whole number, which may be one of NumPy or torch.
 
     Raises:
-        UserError: it is none.
+        UserError: the value is no whole number.
     """
     with contextlib.suppress(TypeError):
         if not isinstance(value, bool):
@@ -40,10 +40,10 @@ def whole_number(name: str, value: Any) -> int:
 
 
 def finite_number(name: str, value: Any, least: float = 0.0, *, whole: bool = False) -> Any:
-    """A finite number that is large enough; None stays.
+    """A finite number that is at least ``least``; None is returned as it is.
 
     Raises:
-        UserError: it is none.
+        UserError: the value is no such number.
     """
     if value is None:
         return None
@@ -59,10 +59,10 @@ def finite_number(name: str, value: Any, least: float = 0.0, *, whole: bool = Fa
 
 
 def folder(name: str, value: Any, default: Path | None = None) -> Path:
-    """A folder by its path, in which ``~`` is the user's home; None is the default, if there is one.
+    """A folder by its path, in which ``~`` is the user's home; None means the default, if there is one.
 
     Raises:
-        UserError: it is no path.
+        UserError: the value is no path.
     """
     if value is None and default is not None:
         return default
@@ -72,10 +72,10 @@ def folder(name: str, value: Any, default: Path | None = None) -> Path:
 
 
 def spec(name: str, value: Any) -> Spec:
-    """A specification from its text, or as it is.
+    """A specification from its text; a ``Spec`` is returned as it is.
 
     Raises:
-        UserError: it is neither.
+        UserError: the value is neither a text nor a ``Spec``.
     """
     if isinstance(value, Spec):
         return value
@@ -95,7 +95,7 @@ def _tune(value: Any) -> dict[str, Any]:
 
 
 def _torch_name(value: Any) -> str:
-    """A device or a type of numbers, by its name or as torch has it."""
+    """The name of a device or dtype, which may be an object of torch."""
     return str(value).removeprefix("torch.")
 
 

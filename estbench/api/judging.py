@@ -1,4 +1,4 @@
-"""What was found: runs, stores and checks as functions; errors are exceptions with the command's one line."""
+"""Runs, stores and checks as functions, which raise errors with the messages of the commands."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def check(plugin: Any, *, seed: int = 0, plugins: Iterable[Path | str] = ()) -> "list[Verdict]":
-    """Checks that an estimator is what it declares, or that a task keeps what it promises; as ``estbench check``.
+    """Checks whether an estimator is what it declares, or a task fulfils its contract, as ``estbench check`` does.
 
     Args:
         plugin: the name of an estimator or task with options, a ``Spec``, a class, an instance, or a function without
             arguments that makes one.
-        seed: of the statistical checks.
+        seed: seed of the statistical checks.
         plugins: plugin files.
 
     Returns:
@@ -72,18 +72,18 @@ def load(folder: Path | str) -> Run:
 
 
 def merge(folders: Sequence[Path | str], into: Path | str, *, mixed_timing: bool = False) -> stores.Joined:
-    """Takes the cells of several stores into one, as ``estbench merge`` does.
+    """Copies the cells of several stores into one, as ``estbench merge`` does.
 
     Args:
         folders: the stores; one or a sequence.
-        into: the store that takes them in; made if it is not there.
-        mixed_timing: whether times of different machines may stand side by side.
+        into: the store into which they are copied; it is made if it does not exist.
+        mixed_timing: whether the result may hold times of different machines.
 
     Returns:
-        How many cells were ``taken``, and how many were ``known``.
+        The number of cells that were ``taken``, and of those that were already ``known``.
 
     Raises:
-        UserError: a store is not there, or times of different machines would be mixed.
+        UserError: a store does not exist, or times of different machines would be mixed.
 
     Example:
         >>> import tempfile
@@ -102,16 +102,16 @@ def merge(folders: Sequence[Path | str], into: Path | str, *, mixed_timing: bool
 def diff(
     before: Path | str, after: Path | str, *, store: Path | str | None = None, alpha: float = 0.05
 ) -> "Difference":
-    """Which values differ between two runs, two stores or two commits, as ``estbench diff`` tells.
+    """The values that differ between two runs, two stores or two commits, as ``estbench diff`` prints them.
 
     Args:
         before: a run's folder, a store, or a commit whose cells are in ``store``.
         after: likewise.
-        store: where the cells of commits are; by default ``.estbench`` in the working folder.
+        store: the folder with the cells of commits; by default ``.estbench`` in the working folder.
         alpha: probability of any false alarm.
 
     Returns:
-        The ``changes``, the weightiest first, their ``summary`` and the exit ``code`` of the command.
+        The ``changes``, the most important first, their ``summary`` and the exit ``code`` of the command.
 
     Raises:
         UserError: a side holds no results.
@@ -140,14 +140,16 @@ def gate(
     alpha: float = 0.01,
     allow_missing: bool = False,
 ) -> "GateResult":
-    """Tells regressions from noise, gaps and failures, as ``estbench gate`` does.
+    """Finds regressions between two runs, files or commits, as ``estbench gate`` does.
+
+    Regressions are distinguished from noise, missing values and failures.
 
     Args:
-        base: before; a run's folder, a result file of asv, or a commit.
-        head: after.
+        base: the state before: a run's folder, a result file of asv, or a commit.
+        head: the state after, likewise.
         results: folder of asv's results, for commits.
-        thresholds: least ratios that count, ``"1.05"`` or ``"*time*=1.2"``; one or a sequence.
-        alpha: level of the tests, over all values.
+        thresholds: the smallest ratios that count, such as ``"1.05"`` or ``"*time*=1.2"``; one or a sequence.
+        alpha: level of the tests over all values together.
         allow_missing: whether values may be missing in ``head``.
 
     Returns:

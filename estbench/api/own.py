@@ -1,9 +1,10 @@
-"""Classes of the caller's own as plugins: their source becomes a file, which every executor's workers can import."""
+"""The caller's own classes as plugins: their source is written to a file, which the workers of executors can import."""
 
+import copy
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any, cast
 import numpy as np
 
 from estbench.api.own_source import SourceText
+from estbench.bridges.described import NAME, Bridge, described, importable
+from estbench.bridges.losses import SurrogateFunction
+from estbench.bridges.samples import PathwiseFunction
 from estbench.core.making import made_with
 from estbench.errors import UserError, reason
 from estbench.plugins.loading import base
@@ -26,11 +30,11 @@ _OPTION = (bool, int, float, str, type(None))
 
 @dataclass(frozen=True)
 class Own:
-    """A class or an instance of the caller's, as a request names it.
+    """A class or an instance of the caller, as a request can name it.
 
     Args:
         spec: its name and options.
-        file: the plugin file that holds its source; None for one that is built in or installed.
+        file: the plugin file with its source; None for a class that is built in or installed.
     """
 
     spec: Spec
@@ -38,7 +42,7 @@ class Own:
 
 
 def known_plugins(files: Iterable[Path | str]) -> Plugins:
-    """What there is, with a warning for each plugin that is left out."""
+    """The plugins that exist, with a warning for each one that is left out."""
     plugins = Plugins.found(files)
     for problem in plugins.problems:
         warnings.warn(problem, UserWarning, stacklevel=4)
@@ -46,19 +50,21 @@ def known_plugins(files: Iterable[Path | str]) -> Plugins:
 
 
 def named(plugin: Any, kind: str, plugins: Plugins, folder: Path) -> Own:
-    """A class or an instance by a name that a request can use.
+    """Gives a class or an instance a name that a request can use.
 
     Args:
         plugin: a class that extends ``Estimator``, ``Task`` or ``Measure``, an instance of one, or a function without
             arguments that makes one.
         kind: ``estimator``, ``task`` or ``measure``.
-        plugins: what is built in or installed.
-        folder: where files of source are kept.
+        plugins: the plugins that are built in or installed.
+        folder: the folder in which source files are written.
 
     Raises:
-        UserError: it is nothing of this kind, its source cannot be had, or its options cannot be read.
+        UserError: it is not of this kind, its source is not available, or its options cannot be read.
     """
     plugin = _made(plugin, kind)
+    if kind == "estimator" and isinstance(plugin, (PathwiseFunction, SurrogateFunction)):
+        return Own(_bridged(plugin, folder), None)
     cls = plugin if isinstance(plugin, type) else type(plugin)
     if not issubclass(cls, base(kind)) or inspect.isabstract(cls):
         raise UserError(
@@ -74,21 +80,41 @@ def named(plugin: Any, kind: str, plugins: Plugins, folder: Path) -> Own:
         raise UserError(
             f"your class {cls.__name__} would be called {name}, as the {kind} that is there already; rename it"
         )
-    source = SourceText.of(cls)
+    return Own(Spec(name, options), _kept(SourceText.of(cls), name, folder))
+
+
+def _bridged(bridge: Bridge, folder: Path) -> Spec:
+    """The estimator that runs the function of a bridge, which is in a module or a file that workers can import."""
+    function, options = described(bridge)
+    path = importable(function)
+    if not path:
+        name = str(getattr(function, "__name__", ""))
+        if not name.isidentifier():
+            raise UserError(
+                f"workers cannot import {function!r:.80}: give the bridge a function that is defined with a name"
+            )
+        path = f"{_kept(SourceText.of(function), 'functions', folder).resolve()}:{name}"
+    return Spec(NAME, {"path": path, **options})
+
+
+def _kept(source: str, name: str, folder: Path) -> Path:
+    """A file with this source."""
     place = folder / digest(source.encode())[:16]
     make_folder(place)
     file = place / f"{name}.py"
     if not file.is_file():
         write_atomically(file, source.encode())
-    return Own(Spec(name, options), file)
+    return file
 
 
 def maker(plugin: Any) -> Callable[[], Any]:
-    """What makes an estimator or a task: a class or a function as it is, for an instance another with its options.
+    """A callable that makes an estimator or a task: a class or a function; for an instance, its class with its options.
 
     Raises:
-        UserError: it is nothing that could make one, or the options of an instance cannot be read.
+        UserError: it cannot make a plugin, or the options of an instance cannot be read.
     """
+    if isinstance(plugin, (PathwiseFunction, SurrogateFunction)):
+        return partial(copy.deepcopy, plugin)
     if isinstance(plugin, (base("estimator"), base("task"))):
         arguments = made_with(plugin)
         return partial(cast("Callable[..., Any]", type(plugin)), *arguments.values, **arguments.named)
@@ -98,7 +124,7 @@ def maker(plugin: Any) -> Callable[[], Any]:
 
 
 def _made(plugin: Any, kind: str) -> Any:
-    """A class or an instance as it is; of a function without arguments what it returns.
+    """A class or an instance as it is; for a function without arguments, the result of calling it.
 
     Raises:
         UserError: the function raises.
@@ -112,11 +138,11 @@ def _made(plugin: Any, kind: str) -> Any:
         raise UserError(f"{plugin!r:.80}, which should make one {kind}, raises {reason(error)}") from error
 
 
-def _options(instance: Any) -> dict[str, Any]:
-    """The options that an instance was made with.
+def _options(instance: Any) -> Mapping[str, Any]:
+    """The options with which an instance was made.
 
     Raises:
-        UserError: the value of an option is none that a name with options can have, or it was changed since.
+        UserError: the value of an option cannot be written in a name with options, or was changed since.
     """
     cls, arguments = type(instance), made_with(instance)
     known = options_of(cls)
@@ -139,7 +165,7 @@ def _options(instance: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A number of NumPy or torch as one of Python, and a list as a tuple."""
+    """Converts numbers of NumPy or torch to Python's, and lists to tuples."""
     from torch import Tensor  # noqa: PLC0415  (slow)
 
     if isinstance(value, (list, tuple)):
@@ -152,6 +178,6 @@ def _writable(value: Any) -> bool:
 
 
 def _fresh(instance: Any, name: str) -> Any:
-    """An attribute of another instance that is made with the same arguments."""
+    """The attribute of a second instance that is made with the same arguments."""
     arguments = made_with(instance)
     return vars(type(instance)(*arguments.values, **arguments.named)).get(name)

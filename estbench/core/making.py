@@ -1,5 +1,6 @@
 """How an instance was made: the arguments of its constructor, from which another process can make the same."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 KEPT_AS = "_made_with"
@@ -14,7 +15,7 @@ class MadeWith(NamedTuple):
     """
 
     values: tuple[Any, ...]
-    named: dict[str, Any]
+    named: Mapping[str, Any]
 
 
 class Recorded:

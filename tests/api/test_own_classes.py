@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from estbench import ScoreFunction, Task, UserError, discover, load_estimator, load_task
+from estbench import ScoreFunction, Task, UserError, compare, discover, load_estimator, load_task
 from estbench.api.own import known_plugins, named
 from estbench.api.own_source import SourceText
 from estbench.core.making import made_with
@@ -198,3 +198,44 @@ def test_a_class_that_was_changed_after_its_definition_is_refused(monkeypatch):
     monkeypatch.setattr(Patched, "advantage", lambda self, name, node, cost: cost, raising=False)
     with pytest.raises(UserError, match="its advantage is not the one in the text"):
         SourceText.of(Patched)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("executor", "package"), [("ray[workers=1]", "ray"), ("slurm[cluster=local,cells=9,logs={logs}]", "submitit")]
+)
+def test_own_classes_reach_the_workers_of_clusters(executor, package, tmp_path):
+    """On Ray, and by submitit, an instance of this file is measured as in this process."""
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    what = "toy[units=2]", [Kept(0.25), "rloo"], "training[steps=4,evaluations=1,samples=0]", 1
+    there, here = (
+        compare(*what, store=tmp_path / name, executor=how)
+        for name, how in (("there", executor.format(logs=tmp_path)), ("here", "inline"))
+    )
+    assert set(there.results["status"]) == {"ok"}
+    values = [each.table()["loss_test"].to_dict() for each in (there, here)]
+    assert values[0] == pytest.approx(values[1])
+
+
+def test_a_run_of_failures_is_shown(tmp_path):
+    """A notebook shows what failed and why, escaped, and no cell of such a run raises."""
+    run = compare("toy[units=2]", Fails, "training[steps=2]", 1, store=tmp_path, executor="inline")
+    page = run._repr_html_()
+    assert "fails: training failed: RuntimeError: no &lt;b&gt; today" in page
+    assert repr(run) == "Run(1 estimator on toy[units=2]; 1 rows)"
+    assert run.table().loc["fails", "status"] == "failed"
+    assert run.answers() == ["Incomplete: training failed for fails. No estimator is called best by training."]
+    assert run.frame()["final"].tolist() == [True]
+    with pytest.raises(UserError, match="so that there is nothing to test"):
+        run.tests()
+    with pytest.raises(UserError, match="hold nothing that a figure of kind 'training' shows"):
+        run.figure("training")
+
+
+class Fails(ScoreFunction):
+    """Raises."""
+
+    unbiased = True
+
+    def baseline(self, name, node, cost):
+        raise RuntimeError("no <b> today")

@@ -54,7 +54,8 @@ def test_an_existing_folder_is_refused(tmp_path):
         ("estimator", "", "lower-case words"),
         ("task", "class", "lower-case words"),
         ("estimator", "rloo", "built-in estimator 'rloo' already"),
-        ("chart", "mine", "an estimator, a task or a measure; got 'chart'"),
+        ("chart", "mine", "an estimator, a task or a measure; got 'chart', known: estimator, measure, task"),
+        ("estimater", "mine", r"got 'estimater', did you mean 'estimator'\?"),
     ],
 )
 def test_invalid_names_are_refused(kind, name, reason, tmp_path):

@@ -1,4 +1,4 @@
-"""Ray: cells on a cluster, or on this machine as on one."""
+"""Ray: measures cells on a cluster, or on this machine as a cluster of one."""
 
 import contextlib
 import functools
@@ -14,7 +14,7 @@ from estbench.errors import UserError, reason, shorten
 from estbench.execution.executors.base import Executor, Failure, Job, Outcome, Work, alone_last
 from estbench.runtime.guard import DeviceLostError, last_resort, out_of_time
 
-# a worker may have to be started first, which imports torch
+# time for a worker that has to be started first, which imports torch
 _START = 30.0
 
 
@@ -24,10 +24,11 @@ class Ray(Executor):
     Every machine of a cluster needs the same installation, and plugin files and the store at the same paths.
 
     Args:
-        address: of a cluster that runs; ``auto`` for the one this machine belongs to, empty to start one here.
-        workers: cells at once; 0 for as many as the cluster has room for.
-        cpus: processors that a cell takes, in parts of one if need be.
-        gpus: GPUs that a cell takes, in parts of one if need be: with 0.25 four cells share one.
+        address: address of a running cluster; ``auto`` for the one to which this machine belongs, empty to start one
+            here.
+        workers: number of cells that are measured at once; 0 for as many as the cluster has room for.
+        cpus: number of processors that a cell takes, which may be a fraction.
+        gpus: number of GPUs that a cell takes, which may be a fraction: with 0.25 four cells share one.
     """
 
     elsewhere = True
@@ -38,13 +39,13 @@ class Ray(Executor):
         self.address, self.workers, self.cpus, self.gpus = address, workers, cpus, gpus
 
     def refusal(self, device: str) -> str:
-        """A cell that asks for no GPU is shown none."""
+        """Ray hides the GPUs from a cell that does not ask for one."""
         if self.gpus or not device.startswith("cuda"):
             return ""
         return f"ray shows cells no GPU that they do not ask for: --executor 'ray[gpus=1]'; got --device {device}"
 
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
-        """Yields each job with what came of it as it is done.
+        """Yields each job with its outcome when it is done.
 
         Raises:
             UserError: the cluster cannot be reached, or has no room for a single cell.
@@ -78,7 +79,7 @@ class Ray(Executor):
                 ray.shutdown()
 
     def _places(self) -> int:
-        """How many cells run at once."""
+        """The number of cells that run at once."""
         room: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         wanted = {"CPU": self.cpus, "GPU": self.gpus}
         fits = [int(room.get(name, 0) / amount + 1e-9) for name, amount in wanted.items() if amount]
@@ -88,7 +89,7 @@ class Ray(Executor):
 
 
 def _measure(work: Work, job: Job) -> Outcome:
-    """In a worker; if its GPU is lost, the job has failed."""
+    """In a worker: measures a job, which fails if its GPU is lost."""
     started = time.monotonic()
     try:
         with last_resort(work.timeout, lambda: None):

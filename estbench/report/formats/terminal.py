@@ -58,12 +58,8 @@ def _wanted(heading: tables.Heading) -> bool:
 
 
 def _text(cell: tables.TableCell) -> Text:
-    star = {"best": " *", "close": " =", "tied": " ~"}.get(cell.mark, "")
-    return Text(cell.text + star, style=_STYLES.get(cell.mark or cell.status, ""))
+    return Text(cell.text + tables.SIGNS[cell.mark], style=_STYLES.get(cell.mark or cell.status, ""))
 
 
 def _notes(table: tables.Table) -> Text:
-    notes = [f"{row.label}: {note}" for row in table.rows for note in row.notes]
-    marks = {cell.mark for row in table.rows for cell in row.cells}
-    legend = [f"* best; = {tables.MARKS.replace('tied:', '~ tied:')}"] if "best" in marks else []
-    return Text("\n".join([*legend, *table.remarks, *notes, ""]))
+    return Text("\n".join([*table.notes, ""]))

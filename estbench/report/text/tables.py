@@ -16,6 +16,8 @@ MARKS = (
     "equally good: not told apart from the best, and at most 5 % worse (objectives: 1 %); "
     "tied: not told apart from it, but it may be worse (5 %, adjusted for all comparisons with the best)"
 )
+# the sign of each mark where colours cannot be shown
+SIGNS = {"best": " *", "close": " =", "tied": " ~", "": ""}
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
     "B": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
@@ -87,6 +89,13 @@ class Table:
     def declares(self) -> bool:
         """Whether it is known what its estimators declare; results of earlier versions do not say it."""
         return any(row.declared for row in self.rows)
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands below it where marks are signs: what the signs mean, the remarks, and what went wrong."""
+        marks = {cell.mark for row in self.rows for cell in row.cells}
+        legend = [f"* best; = {MARKS.replace('tied:', '~ tied:')}"] if "best" in marks else []
+        return [*legend, *self.remarks, *(f"{row.label}: {note}" for row in self.rows for note in row.notes)]
 
 
 def table(study: Study, task: str) -> Table:
