@@ -44,7 +44,7 @@ def bench(task, seed, device):
     return Bench(made, seed, torch.device(device), torch.float32, baseline, None, cell=str(seed))
 
 
-def trainees(task, name, device, replicas):
+def training_runs(task, name, device, replicas):
     """Replicas by seed, with the data in common."""
     first = bench(task, 0, device)
     benches = (dataclasses.replace(first, seed=seed, cell=str(seed)) for seed in range(replicas))
@@ -83,7 +83,7 @@ def _seconds(action):
 
 def loop(task, name, replicas, options):
     """Replica-steps per second of an ensemble over those of the plain loop of one."""
-    *many, one = trainees(task, name, options.device, replicas + 1)
+    *many, one = training_runs(task, name, options.device, replicas + 1)
     ensemble = Ensemble(many)
     count = options.steps
     ours, other = steps(ensemble.train, options.device, count), steps(one.advance, options.device, count)
@@ -99,7 +99,7 @@ def loop(task, name, replicas, options):
 
 def graph(task, name, options):
     """Steps per second of one replica as a graph over those of its loop."""
-    one, same = trainees(task, name, options.device, 2)
+    one, same = training_runs(task, name, options.device, 2)
     ensemble = Ensemble([one])
     ours, other = (steps(action, options.device, options.steps) for action in (ensemble.train, same.advance))
     ours()
@@ -136,7 +136,7 @@ def tensors(values):
 
 def traffic(task, name, options):
     """Operations of a step of an ensemble, and bytes that it moves for a replica; operations of a step of the loop."""
-    *few, one = trainees(task, name, options.device, 3)
+    *few, one = training_runs(task, name, options.device, 3)
     steps = Ensemble(few, graphs=False).train, one.advance
     counts = []
     for step in steps:
@@ -152,9 +152,9 @@ def traffic(task, name, options):
     }
 
 
-def work(trainee):
+def work(training_run):
     """Operations of a step, multiplications and additions of matrices."""
-    return flops(trainee.advance)
+    return flops(training_run.advance)
 
 
 def ceilings(device):

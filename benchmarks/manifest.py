@@ -53,6 +53,11 @@ ESTIMATORS = (
     "reinmax_rao",
     "sfess",
     "simple",
+    "gumbel_top_k",
+    "imle_subset",
+    "lax",
+    "measure_valued",
+    "reparameterisation",
 )
 
 # tasks, with the replicates behind variance and error

@@ -47,6 +47,7 @@ MODELS = {
     "vae 784-200-784": mnist_vae,
     "toy, 200 units": functools.partial(of_task, "toy", units=200),
     "sigmoid_belief_net": functools.partial(of_task, "sigmoid_belief_net"),
+    "sequence_policy": functools.partial(of_task, "sequence_policy"),
 }
 
 

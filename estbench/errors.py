@@ -29,8 +29,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def plain(text: object) -> str:
-    """A text in one line, without control characters: they can drive a terminal or turn a line around."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    """A text in one line, without control characters: they can drive a terminal or turn a line around.
+
+    Of an object it is what the object says of itself; if that raises or gives no text, a remark in its place.
+    """
+    try:
+        said = str(text)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        said = "its text cannot be read"
+    return " ".join("".join(c if c.isprintable() else " " for c in said).split())
 
 
 def shorten(text: str, length: int = LONGEST) -> str:
@@ -49,8 +58,4 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 def reason(error: BaseException) -> str:
     """What an exception says, with its type, in one line; whatever its own text does."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001  (a stranger's exception may do anything)
-        text = "its text cannot be read"
-    return shorten(plain(f"{type(error).__name__}: {text}"))
+    return shorten(f"{plain(type(error).__name__)}: {plain(error)}".strip())

@@ -1,10 +1,10 @@
-r"""ARMS: ARM for several samples, by a Dirichlet copula; the leave-one-out estimate, made unbiased again.
+r"""ARMS: ARM for several samples coupled by a Dirichlet copula; a leave-one-out estimate, corrected for the coupling.
 
 .. math:: g = \frac{p (1 - p)}{p - P_{11}} \cdot \tfrac1{K-1} \sum_k (f(b_k) - \bar f)\,(b_k - p)
 
-:math:`P_{11}` is the probability that two coupled bits are both 1. With :math:`d \sim \mathrm{Dir}(1_K)`, uniforms
-:math:`(1 - d_k)^{K-1}` repel each other most near 0, so bits of :math:`p > 1/2` take one minus them.
-For two samples it is DisARM.
+:math:`P_{11}` is the probability that two coupled bits are both 1. With :math:`d \sim \mathrm{Dir}(1_K)`, the uniform
+variables :math:`(1 - d_k)^{K-1}` repel each other most near 0, so bits with :math:`p > 1/2` use one minus these
+variables. For two samples the estimator is DisARM.
 
 Unbiased. Bernoulli. K evaluations per node.
 
@@ -23,7 +23,7 @@ class ARMS(Several):
     """The antithetic REINFORCE multi-sample estimator.
 
     Args:
-        samples: coupled values per node, at least 2.
+        samples: number of coupled values per node, at least 2.
     """
 
     accepts = (Bernoulli,)

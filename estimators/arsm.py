@@ -35,7 +35,7 @@ class ARSM(Coupled):
 
     def gradient(self, node: Node, noise: Tensor, cost: Tensor) -> Tensor:
         classes = node.logits.shape[-1]
-        # Gumbels are minus the logarithms of exponentials; exponentials over their sum are Dirichlet
+        # Gumbel variables are minus the logarithms of exponential ones, which over their sum are Dirichlet
         weight = softmax(-noise[0])
         table = cost[_which(classes, cost.device)]
         excess = (table - table.mean(0)).movedim((0, 1), (-2, -1))

@@ -1,9 +1,9 @@
-r"""Augmented REINFORCE: the score of logits plus noise in place of that of the sample; ARM before its merge.
+r"""Augmented REINFORCE: the score of the logits plus noise instead of the score of the sample; ARM before its merge.
 
 .. math:: g = \tfrac1K \sum_k f(b(\ell + \varepsilon_k)) \, \frac{-p'(\varepsilon_k)}{p(\varepsilon_k)}
 
-For bits :math:`f(b)\,(1 - 2u)` with uniform :math:`u`; REINFORCE is its mean given the sample, so it is the noisier
-of the two, and of interest for what is built on it.
+For bits this is :math:`f(b)\,(1 - 2u)` with uniform :math:`u`. REINFORCE is its mean given the sample, so this
+estimator has the larger variance of the two. It is of interest because ARM is derived from it.
 
 Unbiased. Bernoulli and categorical. K evaluations.
 
@@ -20,7 +20,7 @@ class AugmentedReinforce(Perturbed):
     """The augment-REINFORCE estimator.
 
     Args:
-        samples: joint samples per gradient.
+        samples: number of joint samples per gradient.
     """
 
     unbiased = True

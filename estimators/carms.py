@@ -3,8 +3,8 @@ r"""CARMS: ARMS for categorical variables, by stick-breaking with coupled sticks
 .. math:: g = \tfrac1K \sum_i \nabla \log q(b_i) \, \tfrac1{K-1} \sum_{j \ne i}
     \frac{q(b_i) \, q(b_j)}{q(b_i, b_j)} \, (f(b_i) - f(b_j))
 
-per unit, where the ratio counts as 0 for equal classes. Sticks are broken from the least probable class on, so
-that every stick is at most one half and any two classes can meet.
+for each unit, where the ratio counts as 0 for equal classes. Sticks are broken in the order of increasing probability,
+so that every stick is at most one half and every pair of classes has a positive probability.
 
 Unbiased. Categorical. K evaluations per node.
 
@@ -23,7 +23,7 @@ class CARMS(Several):
     """The categorical antithetic REINFORCE multi-sample estimator.
 
     Args:
-        samples: coupled values per node, at least 2.
+        samples: number of coupled values per node, at least 2.
     """
 
     accepts = (Categorical,)
@@ -51,7 +51,7 @@ class CARMS(Several):
         return (weight[..., None] * node.score(value)).mean(0)
 
     def _ratios(self, sticks: Tensor) -> Tensor:
-        """Independent over coupled probability of a pair of which the earlier class, in order, is this one."""
+        """The independent probability of a pair over its coupled one, by the class that comes first in the order."""
         p = sticks.sigmoid()
         both = both_below(p, self.coupled) * p
         neither = (2 * torch.log1p(-p) - torch.log1p(both - 2 * p))[..., :-1].cumsum(-1).exp()

@@ -5,11 +5,10 @@ r"""DARN: REINFORCE with the cost's expansion about the sample, taken at a fixed
 
 variable by variable, with centre :math:`c = \tfrac12` for bits, where it is :math:`\tfrac12 |b - p| \, f'(b)`, and
 the uniform distribution :math:`c = 1/C` over the classes that are not masked for one-hot vectors, which is the same for
-two classes. The correction term
-that would make it unbiased is left out.
+two classes. The correction term that would make it unbiased is left out.
 
-Biased, but exact where the cost is quadratic in each bit, and of lower order than straight-through. Bernoulli and
-categorical. One evaluation; uses the derivative of the cost.
+Biased, but exact where the cost is quadratic in each bit, where straight-through is exact for linear costs only.
+Bernoulli and categorical. One evaluation; uses the derivative of the cost.
 
 Reference: Gregor, Danihelka, Mnih, Blundell & Wierstra (2014), https://arxiv.org/abs/1310.8499; for categorical
 variables Jang, Gu & Poole (2017) give results but no formula: the one here is this package's reading.

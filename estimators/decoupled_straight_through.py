@@ -3,9 +3,9 @@ r"""Decoupled straight-through: one temperature for the sample, another for the 
 .. math:: b \sim \mathrm{softmax}(\ell / \tau_f), \qquad
     g = \Big(\frac{\partial}{\partial \ell} \mathrm{softmax}(\ell / \tau_b)\Big)^{\!\top} f'(b)
 
-The sample's temperature divides the logits and not the noise: dividing both, before an argmax, does nothing.
-Unless :math:`\tau_f = 1`, samples are not those of :math:`q` and the objective is another; both temperatures at 1
-give straight-through.
+The temperature of the sample divides the logits and not the noise, since dividing both would not change the argmax.
+Unless :math:`\tau_f = 1`, the samples do not follow :math:`q`, and the objective is a different one. If both
+temperatures are 1, the estimator is straight-through.
 
 Biased. Bernoulli and categorical. One evaluation; uses the derivative of the cost.
 
@@ -23,11 +23,8 @@ class DecoupledStraightThrough(Tempered):
     """The decoupled straight-through estimator.
 
     Args:
-        forward_temperature: of the sample.
-        temperature: of the derivative, at the start.
-        rate: at which that falls per training step; 0 keeps it constant.
-        floor: below which it does not fall.
-        every: how many training steps it stays the same between updates.
+        forward_temperature: temperature of the sample.
+        temperature, rate, floor, every: schedule of the temperature of the derivative; see ``Tempered``.
     """
 
     unbiased = False

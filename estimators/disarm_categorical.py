@@ -1,12 +1,12 @@
-r"""DisARM for categorical variables: each as a tree of binary decisions, antithetic in all of them.
+r"""DisARM for categorical variables: each variable is a tree of binary decisions, all of which are antithetic.
 
 .. math:: g_d = \tfrac12 (f(z) - f(\tilde z)) \cdot \begin{cases}
     (b_d - \tilde b_d) \, \sigma(|\alpha_d|) & d \text{ is on the way to } z \text{ and } \tilde z \\
     b_d - \sigma(\alpha_d) & \text{to } z \text{ only} \\
     \sigma(\alpha_d) - \tilde b_d & \text{to } \tilde z \text{ only} \end{cases}
 
-for the logits :math:`\alpha_d` of the decisions, and by the chain rule for those of the classes. The tree is
-balanced, or a comb: stick-breaking. For two classes it is DisARM.
+for the logits :math:`\alpha_d` of the decisions; the chain rule gives the gradient for the logits of the classes. The
+tree is either balanced or a comb, which is stick-breaking. For two classes the estimator is DisARM.
 
 Unbiased. Categorical. Two evaluations per node.
 
@@ -30,7 +30,7 @@ class DisARMCategorical(Coupled):
     """The coupled estimator for categorical variables.
 
     Args:
-        construction: ``tree``, balanced, or ``sticks``, one class after the other.
+        construction: ``tree`` for a balanced tree, or ``sticks`` to decide about one class after the other.
     """
 
     accepts = (Categorical,)
@@ -49,7 +49,7 @@ class DisARMCategorical(Coupled):
         logits = _decisions(node.logits, left, right)
         noise = torch.logit(rand(logits.shape, logits), eps=torch.finfo(logits.dtype).eps)
         taken = (logits + torch.stack([noise, -noise]) > 0)[..., None]
-        # a class is chosen where every decision on the way to it went its way
+        # a class is chosen if every decision on the path to it points to it
         agrees = torch.where(taken, ~right, ~left).all(-2)
         return node.noise_given(agrees.to(node.logits.dtype))
 

@@ -1,14 +1,15 @@
-r"""DoubleCV: RLOO with the costs' expansions about the mean as a second control variate.
+r"""DoubleCV: RLOO with first-order expansions of the costs about the mean as a second control variate.
 
 .. math:: h_k = f(b_k) - \alpha \, \bar f'_{-k} \cdot (b_k - p), \qquad
     g = \tfrac1K \sum_k \Big(h_k - \tfrac1{K-1} \sum_{j \ne k} h_j\Big) \nabla \log q(b_k)
     + \alpha \, J(p) \bar f'
 
-where :math:`\bar f'_{-k}` is the mean derivative at the other samples. The scale :math:`\alpha` is tuned to the
-least variance, from 0 on, where this is RLOO. The paper has bits only; nothing in the argument needs them.
+where :math:`\bar f'_{-k}` is the mean derivative at the other samples. The scale :math:`\alpha` is tuned to minimise
+the variance; it starts at 0, where the estimator is RLOO. The paper treats bits only, but the argument holds for
+categorical variables too.
 
-Unbiased. Bernoulli and categorical. K evaluations, and K per node that the derivative is taken of: implementations
-that differentiate as they evaluate need no more than K.
+Unbiased. Bernoulli and categorical. K evaluations, and K more per node, of which the derivative is taken; an
+implementation that differentiates while it evaluates needs only K.
 
 Reference: Titsias & Shi (2022), https://arxiv.org/abs/2111.05300
 """
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from estbench.core.derivatives import derivative
+from estbench.core.estimator import mean_of_others
 from estbench.core.node import Node
 from estbench.families.control_variate import ControlVariate, WhatIf
 
@@ -27,8 +29,8 @@ class DoubleCV(ControlVariate):
     """The score-function estimator with double control variates.
 
     Args:
-        samples: joint samples per gradient, at least 2.
-        scale: of the second control variate at the start.
+        samples: number of joint samples per gradient, at least 2.
+        scale: initial scale of the second control variate.
     """
 
     samples: int
@@ -51,12 +53,8 @@ class DoubleCV(ControlVariate):
 
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
         value = node.discretise(noise)
-        slope = self._others(derivative(what_if, value)[0])
+        slope = mean_of_others(derivative(what_if, value)[0])
         score = node.score(value)
         second = cost - self.scale * node.total(slope * score)
-        excess = second - self._others(second)
+        excess = second - mean_of_others(second)
         return node.lift(excess) * score + self.scale * node.covariance(node.mean, slope)
-
-    def _others(self, each: Tensor) -> Tensor:
-        """The mean of the other samples."""
-        return (each.sum(0) - each) / (self.samples - 1)

@@ -2,11 +2,11 @@ r"""Dr. GRPO: the score function with the mean of the group, own sample included
 
 .. math:: g = \tfrac1K \sum_k (f(b_k) - \bar f) \, \nabla \log q(b_k)
 
-This is :math:`\tfrac{K-1}{K}` times RLOO with as many samples, sample by sample: of the direction of the gradient, and
+For the same samples this is :math:`\tfrac{K-1}{K}` times RLOO, so its mean has the direction of the gradient and is
 shorter. Rewards are minus costs, so this advantage is minus that of the paper. The paper's loss also divides by the
-largest length of a sequence, a constant that is left to the learning rate.
+largest length of a sequence; this constant is omitted here, since the learning rate can absorb it.
 
-Biased: its mean is (K-1)/K times the gradient. Bernoulli, categorical and subset. K evaluations.
+Biased: its mean is (K-1)/K times the gradient. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Liu et al. (2025), https://arxiv.org/abs/2503.20783; verl, ``norm_adv_by_std_in_grpo=False``
 """
@@ -21,7 +21,7 @@ class DrGRPO(ScoreFunction):
     """The score function with the mean cost of the group as baseline.
 
     Args:
-        samples: joint samples per gradient, the group; at least 2.
+        samples: number of joint samples per gradient, which form the group; at least 2.
     """
 
     unbiased = False
@@ -33,6 +33,6 @@ class DrGRPO(ScoreFunction):
         super().__init__(samples)
 
     def advantage(self, name: str, node: Node, cost: Tensor, value: Tensor, **facts: Tensor) -> Tensor:
-        # equal costs have advantage exactly 0
+        # samples of equal cost have an advantage of exactly 0
         apart = cost - cost[:1]
         return apart - apart.mean(0)

@@ -3,10 +3,10 @@ r"""Evolution strategies: Gaussian perturbations of all logits, in mirrored pair
 .. math:: g = \tfrac1{2K} \sum_{k, \pm} \pm \, f(b(\ell \pm \sigma u_k, \varepsilon_k)) \, u_k / \sigma, \qquad
     u_k \sim \mathcal N(0, 1)
 
-Both of a pair share the noise of their samples.
+The two members of a pair share the noise of their samples.
 
-Biased, of order :math:`\sigma^2`: the gradient of the cost smoothed over the logits. Bernoulli and categorical.
-2 K evaluations.
+Biased; its mean is the gradient of the expected cost smoothed over the logits, and the bias is of order
+:math:`\sigma^2`. Bernoulli and categorical. 2 K evaluations.
 
 Reference: Salimans, Ho, Chen, Sidor & Sutskever (2017), https://arxiv.org/abs/1703.03864
 """
@@ -24,8 +24,8 @@ class EvolutionStrategies(Perturbed):
     r"""Evolution strategies over the logits.
 
     Args:
-        pairs: mirrored pairs of perturbations per gradient.
-        deviation: :math:`\sigma` of a perturbation.
+        pairs: number of mirrored pairs of perturbations per gradient.
+        deviation: standard deviation :math:`\sigma` of the perturbations.
     """
 
     unbiased = False

@@ -4,8 +4,8 @@ r"""Finite differences: central differences in each logit, with common random nu
 
 Later nodes share their noise too.
 
-Biased, of order :math:`h^2`, with a variance of order :math:`1 / h`: slow, but in the limit an oracle that knows
-nothing of scores. Bernoulli and categorical. One evaluation, and two per logit.
+Biased; the bias is of order :math:`h^2` and the variance of order :math:`1 / h`. It is slow, but in the limit it is an
+oracle that does not rely on scores. Bernoulli and categorical. One evaluation, and two per logit.
 
 Reference: Glasserman & Yao (1992), https://doi.org/10.1287/mnsc.38.6.884
 """
@@ -25,7 +25,7 @@ class FiniteDifferences(ControlVariate):
     """Central finite differences with common random numbers.
 
     Args:
-        step: :math:`h`, how far each logit moves.
+        step: the distance :math:`h` by which each logit is moved.
     """
 
     unbiased = False

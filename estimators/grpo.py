@@ -4,23 +4,24 @@ r"""GRPO: the score function with costs that are centred and divided by their de
     A_k = \frac{f(b_k) - \bar f}{\sqrt{\tfrac1{K-1} \sum_j (f(b_j) - \bar f)^2} + \epsilon}
 
 Rewards are minus costs, so this advantage is minus that of the paper. The deviation depends on the samples, so the
-mean is not the gradient of the expected cost. For rewards of 0 and 1 with success rate p and ``tokens=sum`` it is the
-gradient of p times a factor that depends on p and K: the mean advantage of a sample with reward 1 less that of one
-with reward 0, the other K - 1 rewards being binomial. At K = 2 the factor is the square root of 1/2 for every p, and it
-tends to one over the deviation of the reward, so that easy and hard prompts gain weight. For other rewards even the
-sign can be wrong: where a risky choice pays 10 with probability .2, a safe one pays 1, and both are equally
-probable, the gradient for the risky one is +.25 and the mean of GRPO is -.106, -.162 and -.139 for K = 2, 4 and 6.
+mean is not the gradient of the expected cost. For rewards of 0 and 1 with success rate p and ``tokens=sum``, the mean
+is the gradient of p times a factor that depends on p and K. The factor is the mean advantage of a sample with reward 1
+minus that of a sample with reward 0, where the other K - 1 rewards are binomial. At K = 2 it is the square root of 1/2
+for every p. With growing K it tends to one over the deviation of the reward, so that easy and hard prompts gain weight.
+For other rewards even the sign can be wrong: if a risky choice pays 10 with probability .2, a safe one pays 1, and both
+are equally probable, the gradient for the risky choice is +.25, while the mean of GRPO is -.106, -.162 and -.139 for
+K = 2, 4 and 6.
 
 A group of equal costs has advantage exactly 0 in every dtype. Rounding of the mean would otherwise be divided by a
 deviation that consists of the same rounding.
 
-``tokens`` says how the tokens of a sequence are weighted. ``sum``: by 1, as the score of the sequence has it.
-``mean``: by 1 over the sample's length, as in the paper's loss. ``group``: by 1 over the mean length of the group, as
-in the loss of DAPO; verl and TRL take that mean over all examples of a batch.
+``tokens`` says how the tokens of a sequence are weighted. ``sum`` gives each the weight 1, as in the score of the
+sequence. ``mean`` weights by 1 over the length of the sample, as in the paper's loss. ``group`` weights by 1 over the
+mean length of the group, as in the loss of DAPO; verl and TRL take this mean over all examples of a batch.
 
-The ratio to an earlier policy and its clipping are left out: one step is taken per group, where the ratio is 1.
+The ratio to an earlier policy and its clipping are omitted, since one step is taken per group, where the ratio is 1.
 
-Biased. Bernoulli, categorical and subset. K evaluations.
+Biased. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Shao et al. (2024), https://arxiv.org/abs/2402.03300; the deviation with K - 1 and epsilon 1e-6 as in verl
 (``compute_grpo_outcome_advantage``), where TRL has 1e-4; Yu et al. (2025), DAPO, https://arxiv.org/abs/2503.14476
@@ -39,9 +40,9 @@ class GRPO(ScoreFunction):
     """The score function with group-normalised costs.
 
     Args:
-        samples: joint samples per gradient, the group; at least 2.
-        eps: added to the deviation.
-        tokens: ``sum``, ``mean`` or ``group``: the weight of the variables of a sample.
+        samples: number of joint samples per gradient, which form the group; at least 2.
+        eps: constant that is added to the deviation.
+        tokens: how the variables of a sample are weighted, ``sum``, ``mean`` or ``group``.
     """
 
     unbiased = False

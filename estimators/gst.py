@@ -1,9 +1,9 @@
-r"""GST (gapped straight-through): Gumbel-Softmax with a deterministic shift in place of noise given the sample.
+r"""GST (gapped straight-through): Gumbel-Softmax with a deterministic shift instead of noise given the sample.
 
 .. math:: g = \Big(\frac{\partial}{\partial \ell} \mathrm{softmax}((\ell + m(b)) / \tau)\Big)^{\!\top} f'(b)
 
-The shift :math:`m`, held constant in the derivative, raises the sampled class to the largest logit, and lowers
-the others to stay below it by at least the gap.
+The shift :math:`m` raises the logit of the sampled class to the largest logit, and lowers those of the others until
+they are below it by at least the gap. The derivative treats it as constant.
 
 Biased. Bernoulli (as two classes) and categorical. One evaluation; uses the derivative of the cost.
 
@@ -22,11 +22,8 @@ class GST(Tempered):
     """The gapped straight-through estimator.
 
     Args:
-        gap: between the sampled class and the others.
-        temperature: of the relaxation, at the start.
-        rate: at which it falls per training step; 0 keeps it constant.
-        floor: below which it does not fall.
-        every: how many training steps it stays the same between updates.
+        gap: smallest difference between the shifted logit of the sampled class and the others.
+        temperature, rate, floor, every: schedule of the temperature; see ``Tempered``.
     """
 
     unbiased = False

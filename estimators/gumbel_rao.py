@@ -1,11 +1,11 @@
-r"""Gumbel-Rao: straight-through Gumbel-Softmax, its derivative averaged over the noise given the sample.
+r"""Gumbel-Rao: straight-through Gumbel-Softmax with its derivative averaged over the noise given the sample.
 
 .. math:: g = \tfrac1K \sum_k \Big(\frac{\partial}{\partial \ell}
     \mathrm{softmax}((\ell + \varepsilon_k) / \tau)\Big)^{\!\top} f'(b), \qquad \varepsilon_k \sim p(\varepsilon | b)
 
-Its expectation is that of straight-through Gumbel-Softmax; its variance is smaller, and falls with K to that of
-the exact conditional mean. That mean is one integral for a bit, which ``noises=0`` takes by quadrature; for more
-classes it has no closed form, but as the temperature goes to 0 it is ZGR.
+Its expectation is that of straight-through Gumbel-Softmax. Its variance is smaller, and falls with K to that of the
+exact conditional mean. For a bit this mean is a single integral, which ``noises=0`` computes by quadrature. For more
+classes it has no closed form, but it tends to ZGR as the temperature goes to 0.
 
 Biased. Bernoulli and categorical. One evaluation; uses the derivative of the cost.
 
@@ -25,11 +25,9 @@ class GumbelRao(Tempered):
     """The Gumbel-Rao estimator.
 
     Args:
-        noises: samples of the noise given the hard sample; 0 for the exact mean over it, of Bernoulli nodes.
-        temperature: of the relaxation, at the start.
-        rate: at which it falls per training step; 0 keeps it constant.
-        floor: below which it does not fall.
-        every: how many training steps it stays the same between updates.
+        noises: number of samples of the noise given the hard sample; 0 for the exact mean, which exists for Bernoulli
+            nodes only.
+        temperature, rate, floor, every: schedule of the temperature; see ``Tempered``.
     """
 
     unbiased = False
@@ -46,7 +44,7 @@ class GumbelRao(Tempered):
     ) -> None:
         super().__init__(temperature, rate, floor, every)
         if noises < 0:
-            raise ValueError(f"Gumbel-Rao averages over noise, so it needs at least 1, or 0 for all; got {noises}")
+            raise ValueError(f"Gumbel-Rao needs noises >= 1, or 0 for the exact mean over the noise; got {noises}")
         self.noises = noises
 
     def sample(self, name: str, node: Node) -> Tensor:
@@ -55,7 +53,7 @@ class GumbelRao(Tempered):
             noise = node.noise_given(value.expand(self.noises, *value.shape)).detach()
             return value + silent(node.relax(noise, self.tau(node)).mean(0))
         if not isinstance(node, Bernoulli):
-            raise NotApplicableError(f"Gumbel-Rao has an exact mean for Bernoulli nodes; {name!r} is not; set noises")
+            raise NotApplicableError(f"Gumbel-Rao has an exact mean for Bernoulli nodes only; set noises for {name!r}")
         return value + silent(self._slope(node, value) * node.logits)
 
     def _slope(self, node: Node, value: Tensor) -> Tensor:
@@ -63,7 +61,7 @@ class GumbelRao(Tempered):
         x, weights = (node.logits.new_tensor(each) for each in np.polynomial.legendre.leggauss(64))
         x, weights = (each.reshape(-1, *(1,) * value.ndim) for each in ((x + 1) / 2, weights / 2))
         tau, centre = self.tau(node), ((2 * value - 1) * node.logits).detach()
-        # beyond this the integrand has fallen by 17 digits
+        # beyond this point the integrand is smaller by a factor of 1e17
         reach = torch.minimum(centre.clamp_min(0) + 40 * tau / (1 + tau), 40 * tau / (1 - tau).clamp_min(1e-6))
         z = reach * x
         density = (_log_slope(z - centre) + softplus(-centre)).exp()

@@ -2,11 +2,12 @@ r"""Gumbel-Softmax (Concrete): differentiates through relaxed samples.
 
 .. math:: z = \mathrm{softmax}((\ell + \varepsilon) / \tau), \qquad g = \nabla_\ell f(z)
 
-Bernoulli nodes take the sigmoid of logistic noise in its place (binary Concrete).
+Bernoulli nodes use the sigmoid with logistic noise instead (binary Concrete).
 
-The temperature is constant, or falls with training as in the paper: ``rate``, ``floor``, ``every``.
+The temperature is constant, or falls during training as in the paper; the options ``rate``, ``floor`` and ``every`` set
+its schedule.
 
-Biased; bias falls and variance grows as the temperature goes to 0. Bernoulli and categorical. One evaluation,
+Biased; the bias falls and the variance grows as the temperature goes to 0. Bernoulli and categorical. One evaluation,
 at a relaxed sample; uses the derivative of the cost.
 
 Reference: Jang, Gu & Poole (2017), https://arxiv.org/abs/1611.01144; Maddison, Mnih & Teh (2017),

@@ -3,29 +3,30 @@ r"""James-Stein: RLOO with a baseline that is shrunk towards the mean cost of th
 .. math:: g = \tfrac1K \sum_k \bigl(f_{ik} - (1 - \lambda) \bar f_{i,-k} - \lambda \bar f_{-i}\bigr)
     \nabla \log q(b_{ik})
 
-:math:`\bar f_{i,-k}` is the mean over the other samples of example i, :math:`\bar f_{-i}` that over all samples of all
-other examples. Few samples estimate the mean of one example poorly; if examples are alike, the mean of the others is
-the better baseline. The shrinkage :math:`\lambda` is an option and depends on no sample, so that the estimator is
-unbiased; the paper computes it from the rewards of the batch, by a formula that was not checked here. With
-:math:`\lambda = 0`, or if the batch has one example, it is RLOO.
+:math:`\bar f_{i,-k}` is the mean over the other samples of example i, and :math:`\bar f_{-i}` the mean over all samples
+of all other examples. A few samples estimate the mean of one example poorly, and if the examples are alike, the mean of
+the others is the better baseline. The shrinkage :math:`\lambda` is an option and depends on no sample, so that the
+estimator is unbiased; the paper computes it from the rewards of the batch, by a formula that was not checked here. With
+:math:`\lambda = 0`, or if the batch has one example, the estimator is RLOO.
 
-Unbiased. Bernoulli, categorical and subset. K evaluations.
+Unbiased. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Zeng, Zhou, Arora & Zanette (2025), https://arxiv.org/abs/2511.03710
 """
 
 from torch import Tensor
 
+from estbench.core.estimator import mean_of_others
 from estbench.core.node import Node
 from estbench.families.score_function import ScoreFunction
 
 
 class JamesStein(ScoreFunction):
-    """The score function with a leave-one-out baseline that is shrunk towards the mean of the batch.
+    r"""The score function with a leave-one-out baseline that is shrunk towards the mean of the batch.
 
     Args:
-        samples: joint samples per gradient, at least 2.
-        shrinkage: weight of the other examples' mean, from 0 to 1.
+        samples: number of joint samples per gradient, at least 2.
+        shrinkage: weight :math:`\lambda` of the mean of the other examples, from 0 to 1.
     """
 
     unbiased = True
@@ -41,7 +42,7 @@ class JamesStein(ScoreFunction):
         self.shrinkage = shrinkage
 
     def baseline(self, name: str, node: Node, cost: Tensor) -> Tensor:
-        own = (cost.sum(0) - cost) / (self.samples - 1)
+        own = mean_of_others(cost)
         means = cost.mean(0)
         if means.numel() < 2:
             return own

@@ -1,11 +1,11 @@
-r"""Local expectation gradients: each variable summed over its values, the others as sampled.
+r"""Local expectation gradients: a sum over the values of each variable, with the others as sampled.
 
 .. math:: g_{i} = \sum_c f(b_{-i}, c) \, \frac{\partial}{\partial \ell_i} q_i(c), \qquad b \sim q
 
-One estimator under several names: local expectation gradients, IndeCateR (De Smet, Sansone & Zuidberg Dos
+This estimator is known under several names: local expectation gradients, IndeCateR (De Smet, Sansone & Zuidberg Dos
 Martires 2023, https://arxiv.org/abs/2311.12569), GO for discrete variables (Cong et al. 2019,
-https://arxiv.org/abs/1901.06020) and the measure-valued derivative with its pairs summed out. Later nodes are drawn
-anew for each value; with ``common`` they share their noise, which is RAM (Tokui & Sato 2017,
+https://arxiv.org/abs/1901.06020) and the measure-valued derivative summed over its pairs. Later nodes are sampled
+again for each value; with ``common`` they share their noise, which is RAM (Tokui & Sato 2017,
 https://arxiv.org/abs/1611.04051).
 
 Unbiased. Bernoulli and categorical. One evaluation, and one per value of every variable.
@@ -26,7 +26,7 @@ class LocalExpectation(ControlVariate):
     """The local expectation gradient.
 
     Args:
-        common: whether later nodes have common noise in place of draws of their own.
+        common: whether later nodes share their noise between the values instead of being sampled independently.
     """
 
     unbiased = True
@@ -50,7 +50,7 @@ class LocalExpectation(ControlVariate):
         every = torch.eye(number, dtype=hot.dtype, device=hot.device)[:, None, :]
         own, every = (x.reshape(*x.shape[:-2], *(1,) * node.batch_ndim, *x.shape[-2:]) for x in (own, every))
         if node.masks:
-            # a masked class has weight 0: in its place the cost is asked for at the value as sampled
+            # a masked class has weight 0; the cost is evaluated at the sampled value instead
             own = own & classes.free.movedim((-2, -1), (0, 1))[..., None, None]
         costs = what_if(node.from_hot(torch.where(own, every, hot).flatten(0, 1)))
         table = costs.expand(units * number, *cost.shape).unflatten(0, (units, number)).movedim((0, 1), (-2, -1))

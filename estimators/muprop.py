@@ -1,17 +1,17 @@
-r"""MuProp: REINFORCE with the cost's expansion about the mean as control variate.
+r"""MuProp: REINFORCE with the first-order expansion of the cost about the mean as control variate.
 
 .. math:: g = \big(f(b) - f(p) - f'(p)^\top (b - p)\big) \nabla \log q(b) + J(p) f'(p)
 
-Later nodes take their means in the expansion.
+In the expansion, later nodes take their means.
 
-With ``normalise`` what is left of the cost, in the large bracket, is centred by its running mean and divided by its
-running deviation where that is above 1, both of earlier steps, as in Mnih & Gregor (2014). The second term keeps its
-size, so the more is divided, the more the gradient leans towards that of the means.
+With ``normalise`` the large bracket is centred by its running mean and divided by its running deviation if that is
+above 1, both from earlier steps, as in Mnih & Gregor (2014). The second term is not divided, so a large deviation moves
+the gradient towards that of the means.
 
-With ``hidden`` a network of the input is subtracted from the bracket too, as Gu et al. do with the baseline of Mnih &
-Gregor (2014); here it learns by the squared gradient, whose least is the least variance.
+With ``hidden`` the output of a network of the input is subtracted from the bracket too, as Gu et al. do with the
+baseline of Mnih & Gregor (2014). Here the network is trained to minimise the squared gradient, and thus the variance.
 
-Unbiased. Bernoulli, categorical and subset. One evaluation and one per node; uses the derivative of the cost.
+Unbiased. Bernoulli, categorical, subset and normal. One evaluation and one per node; uses the derivative of the cost.
 
 Reference: Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176
 """
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from estbench.core.derivatives import derivative
 from estbench.core.networks import PerNode, Standardiser, mlp
-from estbench.core.node import Bernoulli, Categorical, Node, Subset
+from estbench.core.node import Bernoulli, Categorical, Node, Normal, Subset
 from estbench.families.control_variate import ControlVariate, WhatIf
 
 
@@ -31,11 +31,11 @@ class MuProp(ControlVariate):
     """The MuProp estimator.
 
     Args:
-        normalise: whether to centre and divide what the expansion leaves of the cost.
+        normalise: whether to centre and scale the difference between the cost and its expansion.
         hidden: width of the hidden layer of a learned input-dependent baseline; 0 for none.
     """
 
-    accepts = (Bernoulli, Categorical, Subset)
+    accepts = (Bernoulli, Categorical, Subset, Normal)
     unbiased = True
     differentiates = True
     paper = "Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176"
@@ -43,7 +43,7 @@ class MuProp(ControlVariate):
     def __init__(self, *, normalise: bool = False, hidden: int = 0) -> None:
         super().__init__()
         if hidden < 0:
-            raise ValueError(f"hidden is the width of a layer, or 0 for no baseline; got {hidden}")
+            raise ValueError(f"hidden must be the width of a layer, or 0 for no baseline; got {hidden}")
         self.hidden = hidden
         self.baselines = PerNode()
         self.standardisers = PerNode() if normalise else None
@@ -72,8 +72,9 @@ class MuProp(ControlVariate):
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
         with torch.no_grad():
             slope, each = derivative(what_if, node.mean)
-        score = node.score(node.discretise(noise))
-        excess = cost - each - node.total(slope * score)
+        value = node.discretise(noise)
+        score = node.score(value)
+        excess = cost - each - node.total(slope * (value - node.mean))
         if self.hidden:
             excess = excess - self.baselines.of(name, self)(node.context)
         if self.standardisers is not None:

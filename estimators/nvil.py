@@ -2,12 +2,12 @@ r"""NVIL: REINFORCE with a learned input-dependent baseline.
 
 .. math:: g = \tfrac1K \sum_k (f(b_k) - C_\psi(x) - c) \, \nabla \log q(b_k)
 
-:math:`C_\psi` is a network per node, fitted by least squares to what the moving average :math:`c` leaves; it
-sees what the node was given, or else its logits. With ``normalise`` the learning signal is divided by its
-running deviation :math:`\max(1, \sigma)` as in the paper; that rescales the gradient, which is then unbiased
-only up to scale. Both :math:`c` and :math:`\sigma` are those of earlier steps.
+:math:`C_\psi` is a network per node, fitted by least squares to the difference between the cost and its moving average
+:math:`c`. Its input is that of the node, or the logits if the node does not state its input. With ``normalise`` the
+learning signal is divided by its running deviation :math:`\max(1, \sigma)` as in the paper; this rescales the gradient,
+which is then unbiased only up to scale. Both :math:`c` and :math:`\sigma` come from earlier steps.
 
-Unbiased. Bernoulli, categorical and subset. K evaluations.
+Unbiased. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030
 """
@@ -24,9 +24,9 @@ class NVIL(ScoreFunction):
     """The score-function estimator with a learned baseline.
 
     Args:
-        samples: joint samples per gradient.
+        samples: number of joint samples per gradient.
         hidden: width of the baseline's hidden layer.
-        decay: how much of the moving average is kept at each training step.
+        decay: weight of the earlier value of the moving average in each update.
         normalise: whether to divide by the running deviation.
     """
 

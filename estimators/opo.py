@@ -2,15 +2,16 @@ r"""OPO: the score function with the mean cost of the group as baseline, weighte
 
 .. math:: g = \tfrac1K \sum_k \Big(f(b_k) - \frac{\sum_j l_j f(b_j)}{\sum_j l_j}\Big) \nabla \log q(b_k)
 
-:math:`l_j` is the length of a sample: how many variables it had a choice in, as the tokens of a sequence up to its end.
-The paper derives the baseline of least variance, weighted by the squared norm of the score, and takes this norm to
-grow with the length. The own sample is in both sums, so that for lengths that differ the mean is no multiple of the
-gradient. With ``leave_one_out`` the own sample is left out of both, and the estimator is unbiased.
+:math:`l_j` is the length of a sample: the number of variables that were not masked to a single value, such as the
+tokens of a sequence up to its end. The paper derives the baseline of least variance, which is weighted by the squared
+norm of the score, and assumes that this norm grows with the length. Both sums include the sample itself, so the mean is
+no multiple of the gradient if lengths differ. With ``leave_one_out`` both sums exclude it, and the estimator is
+unbiased.
 
-Biased, unbiased with ``leave_one_out``. Bernoulli, categorical and subset. K evaluations.
+Biased; unbiased with ``leave_one_out``. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
-Reference: Hao et al. (2025), https://arxiv.org/abs/2505.23585; verl, ``compute_opo_outcome_advantage``. Leaving one out
-is not in the paper.
+Reference: Hao et al. (2025), https://arxiv.org/abs/2505.23585; verl, ``compute_opo_outcome_advantage``. The option
+``leave_one_out`` is not in the paper.
 """
 
 from torch import Tensor
@@ -23,8 +24,8 @@ class OPO(ScoreFunction):
     """The score function with the length-weighted mean cost as baseline.
 
     Args:
-        samples: joint samples per gradient, the group; at least 2.
-        leave_one_out: whether the baseline of a sample leaves out the sample itself.
+        samples: number of joint samples per gradient, which form the group; at least 2.
+        leave_one_out: whether the baseline of a sample excludes the sample itself.
     """
 
     unbiased = False
@@ -40,9 +41,9 @@ class OPO(ScoreFunction):
             self.unbiased = True
 
     def advantage(self, name: str, node: Node, cost: Tensor, value: Tensor, **facts: Tensor) -> Tensor:
-        # equal costs have advantage exactly 0
+        # samples of equal cost have an advantage of exactly 0
         apart = cost - cost[:1]
-        # a sample without any choice has no score, and whatever its advantage, adds nothing
+        # a sample whose variables are all masked to one value has score 0 and adds nothing, whatever its advantage
         length = facts["lengths"].clamp_min(1)
         total, lengths = (length * apart).sum(0), length.sum(0)
         if self.leave_one_out:

@@ -1,16 +1,17 @@
-r"""Pass@k: only the best of K samples has an advantage, its distance to the second best.
+r"""Pass@k: only the best of K samples has an advantage, which is its distance to the second best.
 
 .. math:: g = \tfrac1K \bigl(f_{(1)} - f_{(2)}\bigr) \, \nabla \log q(b_{(1)})
 
 where :math:`f_{(1)} \le f_{(2)} \le \dots` are the sorted costs. Its mean is :math:`\tfrac1K` of the gradient of
-:math:`\mathbb E \min_k f(b_k)`: with costs that are minus rewards, of the expected best reward of K samples with the
-sign turned (max@k; for rewards of 0 and 1, pass@k). This follows from the leave-one-out baseline: without sample k the
-best of the group changes only if k is the best.
+:math:`\mathbb E \min_k f(b_k)`. If costs are minus rewards, this is minus the expected best reward of K samples (max@k;
+for rewards of 0 and 1, pass@k). It follows from the leave-one-out baseline: without sample k, the best of the group
+changes only if k is the best.
 
-verl divides by the group's deviation too, unless told otherwise; its mean is then a multiple of no such gradient, and
-the division is left out here. The estimator's value is the mean cost of the samples, not the best one.
+By default verl also divides by the deviation of the group. The mean is then no multiple of this gradient, so the
+division is omitted here. The estimator's value is the mean cost of the samples, not the best one.
 
-Biased, since its target is not the expected cost. Bernoulli, categorical and subset. K evaluations.
+Biased, since its target is not the expected cost. Bernoulli, categorical, subset, normal and permutation. K
+evaluations.
 
 Reference: Tang, Zheng, Synnaeve & Munos (2025), https://arxiv.org/abs/2503.19595; verl,
 ``compute_grpo_passk_outcome_advantage``
@@ -27,7 +28,7 @@ class PassK(ScoreFunction):
     """The score function of the best of several samples.
 
     Args:
-        samples: joint samples per gradient, the k of pass@k; at least 2.
+        samples: number of joint samples per gradient, the k of pass@k; at least 2.
     """
 
     unbiased = False

@@ -1,10 +1,10 @@
-r"""Rao-Blackwellised REINFORCE: the most probable values summed, one sample for the rest.
+r"""Rao-Blackwellised REINFORCE: a sum over the most probable values, and one sample for all others.
 
 .. math:: g = \sum_{b \in C_k} q(b) f(b) \nabla \log q(b) + (1 - q(C_k)) \, f(b') \nabla \log q(b'), \qquad
     b' \sim q(\cdot \mid b' \notin C_k)
 
-:math:`C_k` holds the k most probable joint values of the node. Their mean cost serves as baseline of all: it does
-not depend on the sample.
+:math:`C_k` is the set of the k most probable joint values of the node. Their mean cost serves as the baseline of all
+terms, since it does not depend on the sample.
 
 Unbiased. Bernoulli and categorical. k + 1 evaluations per node.
 
@@ -29,7 +29,7 @@ class RaoBlackwell(Weighted):
     """REINFORCE Rao-Blackwellised over the most probable values.
 
     Args:
-        summed: how many values are summed.
+        summed: the number k of values that are summed.
     """
 
     unbiased = True

@@ -3,10 +3,10 @@ r"""REBAR: REINFORCE with the relaxed cost as control variate, made exact by con
 .. math:: g = \big(f(b) - \eta f(s_\tau(\tilde z))\big) \nabla \log q(b)
     + \eta \nabla_\ell \big[f(s_\tau(z)) - f(s_\tau(\tilde z))\big]
 
-with :math:`\tilde z \sim p(z \mid b)`, tied to :math:`z` or, with ``coupled=False``, independent of it given
-:math:`b`. Scale :math:`\eta` and temperature :math:`\tau` are tuned to the least variance.
+with :math:`\tilde z \sim p(z \mid b)`, which shares its noise with :math:`z` or, with ``coupled=False``, is independent
+of it given :math:`b`. The scale :math:`\eta` and the temperature :math:`\tau` are tuned to minimise the variance.
 
-Unbiased. Bernoulli and categorical. One evaluation and one per node, or two per node where not coupled; uses the
+Unbiased. Bernoulli and categorical. One evaluation and one per node, or two per node without coupling; uses the
 derivative of the cost.
 
 Reference: Tucker, Mnih, Maddison, Lawson & Sohl-Dickstein (2017), https://arxiv.org/abs/1703.07370
@@ -22,9 +22,9 @@ class REBAR(Relaxed):
     """The REBAR estimator.
 
     Args:
-        temperature: of the relaxation at the start.
-        scale: of the control variate at the start.
-        coupled: whether the two relaxed values are tied, for one evaluation less.
+        temperature: initial temperature of the relaxation.
+        scale: initial scale of the control variate.
+        coupled: whether the two relaxed values share their noise, which saves one evaluation per node.
     """
 
     unbiased = True

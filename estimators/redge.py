@@ -1,13 +1,13 @@
-r"""ReDGE: a sample by diffusion from noise to a class, differentiated through all its steps.
+r"""ReDGE: a sample from a diffusion that turns noise into a class, differentiated through all its steps.
 
 .. math:: \hat x_t = \mathrm{softmax}\big(\ell + \alpha_t x_t / \sigma_t^2\big), \qquad
     x_{t-1} = \alpha_{t-1} \hat x_t + \sigma_{t-1} (x_t - \alpha_t \hat x_t) / \sigma_t
 
-from :math:`x_{T-1} \sim \mathcal N(0, 1)` on, with :math:`\sigma_t = 1 - \alpha_t`, :math:`\alpha_0 = 1`, and the other
-:math:`\alpha_t` in equal steps from :math:`1 - t_1` to :math:`10^{-4}`. The sample is one of the last mean
-:math:`\hat x_1`, whose derivative stands for its own. These samples do not follow :math:`\mathrm{softmax}(\ell)`: at 3
-steps and :math:`t_1 = 0.3` a class of probability .844 comes with probability .926. The value is therefore biased too,
-unless :math:`t_1 = 1`, which gives straight-through.
+starting from :math:`x_{T-1} \sim \mathcal N(0, 1)`, with :math:`\sigma_t = 1 - \alpha_t`, :math:`\alpha_0 = 1`, and the
+other :math:`\alpha_t` in equal steps from :math:`1 - t_1` to :math:`10^{-4}`. The sample is drawn with the
+probabilities of the last mean :math:`\hat x_1`, and the derivative of that mean replaces its own. These samples do not
+follow :math:`\mathrm{softmax}(\ell)`: with 3 steps and :math:`t_1 = 0.3` a class of probability .844 has probability
+.926. The value is therefore biased too, unless :math:`t_1 = 1`, which gives straight-through.
 
 Biased. Bernoulli (as two classes) and categorical. One evaluation; uses the derivative of the cost.
 
@@ -28,8 +28,8 @@ class ReDGE(Pathwise):
     r"""Reparametrisation by denoising diffusion.
 
     Args:
-        steps: times of the diffusion, at least 2; the softmax is taken one time less.
-        t_1: the noise that is left at the last step, in (0, 1]; it relaxes as a temperature does.
+        steps: number of times of the diffusion, at least 2; the softmax is evaluated once less.
+        t_1: the noise that is left at the last step, in (0, 1]; more noise relaxes the sample as a temperature does.
     """
 
     unbiased = False
@@ -41,7 +41,7 @@ class ReDGE(Pathwise):
         if steps < 2:
             raise ValueError(f"ReDGE needs at least 2 steps; got {steps}")
         if not 0 < t_1 <= 1:
-            raise ValueError(f"ReDGE ends at a noise t_1 in (0, 1]; got {t_1}")
+            raise ValueError(f"ReDGE needs a final noise t_1 in (0, 1]; got {t_1}")
         # at full noise the last mean is that of the logits
         self.exact_samples = t_1 == 1
         self.alphas = [1.0, *torch.linspace(1 - t_1, 1e-4, steps - 1, dtype=torch.float64).tolist()]

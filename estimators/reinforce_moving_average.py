@@ -2,12 +2,12 @@ r"""REINFORCE with a moving average of past costs as baseline.
 
 .. math:: g = \tfrac1K \sum_k (f(b_k) - c) \, \nabla \log q(b_k), \qquad c \leftarrow \alpha c + (1 - \alpha) \bar f
 
-The average of *previous* steps is subtracted: one that has seen the present cost would bias the gradient.
+The average of *previous* steps is subtracted, since an average that includes the current cost would bias the gradient.
 
-With ``normalise`` the difference is divided by its running deviation where that is above 1, as in Mnih &
-Gregor (2014); that rescales the gradient, which is then unbiased only up to scale.
+With ``normalise`` the difference is divided by its running deviation if that is above 1, as in Mnih & Gregor (2014);
+this rescales the gradient, which is then unbiased only up to scale.
 
-Unbiased. Bernoulli, categorical and subset. K evaluations.
+Unbiased. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Williams (1992), https://doi.org/10.1007/BF00992696
 """
@@ -20,11 +20,11 @@ from estbench.families.score_function import ScoreFunction
 
 
 class ReinforceMovingAverage(ScoreFunction):
-    """The score-function estimator with a moving-average baseline.
+    r"""The score-function estimator with a moving-average baseline.
 
     Args:
-        samples: joint samples per gradient.
-        decay: how much of the average is kept at each training step.
+        samples: number of joint samples per gradient.
+        decay: weight :math:`\alpha` of the earlier average in each update.
         normalise: whether to divide by the running deviation.
     """
 

@@ -1,4 +1,4 @@
-r"""ReinMax: straight-through of second order (Heun's method in place of Euler's).
+r"""ReinMax: straight-through of second order, with Heun's method instead of Euler's.
 
 .. math:: g = \big(2 J(\tfrac12 (p_\tau + b)) - \tfrac12 J(p)\big) f'(b), \qquad
     J(q) = \mathrm{diag}\, q - q q^\top
@@ -29,6 +29,6 @@ class ReinMax(Tempered):
         value = node.sample()
         midpoint = (node.at(node.logits / self.tau(node)).mean + value).detach() / 2
         mean = node.mean.detach()
-        # J is linear in its direction: the logits as direction make it the derivative
+        # the product with J is linear in its direction, so its derivative for the logits as direction is J
         slope = 2 * node.covariance(midpoint, node.logits) - node.covariance(mean, node.logits) / 2
         return value + silent(slope)

@@ -1,16 +1,16 @@
-r"""ReinMax-Rao: ReinMax, whose derivative at the midpoint is averaged over Gumbel noise given the sample.
+r"""ReinMax-Rao: ReinMax with its derivative at the midpoint averaged over the Gumbel noise given the sample.
 
 .. math:: g = \Big(\tfrac2K \sum_k J_\tau(\ell' + \varepsilon_k) - \tfrac12 J(p)\Big) f'(b), \qquad
     \ell' = \log \tfrac12 (p + b), \quad \varepsilon_k \sim p(\varepsilon \mid \arg\max(\ell' + \varepsilon) = b)
 
 with :math:`J_\tau(z)` the Jacobian of :math:`\mathrm{softmax}(z / \tau)` and
-:math:`J(p) = \mathrm{diag}\, p - p p^\top`. The sample is one of :math:`p`, and not of the midpoint, so that this is
-not ReinMax in expectation: costs that are linear in the sample have a bias too.
+:math:`J(p) = \mathrm{diag}\, p - p p^\top`. The sample follows :math:`p` and not the midpoint, so the expectation is
+not that of ReinMax, and the estimator is biased even for costs that are linear in the sample.
 
 Biased. Bernoulli (as two classes) and categorical. One evaluation; uses the derivative of the cost.
 
 Reference: Wang & Bui (2026), https://arxiv.org/abs/2603.08257, as in the authors' code (``reinmax_v3`` of
-danielwang0452/DiscreteNumericalMethodsASC), which takes 100 noises
+danielwang0452/DiscreteNumericalMethodsASC), which uses 100 samples of the noise
 """
 
 from torch import Tensor
@@ -24,11 +24,8 @@ class ReinMaxRao(Tempered):
     """The ReinMax-Rao estimator.
 
     Args:
-        noises: samples of the noise given the sample.
-        temperature: of the relaxation, at the start.
-        rate: at which it falls per training step; 0 keeps it constant.
-        floor: below which it does not fall.
-        every: how many training steps it stays the same between updates.
+        noises: number of samples of the noise given the hard sample.
+        temperature, rate, floor, every: schedule of the temperature; see ``Tempered``.
     """
 
     unbiased = False
@@ -50,10 +47,11 @@ class ReinMaxRao(Tempered):
         value = node.sample()
         hot, classes, tau = node.to_hot(value), node.classes(), self.tau(node)
         mean = classes.mean.detach()
-        # a class of probability 0 is masked at the midpoint: its logit of minus infinity is made finite there
+        # a class of probability 0 is masked at the midpoint; ``at`` replaces its logit of minus infinity by a finite
+        # one
         middle = classes.at(((mean + hot) / 2).log())
         noise = middle.noise_given(hot.expand(self.noises, *hot.shape))
         relaxed = middle.relax(noise, tau)
-        # J is linear in its direction: the logits as direction make it the derivative
+        # the product with J is linear in its direction, so its derivative for the logits as direction is J
         along = middle.covariance(relaxed, classes.logits).mean(0) / tau
         return value + silent(node.from_hot(2 * along - classes.covariance(mean, classes.logits) / 2))

@@ -3,10 +3,11 @@ r"""RELAX: REBAR with a learned function added to the control variate.
 .. math:: c(\zeta) = \eta f(s_\tau(\zeta)) + r_\psi(s_\tau(\zeta)), \qquad
     g = (f(b) - c(\tilde z)) \nabla \log q(b) + \nabla_\ell [c(z) - c(\tilde z)]
 
-:math:`r_\psi` is a network per node that starts at zero; scale, temperature and network are tuned to the
-least variance. :math:`\tilde z` is tied to :math:`z` or, with ``coupled=False``, independent of it given :math:`b`.
+:math:`r_\psi` is a network per node whose output is zero at the start. The scale, the temperature and the networks are
+tuned to minimise the variance. :math:`\tilde z` shares its noise with :math:`z` or, with ``coupled=False``, is
+independent of it given :math:`b`.
 
-Unbiased. Bernoulli and categorical. One evaluation and one per node, or two per node where not coupled; uses the
+Unbiased. Bernoulli and categorical. One evaluation and one per node, or two per node without coupling; uses the
 derivative of the cost.
 
 Reference: Grathwohl, Choi, Wu, Roeder & Duvenaud (2018), https://arxiv.org/abs/1711.00123
@@ -25,10 +26,10 @@ class RELAX(Relaxed):
     """The RELAX estimator.
 
     Args:
-        temperature: of the relaxation at the start.
-        scale: of the cost in the control variate at the start.
-        hidden: width of the network's hidden layer.
-        coupled: whether the two relaxed values are tied, for one evaluation less.
+        temperature: initial temperature of the relaxation.
+        scale: initial scale of the relaxed cost in the control variate.
+        hidden: width of the networks' hidden layer.
+        coupled: whether the two relaxed values share their noise, which saves one evaluation per node.
     """
 
     unbiased = True

@@ -2,10 +2,11 @@ r"""ReMax: the score function with the cost of the most probable sample as basel
 
 .. math:: g = \tfrac1K \sum_k \bigl(f(b_k) - f(\hat b)\bigr) \, \nabla \log q(b_k)
 
-:math:`\hat b` is the greedy sample: of each node, in the order of sampling, the most probable value. It is no random
-number, so the baseline does not bias. Where the greedy sample has reward 0, it is the score function without baseline.
+:math:`\hat b` is the greedy sample, which takes the most probable value of each node in the order of sampling. It is
+not random, so the baseline adds no bias. If the greedy sample has reward 0, this is the score function without
+baseline.
 
-Unbiased. Bernoulli, categorical and subset. K + 1 evaluations.
+Unbiased. Bernoulli, categorical, subset, normal and permutation. K + 1 evaluations.
 
 Reference: Li et al. (2024), https://arxiv.org/abs/2310.10505; verl, ``compute_remax_outcome_advantage``
 """
@@ -20,7 +21,7 @@ class ReMax(ScoreFunction):
     """The score function with the cost of the greedy sample as baseline.
 
     Args:
-        samples: joint samples per gradient, beside the greedy one.
+        samples: number of joint samples per gradient, not counting the greedy one.
     """
 
     unbiased = True

@@ -1,8 +1,8 @@
-r"""RLOO: REINFORCE with the other samples' mean as baseline (leave-one-out).
+r"""RLOO: REINFORCE with the mean cost of the other samples as baseline (leave-one-out).
 
 .. math:: g = \tfrac1K \sum_k \Big(f(b_k) - \tfrac{1}{K-1} \sum_{j \ne k} f(b_j)\Big) \nabla \log q(b_k)
 
-Unbiased. Bernoulli, categorical and subset. K evaluations.
+Unbiased. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Salimans & Knowles (2014), https://arxiv.org/abs/1401.1022; Kool, van Hoof & Welling (2019),
 https://openreview.net/forum?id=r1lgTGL5DE
@@ -10,6 +10,7 @@ https://openreview.net/forum?id=r1lgTGL5DE
 
 from torch import Tensor
 
+from estbench.core.estimator import mean_of_others
 from estbench.core.node import Node
 from estbench.families.score_function import ScoreFunction
 
@@ -18,7 +19,7 @@ class RLOO(ScoreFunction):
     """The score-function estimator with the leave-one-out baseline.
 
     Args:
-        samples: joint samples per gradient, at least 2.
+        samples: number of joint samples per gradient, at least 2.
     """
 
     unbiased = True
@@ -30,4 +31,4 @@ class RLOO(ScoreFunction):
         super().__init__(samples)
 
     def baseline(self, name: str, node: Node, cost: Tensor) -> Tensor:
-        return (cost.sum(0) - cost) / (self.samples - 1)
+        return mean_of_others(cost)

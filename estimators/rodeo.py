@@ -1,4 +1,4 @@
-r"""RODEO: RLOO with control variates from a Stein operator, which knows their means to be zero.
+r"""RODEO: RLOO with control variates from a Stein operator, whose outputs have mean zero.
 
 .. math:: (A h)(b) = \tfrac1n \sum_i q(\bar b_i | b_{-i}) \, (h(b \oplus e_i) - h(b)), \qquad
     \mathbb E_q \, A h = 0
@@ -6,11 +6,11 @@ r"""RODEO: RLOO with control variates from a Stein operator, which knows their m
 .. math:: g = \tfrac1K \sum_k \Big[\Big(f_k - \tfrac1{K-1} \sum_{j \ne k} (f_j + A h_j(b_j))\Big) \nabla \log q(b_k)
     + A (\tilde h_k \nabla \log q)(b_k)\Big]
 
-:math:`h_k` and :math:`\tilde h_k` average, over the other samples j, two networks of :math:`f_j` and its linear
-change :math:`f'_j \cdot (b - b_j)`, so that neighbours cost no evaluations. The networks are tuned to the least
-variance; they start at zero, which is RLOO.
+:math:`h_k` and :math:`\tilde h_k` are means, over the other samples j, of two networks of :math:`f_j` and its linear
+change :math:`f'_j \cdot (b - b_j)`, so that the neighbours of a sample need no evaluations of the cost. The networks
+are tuned to minimise the variance. Their output is zero at the start, where the estimator is RLOO.
 
-Unbiased. Bernoulli. K evaluations, and K per node that the derivative is taken of.
+Unbiased. Bernoulli. K evaluations, and K more per node, of which the derivative is taken.
 
 Reference: Shi, Zhou, Hwang, Titsias & Mackey (2022), https://arxiv.org/abs/2202.09497
 """
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from estbench.core.derivatives import derivative
-from estbench.core.estimator import positive
+from estbench.core.estimator import mean_of_others, positive
 from estbench.core.networks import PerNode, mlp
 from estbench.core.node import Bernoulli, Node
 from estbench.families.control_variate import ControlVariate, WhatIf
@@ -31,7 +31,7 @@ class RODEO(ControlVariate):
     """REINFORCE with discrete Stein operators.
 
     Args:
-        samples: joint samples per gradient, at least 2.
+        samples: number of joint samples per gradient, at least 2.
         hidden: width of the networks' hidden layer.
     """
 
@@ -61,7 +61,7 @@ class RODEO(ControlVariate):
     def gradient(self, name: str, node: Node, noise: Tensor, cost: Tensor, what_if: WhatIf) -> Tensor:
         value = node.discretise(noise)
         slope = derivative(what_if, value)[0]
-        # for each sample, and each other one: the linear change to it, and then to its neighbours
+        # for each sample and each other one: the linear change from the other to the sample, and to its neighbours
         slopes = _others(slope)
         here = (slopes * (value[:, None] - _others(value))).sum(-1, keepdim=True)
         inputs = torch.cat([here, here + slopes * (1 - 2 * value)[:, None]], -1)
@@ -73,8 +73,7 @@ class RODEO(ControlVariate):
         second = cost + (rate * (there - here)).sum(-1)
         here, there = _surrogate(self.outer.of(name, self), inputs)
         stein = (rate * (there - here)).sum(-1, keepdim=True) * score + rate * there * (1 - 2 * value)
-        baseline = (second.sum(0) - second) / (self.samples - 1)
-        return node.lift(cost - baseline) * score + stein
+        return node.lift(cost - mean_of_others(second)) * score + stein
 
 
 def _others(values: Tensor) -> Tensor:

@@ -1,16 +1,16 @@
-r"""SFESS: the score function of subsets, from exact samples, with the other samples' mean as baseline.
+r"""SFESS: the score function of subsets, from exact samples, with the mean cost of the other samples as baseline.
 
 .. math:: g = \tfrac1K \sum_j (f(S_j) - c_j) \, \nabla \log p(S_j), \qquad
     \nabla_{\ell_i} \log p(S) = 1[i \in S] - P(i \in S)
 
-with :math:`c_j` the mean cost of the other samples, or 0 for one sample. The paper takes the normaliser of p from a
-discrete Fourier transform; here it comes from a sum in logarithms, which gives the same numbers and keeps its precision
-at logits of any size.
+with :math:`c_j` the mean cost of the other samples, or 0 for one sample. The paper computes the normaliser of p by a
+discrete Fourier transform. Here it is a sum of logarithms, which gives the same numbers and keeps its precision for
+logits of any size.
 
-The samples here are exact. The authors' public code draws by Gumbel top-k, which is another distribution, so that it
-estimates another gradient; and its baseline is the mean of all samples, the own one included, which makes the
-gradient (K - 1) / K as long: ``baseline="mean"``. With the default the estimator is RLOO for subsets, and for one
-sample REINFORCE, with the same values from the same seed.
+The samples here are exact. The authors' public code samples by Gumbel top-k, which is a different distribution, so it
+estimates a different gradient. Its baseline is the mean cost of all samples, including the sample itself, which
+multiplies the gradient by (K - 1) / K; ``baseline="mean"`` selects it. With the default, the estimator is RLOO for
+subsets, and REINFORCE for one sample, with the same values from the same seed.
 
 Unbiased. Subset. K evaluations.
 
@@ -22,6 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from estbench.core.estimator import mean_of_others
 from estbench.core.node import Node, Subset
 from estbench.families.score_function import ScoreFunction
 
@@ -30,8 +31,9 @@ class SFESS(ScoreFunction):
     """The score-function estimator for subset sampling.
 
     Args:
-        samples: subsets per gradient.
-        baseline: the mean cost of the ``others``, or the ``mean`` of all samples, which biases the gradient.
+        samples: number of subsets per gradient.
+        baseline: ``others`` for the mean cost of the other samples, or ``mean`` for that of all samples, which biases
+            the gradient.
     """
 
     accepts = (Subset,)
@@ -41,7 +43,7 @@ class SFESS(ScoreFunction):
     def __init__(self, samples: int = 2, baseline: Literal["others", "mean"] = "others") -> None:
         super().__init__(samples)
         if baseline not in ("others", "mean"):
-            raise ValueError(f"the baseline is the mean cost of the others, or the mean of all; got {baseline!r}")
+            raise ValueError(f"the baseline is 'others' or 'mean'; got {baseline!r}")
         self.own = baseline == "mean"
         if self.own:
             self.unbiased = False
@@ -51,4 +53,4 @@ class SFESS(ScoreFunction):
             return cost.mean(0)
         if self.samples == 1:
             return torch.zeros_like(cost)
-        return (cost.sum(0) - cost) / (self.samples - 1)
+        return mean_of_others(cost)

@@ -1,9 +1,10 @@
-r"""SIMPLE: an exact subset forward, the Jacobian of the exact marginals backward.
+r"""SIMPLE: an exact subset in the forward pass, the Jacobian of the exact marginals in the backward pass.
 
 .. math:: S \sim p, \qquad g = \Big(\frac{\partial \mu}{\partial \ell}\Big)^{\!\top} f'(S), \qquad
     \mu_i = P(i \in S)
 
-It is straight-through with the derivative of the mean, for subsets: the Jacobian is the covariance matrix of the items.
+This is straight-through for subsets, with the derivative of the mean; the Jacobian is the covariance matrix of the
+items.
 
 Biased, but exact where the cost is linear in the items. Subset. One evaluation; uses the derivative of the cost.
 

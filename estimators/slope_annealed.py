@@ -1,10 +1,10 @@
-r"""Slope-annealed straight-through: the derivative is that of a sigmoid which steepens as training goes on.
+r"""Slope-annealed straight-through: the derivative is that of a sigmoid that becomes steeper during training.
 
 .. math:: g = \Big(\frac{\partial}{\partial \ell} \sigma(a \ell)\Big)^{\!\top} f'(b), \qquad
     a = 1 / \max(\mathrm{floor}, \mathrm{temperature} \cdot e^{-\mathrm{rate} \cdot t})
 
-The sample stays one of :math:`q`. The paper lets the slope grow by a constant per epoch, with a hard sigmoid; here
-it grows by a factor, on the schedule common to all temperatures, of which it is the inverse.
+The sample follows :math:`q` throughout. In the paper the slope of a hard sigmoid grows by a constant per epoch. Here
+the slope is the inverse of a temperature, so it grows by a factor, on the schedule that all temperatures share.
 
 Biased. Bernoulli and categorical (softmax). One evaluation; uses the derivative of the cost.
 
@@ -22,10 +22,7 @@ class SlopeAnnealed(Tempered):
     """The slope-annealed straight-through estimator; its options are those of the temperature.
 
     Args:
-        temperature: inverse slope at the start.
-        rate: at which it falls per training step.
-        floor: below which it does not fall.
-        every: how many training steps it stays the same between updates.
+        temperature, rate, floor, every: schedule of the inverse slope; see ``Tempered``.
     """
 
     unbiased = False

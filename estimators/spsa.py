@@ -3,9 +3,9 @@ r"""SPSA: simultaneous perturbation of all logits by random signs, in mirrored p
 .. math:: g = \tfrac1{2K} \sum_{k, \pm} \pm \, \frac{f(b(\ell \pm h u_k, \varepsilon_k))}{h \, u_k}, \qquad
     u_k \in \{-1, 1\}^n
 
-Both of a pair share the noise of their samples.
+The two members of a pair share the noise of their samples.
 
-Biased, of order :math:`h^2`. Bernoulli and categorical. 2 K evaluations.
+Biased; the bias is of order :math:`h^2`. Bernoulli and categorical. 2 K evaluations.
 
 Reference: Spall (1992), https://doi.org/10.1109/9.119632
 """
@@ -23,8 +23,8 @@ class SPSA(Perturbed):
     """Simultaneous perturbation stochastic approximation.
 
     Args:
-        pairs: mirrored pairs of perturbations per gradient.
-        step: :math:`h`, how far each logit moves.
+        pairs: number of mirrored pairs of perturbations per gradient.
+        step: the distance :math:`h` by which each logit is moved.
     """
 
     unbiased = False

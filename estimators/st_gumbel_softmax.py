@@ -1,4 +1,4 @@
-r"""Straight-through Gumbel-Softmax: a hard sample forward, the relaxed one's derivative backward.
+r"""Straight-through Gumbel-Softmax: a hard sample in the forward pass, the derivative of a relaxed one in the backward.
 
 .. math:: b = \mathrm{onehot}(\arg\max (\ell + \varepsilon)), \qquad
     g = \Big(\frac{\partial}{\partial \ell} \mathrm{softmax}((\ell + \varepsilon) / \tau)\Big)^{\!\top} f'(b)

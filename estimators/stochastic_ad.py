@@ -1,10 +1,10 @@
-r"""Stochastic AD: what one flipped bit changes, the bit chosen in proportion to its rate of flipping.
+r"""Stochastic AD: the change of the cost when one bit flips, chosen in proportion to its rate of flipping.
 
 .. math:: w_i = (1 - b_i) \, p_i, \qquad
     g = \Big(\sum_i w_i\Big) \big(f(b \oplus e_j) - f(b)\big) \, e_j, \qquad j \sim w / \textstyle\sum_i w_i
 
-As the logit of a bit grows, a 0 turns into 1 at rate :math:`p_i`. All flips but one are pruned, per node; later
-nodes share their noise, so that they change only where the flip makes them.
+As the logit of a bit grows, a 0 turns into a 1 at rate :math:`p_i`. All flips of a node but one are pruned. Later nodes
+share their noise, so that they change only where the flip changes them.
 
 Unbiased. Bernoulli. One evaluation and one per node.
 
@@ -41,7 +41,7 @@ class StochasticAD(ControlVariate):
         total = cumulative[..., -1:]
         u = rand(total.shape, total)
         index = (u * total >= cumulative[..., :-1]).sum(-1)
-        # where nothing can flip nothing does, and the gradient is 0
+        # if no bit can flip, none does, and the gradient is 0
         flip = one_hot(index, value.shape[-1], value.dtype) * (total > 0)
         change = what_if(torch.maximum(value, flip)) - cost
         return node.lift(change) * total * flip

@@ -1,9 +1,9 @@
-r"""Straight-through: a hard sample forward, the derivative of the mean or the identity backward.
+r"""Straight-through: a hard sample forward, and the derivative of the mean or of the identity backward.
 
 .. math:: g = J(p)^\top f'(b), \qquad J(p) = \partial p / \partial \ell
 
-or, with ``derivative="identity"``, :math:`g = f'(b)`: the two forms of the original paper. SIMPLE (Ahmed et
-al. 2023, https://arxiv.org/abs/2210.01941) for one class of several is the form with the derivative.
+or, with ``derivative="identity"``, :math:`g = f'(b)`; the original paper has both forms. For one class of several, the
+first form is SIMPLE (Ahmed et al. 2023, https://arxiv.org/abs/2210.01941).
 
 Biased; the first form is exact where the cost is linear in each variable. Bernoulli and categorical. One
 evaluation; uses the derivative of the cost.
@@ -24,7 +24,7 @@ class StraightThrough(Pathwise):
     """The straight-through estimator.
 
     Args:
-        derivative: of the ``mean``, or the ``identity`` in its place.
+        derivative: ``mean`` for the derivative of the mean, or ``identity`` to use the identity instead.
     """
 
     unbiased = False
@@ -34,7 +34,7 @@ class StraightThrough(Pathwise):
     def __init__(self, derivative: Literal["mean", "identity"] = "mean") -> None:
         super().__init__()
         if derivative not in ("mean", "identity"):
-            raise ValueError(f"straight-through takes the derivative of the mean or the identity; got {derivative!r}")
+            raise ValueError(f"derivative is 'mean' or 'identity'; got {derivative!r}")
         self.derivative = derivative
 
     def sample(self, name: str, node: Node) -> Tensor:

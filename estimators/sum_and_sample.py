@@ -1,11 +1,12 @@
-r"""Stochastic sum and sample: values drawn without replacement, all but the last summed.
+r"""Stochastic sum and sample: values drawn without replacement, of which all but the last are summed.
 
 .. math:: g = \sum_{k < K} q(b_k) f(b_k) \nabla \log q(b_k)
     + \Big(1 - \sum_{k < K} q(b_k)\Big) f(b_K) \nabla \log q(b_K)
 
-A baseline is made of all but the last: the last is fair whatever they are. It is their mean cost weighted by their
-probabilities, or (``baseline="estimate"``, as in the authors' code) the estimate of the expected cost that they make
-without the last. Averaged over the orders of drawing (and without baselines) this is the unordered-set estimator.
+The baseline is computed from all values but the last, since the last is an exact sample of the remaining values given
+the others. It is their mean cost weighted by their probabilities, or, with ``baseline="estimate"`` as in the authors'
+code, the estimate of the expected cost that they give without the last. Averaged over the orders of drawing, and
+without baselines, this is the unordered-set estimator.
 
 Unbiased. Bernoulli and categorical. K evaluations per node.
 
@@ -25,8 +26,9 @@ class SumAndSample(Weighted):
     """Samples without replacement, all but the last weighted by their probabilities.
 
     Args:
-        samples: distinct joint values per node.
-        baseline: the ``mean`` cost of all but the last, or the ``estimate`` that they make; the same for two samples.
+        samples: number of distinct joint values per node.
+        baseline: ``mean`` for the mean cost of all values but the last, or ``estimate`` for the estimate of the
+            expected cost that they give. For two samples both are the same.
     """
 
     unbiased = True
@@ -37,7 +39,7 @@ class SumAndSample(Weighted):
         if samples < 2:
             raise ValueError(f"sum and sample sums all but one, so it needs at least 2; got {samples}")
         if baseline not in ("mean", "estimate"):
-            raise ValueError(f"the baseline is the mean or the estimate of all but the last; got {baseline!r}")
+            raise ValueError(f"the baseline is 'mean' or 'estimate'; got {baseline!r}")
         self.samples, self.estimates = samples, baseline == "estimate"
 
     def values(self, node: Node) -> int:
@@ -54,5 +56,5 @@ class SumAndSample(Weighted):
 
 
 def _weights(node: Node, value: Tensor) -> Tensor:
-    """Probabilities of all values but the last, and what is left for that."""
+    """The probabilities of all values but the last, and the remaining probability for the last."""
     return with_remainder(log_prob_once(node, value[:-1]))

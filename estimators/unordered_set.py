@@ -1,10 +1,10 @@
-r"""Unordered set: values drawn without replacement, each weighted by the chance that the set comes with it first.
+r"""Unordered set: values drawn without replacement, weighted by the probability of the set if they are drawn first.
 
 .. math:: g = \sum_{s \in S} q(s) R(S, s) \Big(f(s) - \sum_{s' \in S} q(s') R_s(S, s') f(s')\Big) \nabla \log q(s),
     \qquad R(S, s) = \frac{p(S \mid s \text{ first})}{p(S)}
 
-:math:`R_s` is the same ratio where :math:`s` has been taken out of the domain, and 1 for :math:`s` itself. All the
-probabilities come from one recursion over the subsets of S.
+:math:`R_s` is the same ratio after :math:`s` has been removed from the domain, and 1 for :math:`s` itself. One
+recursion over the subsets of S gives all the probabilities.
 
 Unbiased. Bernoulli and categorical. K evaluations per node.
 
@@ -22,7 +22,7 @@ class UnorderedSet(Weighted):
     """The unordered-set estimator with its built-in baseline.
 
     Args:
-        samples: distinct joint values per node, 2 to 10.
+        samples: number of distinct joint values per node, 2 to 10.
     """
 
     unbiased = True
@@ -58,7 +58,7 @@ class UnorderedSet(Weighted):
 
 
 def _completions(log_q: Tensor) -> dict[int, Tensor]:
-    """Log-probabilities that the next draws are just the rest of the set, by the bits of what has been drawn."""
+    """Log-probabilities that the next draws are the rest of the set, by the drawn values as bits of an integer."""
     count, tiny = len(log_q), torch.finfo(log_q.dtype).tiny
     whole = (1 << count) - 1
     found, probs = {whole: torch.zeros_like(log_q[0])}, log_q.exp()

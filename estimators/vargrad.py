@@ -1,11 +1,11 @@
-r"""VarGrad: the gradient of half the variance of the cost over the samples, the log-variance divergence.
+r"""VarGrad: the gradient of half the variance of the cost over the samples, which is the log-variance divergence.
 
 .. math:: g = \tfrac1{K-1} \sum_k (f(b_k) - \bar f) \, \nabla \log q(b_k)
 
-As a gradient estimator it is RLOO, found another way: :math:`\tfrac{K}{K-1}(f_k - \bar f)` is what
-:math:`f_k` exceeds the mean of the others by. Both give the same values from the same seed.
+As a gradient estimator it equals RLOO: :math:`\tfrac{K}{K-1}(f_k - \bar f)` is the difference of :math:`f_k` and the
+mean of the others. Both give the same values from the same seed.
 
-Unbiased. Bernoulli, categorical and subset. K evaluations.
+Unbiased. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Richter, Boustati, Nüsken, Ruiz & Akyildiz (2020), https://arxiv.org/abs/2010.10436
 """
@@ -20,7 +20,7 @@ class VarGrad(ScoreFunction):
     """The gradient of the log-variance divergence.
 
     Args:
-        samples: joint samples per gradient, at least 2.
+        samples: number of joint samples per gradient, at least 2.
     """
 
     unbiased = True

@@ -1,11 +1,11 @@
-r"""VIMCO: the multi-sample bound, each sample judged against the bound without it.
+r"""VIMCO: the gradient of the multi-sample bound, with the bound without each sample as its baseline.
 
 .. math:: \hat L = \log \tfrac1K \sum_k e^{-f(b_k)}, \qquad
     g = -\sum_k (\hat L - \hat L_{-k}) \nabla \log q(b_k) + \sum_k \tilde w_k \nabla f(b_k)
 
-:math:`\hat L_{-k}` puts the geometric mean of the other weights in place of the k-th.
+:math:`\hat L_{-k}` is the bound with the k-th weight replaced by the geometric mean of the others.
 
-Unbiased, of the K-sample bound and not of the expected cost. Bernoulli, categorical and subset. K evaluations.
+Unbiased for the K-sample bound, and not for the expected cost. Bernoulli, categorical and subset. K evaluations.
 
 Reference: Mnih & Rezende (2016), https://arxiv.org/abs/1602.06725
 """
@@ -25,7 +25,7 @@ class VIMCO(Estimator):
     """Gradient of the multi-sample bound.
 
     Args:
-        samples: joint samples per gradient and size of the bound, at least 2.
+        samples: number of joint samples per gradient, which is also the size of the bound; at least 2.
     """
 
     accepts = (Bernoulli, Categorical, Subset)

@@ -1,8 +1,8 @@
-r"""ZGR: Gumbel-Rao at zero temperature; the mean of straight-through and DARN.
+r"""ZGR: Gumbel-Rao at temperature zero, which is the mean of straight-through and DARN.
 
 .. math:: g = \tfrac12 \big[J(p) f'(b) + f'(b)^\top (b - p) \, \nabla \log q(b)\big]
 
-unit by unit. For bits this is DARN's :math:`\tfrac12 |b - p| f'(b)`, and also what ReinMax gives.
+for each unit. For bits this is DARN's :math:`\tfrac12 |b - p| f'(b)`, and also equal to ReinMax.
 
 Biased, but exact where the cost is quadratic in each variable. Bernoulli and categorical. One evaluation; uses
 the derivative of the cost.

@@ -59,7 +59,7 @@ class Stage(NamedTuple):
     log: str
 
 
-class Outcome(NamedTuple):
+class StageResult(NamedTuple):
     """How a stage ended.
 
     Args:
@@ -79,7 +79,7 @@ def main() -> None:
     known, begun = {stage.name: stage for stage in stages(options)}, time.monotonic()
     if unknown := set(options.stages) - known.keys() - {"suites"}:
         sys.exit(f"stages are {', '.join([*known, 'suites'])}; got {', '.join(sorted(unknown))}")
-    found: dict[str, Outcome] = {}
+    found: dict[str, StageResult] = {}
     for stage in (known[name] for name in options.stages if name in known):
         (options.out / stage.log).unlink(missing_ok=True)
     for stage in (known[name] for name in options.stages if name in known):
@@ -130,11 +130,11 @@ def stages(options: argparse.Namespace) -> Iterator[Stage]:
     yield Stage("others", 110, (*benchmark, "--tasks", f"{VAE},{OTHERS}", *rows), "benchmarks.log")
 
 
-def done(stage: Stage, out: Path) -> Outcome:
+def done(stage: Stage, out: Path) -> StageResult:
     """How a stage ended; it writes its log as it goes, and is over with its limit, whatever it does."""
     print(f"{stage.name}, {stage.seconds:.0f} s at most: $ {shlex.join(stage.command)}", flush=True)
     if stage.seconds <= 0:
-        return Outcome("not begun, no time was left", 0.0)
+        return StageResult("not begun, no time was left", 0.0)
     started = time.monotonic()
     with (out / stage.log).open("a", encoding="utf-8") as log:
         log.write(f"$ {shlex.join(stage.command)}\n")
@@ -142,7 +142,7 @@ def done(stage: Stage, out: Path) -> Outcome:
         code = run(stage.command, stage.seconds, min(GRACE * stage.seconds, LONGEST_GRACE), log.fileno())
     verdict = {0: "done", None: f"interrupted after its {stage.seconds:.0f} s"}.get(code, f"failed with code {code}")
     print(f"{stage.name}: {verdict}, see {out / stage.log}", flush=True)
-    return Outcome(verdict, time.monotonic() - started)
+    return StageResult(verdict, time.monotonic() - started)
 
 
 def run(command: Sequence[str], seconds: float, grace: float, output: int | None = None) -> int | None:
@@ -184,7 +184,7 @@ def suites(options: argparse.Namespace) -> None:
             run(command, left + SUITE_GRACE, SUITE_GRACE)
 
 
-def summary(out: Path, stages_done: dict[str, Outcome]) -> Iterator[str]:
+def summary(out: Path, stages_done: dict[str, StageResult]) -> Iterator[str]:
     """The lines of the page: the machine, the stages, the facts, the figures, and where the reports are."""
     about = json.loads((out / "environment.json").read_text(encoding="utf-8"))
     yield "# What was seen on the device"

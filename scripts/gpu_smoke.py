@@ -87,12 +87,12 @@ def losses(device: str, optimizer: str) -> Found:
     """What an ensemble with graphs, one without and a plain training come to, and how far they are apart."""
     task = f"vae[units=5,binarisation=dynamic,optimizer={optimizer}]"
     (plain,) = runs(device, task, 1)
-    crews = {"graph": Ensemble(runs(device, task, 2)), "eager": Ensemble(runs(device, task, 2), graphs=False)}
-    found = {name: [crew.train()[0].item() for _ in range(STEPS)] for name, crew in crews.items()}
+    groups = {"graph": Ensemble(runs(device, task, 2)), "eager": Ensemble(runs(device, task, 2), graphs=False)}
+    found = {name: [group.train()[0].item() for _ in range(STEPS)] for name, group in groups.items()}
     found["plain"] = [plain.advance().item() for _ in range(STEPS)]
     pairs = {f"{one} to {other}": (found[one], found[other]) for one, other in (("graph", "eager"), ("eager", "plain"))}
     apart = {name: max(abs(a / b - 1) for a, b in zip(*pair, strict=True)) for name, pair in pairs.items()}
-    return {**apart, "note": crews["graph"].note, "last": {name: values[-1] for name, values in found.items()}}
+    return {**apart, "note": groups["graph"].note, "last": {name: values[-1] for name, values in found.items()}}
 
 
 def after_a_failed_capture(device: torch.device) -> Found:
@@ -127,33 +127,33 @@ def random_numbers(device: str) -> Found:
 def replicas(device: str, task: str, count: int) -> Found:
     """Milliseconds of a step of all replicas, and the most memory that stacking and stepping took."""
     on_gpu, peaks = device.startswith("cuda"), {}
-    crew = Ensemble(runs(device, task, count))
+    group = Ensemble(runs(device, task, count))
     for _ in range(cuda_graph.WARM_UP + 1):
-        crew.train()
+        group.train()
     if on_gpu:
         peaks["gib_to_the_capture"] = torch.cuda.max_memory_allocated(device) / 2**30
         torch.cuda.reset_peak_memory_stats(device)
         torch.cuda.synchronize(device)
     start = time.perf_counter()
     for _ in range(20):
-        last = crew.train()
+        last = group.train()
     last.sum().item()
     milliseconds = (time.perf_counter() - start) / 20 * 1e3
     if on_gpu:
         peaks["gib_of_steps"] = torch.cuda.max_memory_allocated(device) / 2**30
         peaks["gib_reserved"] = torch.cuda.max_memory_reserved(device) / 2**30
-    return {"replicas": count, "milliseconds": milliseconds, **peaks, "note": crew.note}
+    return {"replicas": count, "milliseconds": milliseconds, **peaks, "note": group.note}
 
 
 def replay(device: str, task: str, count: int) -> Found:
     """The time of kernels in a step over its time on the clock, and the longest of them."""
-    crew = Ensemble(runs(device, task, count))
+    group = Ensemble(runs(device, task, count))
     for _ in range(cuda_graph.WARM_UP + 1):
-        crew.train()
-    crew.train().sum().item()
+        group.train()
+    group.train().sum().item()
     start = time.perf_counter()
     with torch.profiler.profile() as profiled:
-        crew.train().sum().item()
+        group.train().sum().item()
     seconds = time.perf_counter() - start
     kernels = [each for each in profiled.key_averages() if each.self_device_time_total]
     longest = sorted(kernels, key=lambda each: -each.self_device_time_total)[:8]

@@ -33,7 +33,7 @@ OPTIONS = {"rodeo": {"hidden": 10}}
 BASE = "rloo"
 
 
-class Net(nn.Module):
+class TwoLayerNet(nn.Module):
     """Two layers of three bits, or two variables of three classes, with a nonlinear cost that sees log q."""
 
     def __init__(self, kind: str) -> None:
@@ -64,7 +64,7 @@ class Net(nn.Module):
         return self.kind(logits.unflatten(-1, self.shape))
 
 
-class Moments(NamedTuple):
+class MeanAndCovariance(NamedTuple):
     """Mean, covariance and number of gradients."""
 
     mean: Tensor
@@ -96,7 +96,7 @@ class Both(nn.Module):
         return self.estimator.evaluations(nodes)
 
 
-def moments(both: Both, prefix: str, number: int, chunk: int) -> Moments:
+def moments(both: Both, prefix: str, number: int, chunk: int) -> MeanAndCovariance:
     """The moments of gradients for the model's parameters of this prefix, in double precision."""
     own = {n: p.detach() for n, p in both.named_parameters() if n.startswith(f"model.{prefix}")}
 
@@ -111,10 +111,10 @@ def moments(both: Both, prefix: str, number: int, chunk: int) -> Moments:
         total, squares = total + (each - shift).sum(0), squares + (each - shift).T @ (each - shift)
     done = number // chunk * chunk
     mean = total / done
-    return Moments(shift + mean, squares / done - mean.outer(mean), done)
+    return MeanAndCovariance(shift + mean, squares / done - mean.outer(mean), done)
 
 
-def verdict(found: Moments, truth: Tensor) -> tuple[float, float, float]:
+def verdict(found: MeanAndCovariance, truth: Tensor) -> tuple[float, float, float]:
     """Relative bias, the largest z and Hotelling's p-value."""
     error = found.mean - truth
     z = error.abs() / (found.covariance.diagonal().clamp_min(1e-30) / found.number).sqrt()
@@ -133,10 +133,10 @@ def bias(name: str, kind: str, number: int) -> list[str]:
     if name == "exact":
         return ["0", "", ""]
     with torch.no_grad():
-        exact = Both(Net(kind).double(), load_estimator("exact"), ())
+        exact = Both(TwoLayerNet(kind).double(), load_estimator("exact"), ())
     truth = moments(exact, "", 1, 1).mean
     try:
-        relative, z, p = verdict(moments(Both(Net(kind), estimator, ()), "", number, 10_000), truth)
+        relative, z, p = verdict(moments(Both(TwoLayerNet(kind), estimator, ()), "", number, 10_000), truth)
     except NotApplicableError:
         return ["not applicable", "", ""]
     return [f"{relative:.1e}", f"{z:.1f}", f"{p:.1g}"]

@@ -37,7 +37,7 @@ from tracking_history import (
 )
 
 from estbench.tracking import asv_files, remeasure, write
-from estbench.tracking.gate import Outcome, gate
+from estbench.tracking.gate import GateResult, gate
 from estbench.tracking.tracked_values import Key, TrackedValue, TrackedValues
 
 ROOT = Path(__file__).parents[1]
@@ -196,7 +196,7 @@ def published(clone: Path) -> set[tuple[str, str, str]]:
 
 def gated(
     clone: Path, commits: list[str], files: list[Path], small: bool
-) -> tuple[set[tuple[str, str, str]], list[Outcome]]:
+) -> tuple[set[tuple[str, str, str]], list[GateResult]]:
     """Regressions by the gate between each commit and the one before."""
     found, outcomes = set(), []
     for before, commit, base, head in zip(commits, commits[1:], files, files[1:], strict=False):
@@ -261,7 +261,7 @@ def report(
     commits: list[str],
     by_asv: set[tuple[str, str, str]],
     by_gate: set[tuple[str, str, str]],
-    outcomes: list[Outcome],
+    outcomes: list[GateResult],
     wrong: list[str],
 ) -> bool:
     """Prints what was found; True if it is what it must be."""

@@ -2,9 +2,9 @@ r"""Coins: bits that share one logit, whose cost is their squared distance from 
 
 .. math:: \mathbb E \, \lVert b - p_0 \rVert^2, \qquad b_i \sim \mathrm{Bernoulli}(\sigma(\eta))
 
-At the default :math:`p_0 = (.6, .51, .48)` the gradient at :math:`\eta = 0` is -.045 and the least cost, at
-:math:`b = (1, 1, 1)`, is .6705. The shared logit is the encoder: its gradient has rows of its own, beside those of
-the three logits.
+At the default :math:`p_0 = (.6, .51, .48)` the gradient at :math:`\eta = 0` is -.045, and the smallest cost is .6705,
+at :math:`b = (1, 1, 1)`. The shared logit is the encoder: the results have rows for its gradient beside those for the
+three logits.
 
 Reference: Liu et al. (2019), https://arxiv.org/abs/1810.04777; Kool, van Hoof & Welling (2020),
 https://arxiv.org/abs/2002.06043
@@ -19,13 +19,13 @@ from estbench.core.task import Batch, Method, Splits, Task
 
 
 class Coins(Task):
-    r"""Coins of one logit; it has no data.
+    r"""Coins that share one logit; the task has no data.
 
     Args:
-        targets: :math:`p_0`, an entry per coin, separated by spaces.
-        initial_logit: where :math:`\eta` starts.
+        targets: the target :math:`p_0`, with one entry per coin, separated by spaces.
+        initial_logit: initial value of :math:`\eta`.
         optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
-        learning_rate: of the optimiser.
+        learning_rate: learning rate of the optimiser.
     """
 
     objective = "loss"
@@ -49,8 +49,7 @@ class Coins(Task):
         return _Shared(self.targets, self.initial_logit)
 
     def splits(self) -> Splits:
-        nothing = (torch.zeros(1, 0),)
-        return Splits(nothing, nothing, nothing)
+        return Splits.without_data()
 
     def closed_form(self, model: nn.Module, batch: Batch) -> Program:
         assert isinstance(model, _Shared)
@@ -76,7 +75,7 @@ class _Shared(nn.Module):
         return program
 
     def expected(self, x: Tensor) -> Program:
-        """The same on bits, and linear between them: so its value at the mean is the expected cost."""
+        """The cost as a function that is linear between bits, so its value at the mean is the expected cost."""
 
         def program(sample: Sample) -> Tensor:
             b, _ = sample("b", self.node(x))

@@ -1,10 +1,11 @@
-r"""Polynomial programming: many independent binary variables, each to be brought to 0, where an odd power tempts.
+r"""Polynomial programming: many independent binary variables, each of which should become 0.
 
 .. math:: \min_\theta \; \mathbb E \, \tfrac1L \sum_i |z_i - t|^p, \qquad z_i \in \{0, 1\}
 
 with :math:`t = .45`; :math:`z_i` is the first entry of a one-hot vector of two classes. A minibatch is a number of
-samples at the same :math:`\theta`, which starts uniformly in (-.01, .01). The expected cost starts close to
-:math:`((1-t)^p + t^p) / 2` and is at its least :math:`t^p`. The authors train with Adam at .001 for 8,000 steps.
+samples at the same :math:`\theta`, whose initial values are uniform in (-.01, .01). The expected cost is close to
+:math:`((1-t)^p + t^p) / 2` at the start, and its minimum is :math:`t^p`. The authors train with Adam at a learning rate
+of .001 for 8,000 steps.
 
 Reference: Liu, Dong, Liu, Yu & Gao (2023), section 5.1, https://arxiv.org/abs/2304.08612
 """
@@ -20,16 +21,16 @@ from estbench.core.task import Batch, Method, Splits, Task
 
 
 class Polynomial(Task):
-    """Polynomial programming; it has no data.
+    """Polynomial programming; the task has no data.
 
     Args:
-        power: :math:`p`; 1.5, 2 and 3 in the paper.
-        target: :math:`t`.
-        units: :math:`L`, the number of variables.
+        power: the power p; the paper has 1.5, 2 and 3.
+        target: the target t.
+        units: the number L of variables.
         latents: ``categorical``, one-hot vectors of two classes as in the paper, or ``bernoulli``.
-        batch_size: samples per step.
+        batch_size: number of samples per training step.
         optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
-        learning_rate: of the optimiser.
+        learning_rate: learning rate of the optimiser.
     """
 
     objective = "loss"
@@ -58,8 +59,7 @@ class Polynomial(Task):
         return _Powers(self.power, self.target, (self.units, 2) if self.latents == "categorical" else (self.units,))
 
     def splits(self) -> Splits:
-        nothing = (torch.zeros(self.batch_size, 0),)
-        return Splits(nothing, nothing, nothing)
+        return Splits.without_data(self.batch_size)
 
     def closed_form(self, model: nn.Module, batch: Batch) -> Program:
         assert isinstance(model, _Powers)
@@ -77,7 +77,7 @@ class _Powers(nn.Module):
         return Categorical(logits) if self.logits.ndim == 2 else Bernoulli(logits)
 
     def entries(self, value: Tensor) -> Tensor:
-        """z, ``(*samples, batch, units)``."""
+        """The variables z, ``(*samples, batch, units)``."""
         return value[..., 0] if self.logits.ndim == 2 else value
 
     def forward(self, x: Tensor) -> Program:
@@ -88,7 +88,7 @@ class _Powers(nn.Module):
         return program
 
     def expected(self, x: Tensor) -> Program:
-        """The same on bits, and linear between them: so its value at the mean is the expected cost."""
+        """The cost as a function that is linear between bits, so its value at the mean is the expected cost."""
 
         def program(sample: Sample) -> Tensor:
             z, _ = sample("z", self.node(x))

@@ -1,23 +1,24 @@
-r"""Semi-supervised learning: a class and a Gaussian code explain an image; few images come with their class.
+r"""Semi-supervised learning: a class and a Gaussian code explain an image, and few images have a known class.
 
 .. math:: \mathcal J = \mathbb E_{x \sim U}\, \mathcal U(x) + \mathbb E_{x,y \sim L}
     \bigl[\mathcal L(x, y) - \alpha \log q(y|x)\bigr], \qquad
     \mathcal L(x, y) = -\mathbb E_{q(z|x,y)} \log \frac{p(x|y,z)\,p(y)\,p(z)}{q(z|x,y)}, \qquad
     \mathcal U(x) = \mathbb E_{q(y|x)} \bigl[\mathcal L(x, y) + \log q(y|x)\bigr]
 
-Training minimises :math:`\mathcal J` over unlabelled images and a few labelled ones, as many of each class. The
-class of an unlabelled image is the discrete node; the estimator ``exact`` is marginalisation over it: it evaluates
-all classes in one batch. Evaluation is :math:`-\mathcal U`, the ELBO without labels, and the accuracy of
-:math:`\arg\max_y q(y|x)`. Images are binarised anew in each minibatch.
+Training minimises :math:`\mathcal J` over unlabelled images and a few labelled ones, with the same number of each
+class. The class of an unlabelled image is the discrete node. The estimator ``exact`` marginalises over it by evaluating
+all classes in one batch. Evaluation gives :math:`-\mathcal U`, which is the ELBO without labels, and the accuracy of
+:math:`\arg\max_y q(y|x)`. Images are binarised again in each minibatch.
 
-The noise of the Gaussian :math:`z` is part of a minibatch, one vector an image, shared by all values of
-:math:`y`: what is measured of an estimator is the noise of the discrete samples alone. As :math:`z` is weighted by its
-sampled log-ratio, the multi-sample bound over :math:`y` at the same noise is a bound too.
+The noise of the Gaussian :math:`z` is part of a minibatch, with one vector per image that all values of :math:`y`
+share, so the variance of an estimator is that of the discrete samples alone. As :math:`z` is weighted by its sampled
+log-ratio, the multi-sample bound over :math:`y` at the same noise is a bound too.
 
-:math:`q(y|x)` and :math:`q(z|x,y)` are three convolutions with ReLU and a linear head, :math:`p(x|y,z)` four
-transposed convolutions. The paper prints their sizes in a picture that cannot be read; those here are chosen to
-train on a CPU. :math:`p(y)` is uniform. The default optimiser is Adam: SGD with momentum, the paper's, leaves these
-networks at a constant image after 900 steps at a learning rate of .001 on MNIST, and at chance at .0003.
+:math:`q(y|x)` and :math:`q(z|x,y)` are three convolutions with ReLU and a linear head, and :math:`p(x|y,z)` four
+transposed convolutions. The paper gives their sizes in a figure that cannot be read; the sizes here are chosen so that
+the networks train on a CPU. :math:`p(y)` is uniform. The default optimiser is Adam: with SGD with momentum, which the
+paper uses, these networks give a constant image after 900 steps at a learning rate of .001 on MNIST, and accuracy at
+chance at .0003.
 
 Reference: Kingma, Rezende, Mohamed & Welling (2014), https://arxiv.org/abs/1406.5298; Jang, Gu & Poole (2017),
 https://arxiv.org/abs/1611.01144
@@ -45,16 +46,17 @@ class SemiSupervised(Task):
 
     Args:
         dataset: a data set of images with labels; ``estbench data list`` names them.
-        classes: values of the label; other than 10, labels are drawn at random, to measure time against them.
+        classes: number of values of the label; for a number other than 10 the labels are random, which serves to
+            measure time against the number of classes.
         labels: ``true`` or ``random``.
-        labelled: images that come with their label, as many of each class.
+        labelled: number of labelled images, the same for each class.
         alpha: weight of the classification of labelled images.
-        gaussians: entries of the Gaussian code.
-        width: channels of the first convolution; the next have twice and four times as many.
-        batch_size: unlabelled images per minibatch.
-        labelled_batch_size: labelled images per minibatch.
+        gaussians: number of entries of the Gaussian code.
+        width: number of channels of the first convolution; the next have twice and four times as many.
+        batch_size: number of unlabelled images per minibatch.
+        labelled_batch_size: number of labelled images per minibatch.
         optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
-        learning_rate: of the optimiser.
+        learning_rate: learning rate of the optimiser.
     """
 
     objective = "elbo"
@@ -85,7 +87,7 @@ class SemiSupervised(Task):
         if not self.random and dataset not in datasets.LABELLED:
             raise ValueError(f"labels are known for {', '.join(datasets.LABELLED)}, or labels=random; got {dataset=}")
         if not alpha >= 0:
-            raise ValueError(f"the weight of the classification cannot be negative; got {alpha=}")
+            raise ValueError(f"the weight of the classification must not be negative; got {alpha=}")
         self.dataset, self.classes, self.labelled, self.alpha = dataset, classes, labelled, alpha
         self.gaussians, self.width = gaussians, width
         self.batch_size, self.labelled_batch_size = batch_size, labelled_batch_size
@@ -140,7 +142,7 @@ def _balanced_last(y: Tensor, classes: int, labelled: int) -> Tensor:
 
 
 class _SemiSupervisedNet(nn.Module):
-    """q(y|x) and q(z|x,y), the encoder, and p(x|y,z), the decoder, on square images of this side."""
+    """The encoder q(y|x) and q(z|x,y) and the decoder p(x|y,z), on square images with this side in pixels."""
 
     def __init__(self, side: int, classes: int, gaussians: int, width: int, alpha: float) -> None:
         super().__init__()
@@ -176,7 +178,7 @@ class _SemiSupervisedNet(nn.Module):
         return program
 
     def posterior(self, x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """The Gaussian code at this noise and the logarithm of its scale, each ``(*samples, batch, gaussians)``."""
+        """The Gaussian code for this noise and the logarithm of its scale, each ``(*samples, batch, gaussians)``."""
         mean, log_scale = self.encoder["z"](x, y).chunk(2, -1)
         return mean + log_scale.exp() * noise, log_scale
 
@@ -195,8 +197,8 @@ class _SemiSupervisedNet(nn.Module):
 class _Convolutions(nn.Module):
     """Three convolutions and a linear head on images ``(*samples, batch, pixels)``.
 
-    A class enters as a shift of the first layer's channels, which is what constant planes beside the image
-    amount to away from its edge.
+    A class enters as a shift of the channels of the first layer. Except at the edge, this is equivalent to constant
+    planes beside the image.
     """
 
     def __init__(self, side: int, width: int, outputs: int, classes: int = 0) -> None:

@@ -1,11 +1,12 @@
-r"""Sigmoid belief net: layers of latents, each drawn given the one below it.
+r"""Sigmoid belief net: layers of latent variables, each sampled given the one below it.
 
 .. math:: \mathrm{ELBO} = \mathbb E_{q(z_1|x)\,q(z_2|z_1) \dots}
     \log \frac{p(x|z_1)\,p(z_1|z_2) \dots p(z_L)}{q(z_1|x)\,q(z_2|z_1) \dots}
 
-The defaults are two layers so small that the exact gradient can be enumerated: the oracle for estimators of several
-layers. All maps are linear, as in Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030; the encoder sees the image
-less the mean image, and the decoder starts at the latter. The nets of the papers:
+The defaults are two layers that are small enough to enumerate the exact gradient, which is then the oracle for
+estimators on several layers. All maps are linear, as in Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030. The
+input of the encoder is the image minus the mean image, and the decoder is initialised to give the mean image. The nets
+of the papers:
 
 - Gu, Levine, Sutskever & Mnih (2016), https://arxiv.org/abs/1511.05176: ``layers`` 1 to 3, ``units=200`` (for
   categorical ones ``classes=10``), ``binarisation=fixed``, ``optimizer=sgd``, ``batch_size=100``.
@@ -34,19 +35,19 @@ class SigmoidBeliefNet(ImageTask):
 
     Args:
         latents: ``bernoulli`` or ``categorical``.
-        layers: of latents.
-        units: variables per layer.
-        classes: of a categorical variable.
-        hidden: widths of hidden layers between one layer of latents and the next, separated by spaces.
-        activation: of hidden units; ``leaky_relu`` has slope 0.3.
-        signed: whether samples are fed on as :math:`2z - 1`.
-        prior: of the top layer, ``learned`` or ``fixed`` (uniform).
+        layers: number of layers of latent variables.
+        units: number of variables per layer.
+        classes: number of classes of a categorical variable.
+        hidden: widths of hidden layers between one layer of latent variables and the next, separated by spaces.
+        activation: activation of hidden units; ``leaky_relu`` has slope 0.3.
+        signed: whether the next layer receives samples as 2 z - 1.
+        prior: prior of the top layer, ``learned`` or ``fixed`` (uniform).
         dataset: a data set of images; ``estbench data list`` names them.
         binarisation: ``dynamic``, ``fixed`` or ``threshold``.
-        batch_size: examples per minibatch.
+        batch_size: number of examples per minibatch.
         optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
-        learning_rate: of the optimiser.
-        second_moment: decay of squared gradients in Adam and RAdam.
+        learning_rate: learning rate of the optimiser.
+        second_moment: decay of the mean squared gradient in Adam and RAdam.
     """
 
     objective = "elbo"
@@ -85,8 +86,8 @@ class SigmoidBeliefNet(ImageTask):
         mean = datasets.images(self.dataset).train[0].mean(0)
         pixels, width = len(mean), math.prod(self.shape)
 
-        def layer(inputs: int, shape: tuple[int, ...]) -> _Layer:
-            return _Layer(network((inputs, *self.hidden, math.prod(shape)), self.activation), shape)
+        def layer(inputs: int, shape: tuple[int, ...]) -> _StochasticLayer:
+            return _StochasticLayer(network((inputs, *self.hidden, math.prod(shape)), self.activation), shape)
 
         above = range(self.layers - 1)
         encoder = [layer(pixels, self.shape), *(layer(width, self.shape) for _ in above)]
@@ -103,8 +104,8 @@ class SigmoidBeliefNet(ImageTask):
         return model.pictures(*batch) if isinstance(model, _BeliefNet) else {}
 
 
-class _Layer(nn.Module):
-    """Maps values to a node of this shape."""
+class _StochasticLayer(nn.Module):
+    """Maps the values of a layer to the node of the next one, with this event shape."""
 
     def __init__(self, network: nn.Sequential, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -119,7 +120,13 @@ class _BeliefNet(nn.Module):
     mean: Tensor
 
     def __init__(
-        self, mean: Tensor, encoder: list[_Layer], decoder: list[_Layer], prior: nn.Parameter, *, signed: bool
+        self,
+        mean: Tensor,
+        encoder: list[_StochasticLayer],
+        decoder: list[_StochasticLayer],
+        prior: nn.Parameter,
+        *,
+        signed: bool,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -127,7 +134,7 @@ class _BeliefNet(nn.Module):
         self.prior, self.signed = nn.ParameterList([prior]), signed
 
     def fed(self, z: Tensor) -> Tensor:
-        """A layer's values as the next network takes them, ``(*samples, batch, entries)``."""
+        """A layer's values as the input of the next network, ``(*samples, batch, entries)``."""
         flat = z.flatten(-self.prior[0].ndim)
         return 2 * flat - 1 if self.signed else flat
 

@@ -1,15 +1,16 @@
-r"""Structured prediction: the lower half of an image from its upper half, through stochastic layers.
+r"""Structured prediction: predicts the lower half of an image from its upper half, through stochastic layers.
 
 .. math:: -\log p(y \mid x) = -\log \mathbb E_{p(h_1|x)\,p(h_2|h_1)} \, p(y \mid h_2)
 
-392-200-200-392 Bernoulli or 392-(20x10)-(20x10)-392 categorical on MNIST; the same shape on smaller images.
+On MNIST the layers are 392-200-200-392 with Bernoulli or 392-(20x10)-(20x10)-392 with categorical variables; smaller
+images use the same hidden layers.
 
-One sample is drawn in training. Evaluation takes the logarithm of the mean of m likelihoods, which tends to the
-log-likelihood as m grows. Jang, Gu & Poole print the mean of the logarithms, which is a bound that more samples do not
-tighten; Raiko et al. and MuProp, whose experiment it is and whose values it continues, evaluate the logarithm of the
-mean, and only that agrees with values that depend on m.
+Training draws one sample. Evaluation takes the logarithm of the mean of m likelihoods, which tends to the
+log-likelihood as m grows. Jang, Gu & Poole print the formula of the mean of the logarithms, which is a bound that more
+samples do not tighten. Raiko et al. and MuProp, whose experiment they continue, evaluate the logarithm of the mean, and
+only this agrees with published values that depend on m.
 
-The defaults are Jang, Gu & Poole's: images binarised once, SGD with momentum.
+The defaults are those of Jang, Gu & Poole: images binarised once, and SGD with momentum.
 
 Reference: Raiko, Berglund, Alain & Dinh (2015), https://arxiv.org/abs/1406.2989; Jang, Gu & Poole (2017),
 https://arxiv.org/abs/1611.01144
@@ -34,13 +35,13 @@ class StructuredPrediction(ImageTask):
     Args:
         dataset: a data set of images; ``estbench data list`` names them.
         latents: ``bernoulli`` or ``categorical``.
-        layers: stochastic layers.
-        units: variables per layer; 0 for 200 Bernoulli or 20 categorical ones.
-        classes: of a categorical variable.
+        layers: number of stochastic layers.
+        units: number of variables per layer; 0 for 200 Bernoulli or 20 categorical ones.
+        classes: number of classes of a categorical variable.
         binarisation: ``fixed``, ``dynamic`` or ``threshold``.
-        batch_size: examples per minibatch.
+        batch_size: number of examples per minibatch.
         optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
-        learning_rate: of the optimiser.
+        learning_rate: learning rate of the optimiser.
     """
 
     objective = "nll"
@@ -69,7 +70,7 @@ class StructuredPrediction(ImageTask):
         self.shape = latent_shape(latents, units, classes)
 
     def model(self) -> nn.Module:
-        return _Halves(datasets.images(self.dataset).train[0].mean(0), self.shape, self.layers)
+        return _CompletionNet(datasets.images(self.dataset).train[0].mean(0), self.shape, self.layers)
 
     def splits(self) -> Splits:
         return self.binarised()
@@ -78,10 +79,10 @@ class StructuredPrediction(ImageTask):
         return {"units": self.shape[0]}
 
     def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        return model.pictures(*batch) if isinstance(model, _Halves) else {}
+        return model.pictures(*batch) if isinstance(model, _CompletionNet) else {}
 
 
-class _Halves(nn.Module):
+class _CompletionNet(nn.Module):
     mean: Tensor
 
     def __init__(self, mean: Tensor, shape: tuple[int, ...], layers: int) -> None:
@@ -98,7 +99,7 @@ class _Halves(nn.Module):
         return Categorical(logits, below) if len(self.shape) == 2 else Bernoulli(logits, below)
 
     def complete(self, upper: Tensor, samples: int) -> Tensor:
-        """Images with lower halves drawn for these upper ones, ``(samples, batch, pixels)``; means of pixels."""
+        """Images with lower halves sampled for these upper halves, ``(samples, batch, pixels)``, as means of pixels."""
         below = (upper - self.mean).expand(samples, *upper.shape)
         for index in range(len(self.encoder)):
             below = self.layer(index, below).sample().flatten(-len(self.shape))

@@ -1,8 +1,9 @@
-r"""Toy: a quadratic of independent bits, or a table of costs per class, with the exact gradient known.
+r"""Toy: a quadratic function of independent bits, or a table of costs per class; the exact gradient is known.
 
-Bernoulli: :math:`\mathbb E \, \tfrac1D \sum_i (b_i - t)^2`, with probabilities :math:`\sigma(\ell_i)` of 1;
-at :math:`t = .45` it is the toy of REBAR, at :math:`t = .499` that of RELAX. With 200 units it is that of double
-control variates, which maximise it. Categorical: :math:`\mathbb E \, \tfrac1D \sum_i \sum_c D_{ic} \, \mathrm{cost}_c`.
+Bernoulli: :math:`\mathbb E \, \tfrac1D \sum_i (b_i - t)^2`, where a bit is 1 with probability :math:`\sigma(\ell_i)`.
+With :math:`t = .45` it is the toy problem of REBAR, and with :math:`t = .499` that of RELAX. With 200 units it is that
+of double control variates, whose authors maximise it. Categorical:
+:math:`\mathbb E \, \tfrac1D \sum_i \sum_c D_{ic} \, \mathrm{cost}_c`.
 
 Reference: Tucker et al. (2017), https://arxiv.org/abs/1703.07370; Grathwohl et al. (2018),
 https://arxiv.org/abs/1711.00123; Titsias & Shi (2022), https://arxiv.org/abs/2111.05300
@@ -19,17 +20,17 @@ from estbench.core.task import Batch, Method, Splits, Task
 
 
 class Toy(Task):
-    """The toy problem; it has no data.
+    r"""The toy problem; the task has no data.
 
     Args:
         latents: ``bernoulli`` or ``categorical``.
-        target: :math:`t` of the quadratic.
+        target: the target :math:`t` of the quadratic.
         units: number of variables.
         costs: cost per class of the categorical toy, separated by spaces.
-        sense: ``minimise`` or ``maximise``; the latter turns the sign of the cost.
-        initial_logits: where Bernoulli logits start; categorical ones start at this times the class index.
+        sense: ``minimise`` or ``maximise``; the latter changes the sign of the cost.
+        initial_logits: initial value of Bernoulli logits; categorical logits start at this value times the class index.
         optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
-        learning_rate: of the optimiser.
+        learning_rate: learning rate of the optimiser.
     """
 
     objective = "loss"
@@ -58,11 +59,10 @@ class Toy(Task):
     def model(self) -> nn.Module:
         if self.latents == "bernoulli":
             return _Quadratic(self.units, self.target, self.sign, self.initial_logits)
-        return _Table(self.units, tuple(self.sign * cost for cost in self.costs), self.initial_logits)
+        return _CategoricalToy(self.units, tuple(self.sign * cost for cost in self.costs), self.initial_logits)
 
     def splits(self) -> Splits:
-        nothing = (torch.zeros(1, 0),)
-        return Splits(nothing, nothing, nothing)
+        return Splits.without_data()
 
     def closed_form(self, model: nn.Module, batch: Batch) -> Program:
         return model.expected(*batch) if isinstance(model, _Quadratic) else model(*batch)
@@ -85,7 +85,7 @@ class _Quadratic(nn.Module):
         return program
 
     def expected(self, x: Tensor) -> Program:
-        """The same on bits, and linear between them: so its value at the mean is the expected cost."""
+        """The cost as a function that is linear between bits, so its value at the mean is the expected cost."""
 
         def program(sample: Sample) -> Tensor:
             b, _ = sample("b", self.node(x))
@@ -94,7 +94,7 @@ class _Quadratic(nn.Module):
         return program
 
 
-class _Table(nn.Module):
+class _CategoricalToy(nn.Module):
     costs: Tensor
 
     def __init__(self, units: int, costs: tuple[float, ...], initial: float) -> None:

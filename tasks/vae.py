@@ -1,9 +1,10 @@
-r"""VAE: one layer of Bernoulli or categorical latents.
+r"""VAE: one layer of Bernoulli or categorical latent variables.
 
 .. math:: \mathrm{ELBO} = \mathbb E_{q(z|x)} \log \frac{p(z)\,p(x|z)}{q(z|x)}
 
 The defaults are the model and the training of Jang, Gu & Poole (2017), https://arxiv.org/abs/1611.01144: linear
-maps 784-200-784 or 784-(20x10)-784, a learned prior, images binarised once, SGD with momentum. Others:
+maps 784-200-784 or 784-(20x10)-784, a learned prior, images binarised once, and SGD with momentum. The settings of
+other papers:
 
 - Dong, Mnih & Tucker (2020), https://arxiv.org/abs/2006.10680: ``hidden=200 200``, ``binarisation=dynamic``,
   ``optimizer=adam``, ``learning_rate=0.0001``, ``prior_learning_rate=0.01``, ``batch_size=50``.
@@ -36,23 +37,24 @@ class VAE(ImageTask):
     Args:
         dataset: a data set of images; ``estbench data list`` names them.
         latents: ``bernoulli`` or ``categorical``.
-        units: latent variables; 0 for 200 Bernoulli or 20 categorical ones.
-        classes: of a categorical variable.
+        units: number of latent variables; 0 for 200 Bernoulli or 20 categorical ones.
+        classes: number of classes of a categorical variable.
         hidden: widths of the encoder's hidden layers, separated by spaces; the decoder has them in reverse.
-        activation: of hidden units; ``leaky_relu`` has slope 0.3.
+        activation: activation of hidden units; ``leaky_relu`` has slope 0.3.
         prior: ``learned`` or ``fixed`` (uniform).
-        kl: ``sampled`` or ``analytic`` divergence from the prior; at relaxed samples the sampled one takes the
-            discrete log-probabilities, as in Jang, Gu & Poole. In evaluation (``model.eval()``) it is sampled: a
-            multi-sample bound with the analytic one would be none. So estimators of such bounds are refused with it.
+        kl: ``sampled`` or ``analytic`` divergence from the prior. At relaxed samples the sampled divergence uses the
+            discrete log-probabilities, as in Jang, Gu & Poole. In evaluation (``model.eval()``) it is always sampled,
+            since a multi-sample value with the analytic divergence is no bound. For the same reason, estimators of
+            multi-sample bounds are refused with the analytic divergence.
         binarisation: ``fixed``, ``dynamic``, ``threshold`` or ``none`` (grey levels as targets).
-        holdout: whether the validation images are kept out of training; Liu et al. train on them.
-        centre: whether the mean image is taken off the encoder's input and is where the decoder starts.
-        batch_size: examples per minibatch.
+        holdout: whether the validation images are excluded from training; Liu et al. train on them.
+        centre: whether the mean image is subtracted from the encoder's input and is the decoder's initial output.
+        batch_size: number of examples per minibatch.
         optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
-        learning_rate: of the optimiser.
-        prior_learning_rate: of plain SGD for the prior alone; 0 to train it with the rest.
-        decay: factor of the learning rates after every ``decay_every`` steps.
-        decay_every: training steps.
+        learning_rate: learning rate of the optimiser.
+        prior_learning_rate: learning rate of plain SGD for the prior alone; 0 to train it with the other parameters.
+        decay: factor by which the learning rates are multiplied after every ``decay_every`` steps.
+        decay_every: number of training steps between two such changes.
     """
 
     objective = "elbo"

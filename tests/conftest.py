@@ -13,12 +13,36 @@ def _without_gpu(request, monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
+# rooms whose tests start processes, and so take long one by one
+LONGEST = {"workflows", "docs", "store", "execution"}
+
+
 def pytest_collection_modifyitems(items):
-    """Tests that need a GPU are skipped, with the reason, where there is none."""
+    """Long tests come first, so that no worker ends with one; what needs a GPU is skipped where there is none."""
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("cuda"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+
+
+@pytest.fixture
+def svg_only(monkeypatch):
+    """Reports that commands write in this process have figures as SVG alone, for tests that do not look at them."""
+    # it imports matplotlib
+    from tests.support.figures import draw_only_svg
+
+    draw_only_svg(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def svg_only_in_module():
+    """As ``svg_only``, for fixtures of a module."""
+    from tests.support.figures import draw_only_svg
+
+    with pytest.MonkeyPatch.context() as patch:
+        draw_only_svg(patch)
+        yield
 
 
 @pytest.fixture

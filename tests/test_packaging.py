@@ -1,31 +1,15 @@
-import subprocess
-import sys
+"""What the wheel holds."""
+
 import zipfile
 from pathlib import Path
 
 from tests.support import ROOT
+from tests.support.wheel import built
 
 
 def test_the_wheel_holds_plugins_suites_and_the_page_and_no_top_level_tasks(tmp_path):
     """Plugins are installed inside the package, with every file that is no Python source."""
-    sources = ["pyproject.toml", "README.md", "LICENSE", "estbench", "estimators", "tasks"]
-    clone = tmp_path / "clone"
-    clone.mkdir()
-    for name in sources:
-        subprocess.run(["cp", "-r", str(ROOT / name), str(clone)], check=True)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        str(tmp_path),
-    ]
-    subprocess.run([*command, str(clone)], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    wheel = built(tmp_path)
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"estbench"}

@@ -1,9 +1,10 @@
-"""Arguments of functions as suites and requests take them: what is not right is one line that names the argument."""
+"""Converts the arguments of functions for suites and requests; errors are one line that names the argument."""
 
 import contextlib
 import math
 import numbers
 import operator
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from estbench.plugins.spec import Spec
 
 
 def several(value: Any) -> list[Any]:
-    """One value or an iterable of them, a generator too, as a list.
+    """One value or an iterable of values, such as a generator, as a list.
 
     Raises:
         UserError: it is a mapping, whose values would be lost.
@@ -26,11 +27,11 @@ def several(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Iterable) and not single else [value]
 
 
-def whole(name: str, value: Any) -> int:
-    """A whole number, of NumPy or torch too.
+def whole_number(name: str, value: Any) -> int:
+    """A whole number, which may be one of NumPy or torch.
 
     Raises:
-        UserError: it is none.
+        UserError: the value is no whole number.
     """
     with contextlib.suppress(TypeError):
         if not isinstance(value, bool):
@@ -38,16 +39,16 @@ def whole(name: str, value: Any) -> int:
     raise UserError(f"{name} takes whole numbers; got {value!r:.80}")
 
 
-def number(name: str, value: Any, least: float = 0.0, *, whole_number: bool = False) -> Any:
-    """A finite number that is large enough; None stays.
+def finite_number(name: str, value: Any, least: float = 0.0, *, whole: bool = False) -> Any:
+    """A finite number that is at least ``least``; None is returned as it is.
 
     Raises:
-        UserError: it is none.
+        UserError: the value is no such number.
     """
     if value is None:
         return None
-    if whole_number:
-        found: float = whole(name, value)
+    if whole:
+        found: float = whole_number(name, value)
     elif not isinstance(value, bool) and isinstance(value, numbers.Real):
         found = float(value)
     else:
@@ -57,11 +58,24 @@ def number(name: str, value: Any, least: float = 0.0, *, whole_number: bool = Fa
     return found
 
 
-def spec(name: str, value: Any) -> Spec:
-    """A specification from its text, or as it is.
+def folder(name: str, value: Any, default: Path | None = None) -> Path:
+    """A folder by its path, in which ``~`` is the user's home; None means the default, if there is one.
 
     Raises:
-        UserError: it is neither.
+        UserError: the value is no path.
+    """
+    if value is None and default is not None:
+        return default
+    if isinstance(value, str | os.PathLike) and str(value):
+        return Path(value).expanduser()
+    raise UserError(f"{name} takes the path of a folder; got {value!r:.80}")
+
+
+def spec(name: str, value: Any) -> Spec:
+    """A specification from its text; a ``Spec`` is returned as it is.
+
+    Raises:
+        UserError: the value is neither a text nor a ``Spec``.
     """
     if isinstance(value, Spec):
         return value
@@ -72,8 +86,8 @@ def spec(name: str, value: Any) -> Spec:
 
 def _seeds(value: Any) -> int | list[int]:
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return [whole("seeds", each) for each in value]
-    return whole("seeds", value)
+        return [whole_number("seeds", each) for each in value]
+    return whole_number("seeds", value)
 
 
 def _tune(value: Any) -> dict[str, Any]:
@@ -81,7 +95,7 @@ def _tune(value: Any) -> dict[str, Any]:
 
 
 def _torch_name(value: Any) -> str:
-    """A device or a type of numbers, by its name or as torch has it."""
+    """The name of a device or dtype, which may be an object of torch."""
     return str(value).removeprefix("torch.")
 
 
@@ -91,6 +105,6 @@ SINGLE: Mapping[str, Callable[[Any], Any]] = {
     "tune": _tune,
     "device": _torch_name,
     "dtype": _torch_name,
-    "scale": lambda value: number("scale", value),
-    "precision": lambda value: number("precision", value),
+    "scale": lambda value: finite_number("scale", value),
+    "precision": lambda value: finite_number("precision", value),
 }

@@ -1,4 +1,4 @@
-"""Comparisons as functions: nothing is printed unless asked, and errors are exceptions with the command's one line."""
+"""Comparisons as functions, which print nothing by default and raise errors with the messages of the commands."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ def compare(
     scale: float | None = None,
     precision: float | None = None,
     plugins: Iterable[Path | str] = (),
-    store: Path | str = STORE,
+    store: Path | str | None = None,
     executor: str | Spec = "auto",
     workers: int | None = None,
     threads: int | None = None,
@@ -47,42 +47,44 @@ def compare(
     ensemble: int | str = "auto",
     progress: bool = False,
 ) -> Run:
-    """Measures estimators on tasks, as ``estbench compare`` does, and returns what was found.
+    """Measures estimators on tasks, as ``estbench compare`` does, and returns the results.
 
-    What is measured is kept: the same call again takes it from the store, and after an interrupt goes on from there.
+    Results are kept in a store. The same call takes them from there, and continues after an interrupt.
 
     Args:
-        tasks: names, ``"vae[dataset=mnist]"``, globs and grids as on the command line; ``Spec`` objects; or classes and
-            instances of your own, also of a notebook's cell. One or a sequence; by default the suite's.
+        tasks: names such as ``"vae[dataset=mnist]"``, globs and grids as on the command line; ``Spec`` objects; your
+            own classes and instances, which may be defined in a notebook; or functions without arguments that make an
+            instance. One of these or a sequence; by default the tasks of the suite.
         estimators: likewise.
         measures: likewise.
-        seeds: how many, counted from 0, or which.
-        suite: its values hold where nothing is said here: the name of one that is shipped, or the path of a TOML file.
-        parts: which parts of a suite that has several, counted from 1; by default all.
-        tune: the options that are chosen on validation before the comparison, each estimator's by itself; or a mapping
-            with ``options``, ``fraction``, ``samples`` and ``metric``.
+        seeds: the number of seeds, counted from 0, or a list of seeds.
+        suite: the suite whose values are the defaults: the name of a suite of estbench, or the path of a TOML file.
+        parts: the parts of a suite to run, if it has several, counted from 1; by default all.
+        tune: the options that are chosen on validation data before the comparison, for each estimator separately; or a
+            mapping with ``options``, ``fraction``, ``samples`` and ``metric``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         dtype: ``float32``, ``float64``, ``tf32`` or ``bf16``.
         scale: fraction of the training steps that the suite asks for.
-        precision: draw gradients until the interval of their variance is that narrow, 0.05 for 5 % to either side.
+        precision: draw gradients until the relative half-width of the interval of their variance is at most this; 0.05
+            means 5 % to either side.
         plugins: plugin files.
-        store: folder that keeps finished cells.
+        store: folder that keeps finished cells; by default ``.estbench`` in the working folder.
         executor: where cells are measured: ``auto``, ``inline``, ``local``, ``ray`` or ``slurm``, with options.
-        workers: cells at once; by default one a core.
-        threads: of torch; by default 1, and all for what is timed.
-        timeout: seconds after which a cell has failed.
-        checkpoint: seconds from one checkpoint of a training to the next.
-        retry_failed: whether to measure cells again that failed.
+        workers: number of cells that are measured at once; by default one per core.
+        threads: number of torch threads; by default 1, and all threads for cells that measure time.
+        timeout: seconds after which a cell counts as failed.
+        checkpoint: seconds between two checkpoints of a training.
+        retry_failed: whether to measure failed cells again.
         ensemble: train runs that differ only in seeds or float options as one batch: ``auto``, ``off``, or the largest
             batch.
-        progress: whether to show a bar, in a notebook as its widget.
+        progress: whether to show a progress bar, which in a notebook is a widget.
 
     Returns:
-        The run; cells that failed are rows of it, with their reasons.
+        The run; failed cells are rows of it, with their reasons.
 
     Raises:
-        UserError: what is asked for cannot be done; the message is the one of the command line.
-        KeyboardInterrupt: it was interrupted; what was measured is kept.
+        UserError: the request is invalid; the message is that of the command line.
+        KeyboardInterrupt: the comparison was interrupted; finished cells are kept.
 
     Example:
         >>> import tempfile
@@ -100,7 +102,7 @@ def compare(
     check_folder(request.store)
     done = measure_comparison(request, found, Bar() if progress else Silence())
     if done.interrupted:
-        raise KeyboardInterrupt("interrupted; what was measured is kept: the same call goes on from here")
+        raise KeyboardInterrupt("interrupted; what was measured is kept, and the same call continues from here")
     return Run(joined(done.results.values()), done.info)
 
 
@@ -118,7 +120,7 @@ def plan(
     scale: float | None = None,
     precision: float | None = None,
     plugins: Iterable[Path | str] = (),
-    store: Path | str = STORE,
+    store: Path | str | None = None,
     executor: str | Spec = "auto",
     workers: int | None = None,
     threads: int | None = None,
@@ -127,35 +129,15 @@ def plan(
     retry_failed: bool = False,
     ensemble: int | str = "auto",
 ) -> "Preview":
-    """What ``compare`` would measure, what of it is kept already, and how long the rest may take.
+    """Says which cells ``compare`` would measure, which of them are kept, and how long the others may take.
 
-    Args:
-        tasks: this and the others are those of ``compare``.
-        estimators: see ``compare``.
-        measures: see ``compare``.
-        seeds: see ``compare``.
-        suite: see ``compare``.
-        parts: see ``compare``.
-        tune: see ``compare``.
-        device: see ``compare``.
-        dtype: see ``compare``.
-        scale: see ``compare``.
-        precision: see ``compare``.
-        plugins: see ``compare``.
-        store: see ``compare``.
-        executor: see ``compare``.
-        workers: see ``compare``.
-        threads: see ``compare``.
-        timeout: see ``compare``.
-        checkpoint: see ``compare``.
-        retry_failed: see ``compare``.
-        ensemble: see ``compare``.
+    All arguments are those of ``compare``.
 
     Returns:
-        What would be done with each cell, its ``states``, and a ``summary`` in a sentence or two.
+        The ``states`` of the cells, which say what would be done with each, and a ``summary`` in a sentence or two.
 
     Raises:
-        UserError: what is asked for cannot be done.
+        UserError: the request is invalid.
 
     Example:
         >>> plan("toy", "rloo,disarm", "training[steps=10]", 3).summary.partition(".")[0]
@@ -168,34 +150,34 @@ def plan(
 
 
 def _request(given: Mapping[str, Any]) -> tuple["Request", Plugins]:
-    """The request of the command, and what there is, the caller's own classes among it.
+    """The request, and the plugins that exist, including the caller's own classes.
 
     Args:
         given: the arguments of ``compare`` or ``plan``, by name.
 
     Raises:
-        UserError: an argument is not what it must be.
+        UserError: an argument is invalid.
     """
     from estbench.workflows.request import Request  # noqa: PLC0415  (imports torch)
 
-    store = Path(given["store"])
+    store = arguments.folder("store", given["store"], STORE)
     overrides, found = _overrides(given, store / "own")
     ensemble = given["ensemble"]
     how = {
-        "parts": tuple(arguments.whole("parts", each) for each in arguments.several(given["parts"])),
+        "parts": tuple(arguments.whole_number("parts", each) for each in arguments.several(given["parts"])),
         "executor": arguments.spec("executor", given["executor"]),
-        "workers": arguments.number("workers", given["workers"], least=1, whole_number=True),
-        "threads": arguments.number("threads", given["threads"], least=1, whole_number=True),
-        "timeout": arguments.number("timeout", given["timeout"], least=0.001),
-        "checkpoint": arguments.number("checkpoint", given["checkpoint"]),
-        "ensemble": ensemble if isinstance(ensemble, str) else str(arguments.whole("ensemble", ensemble)),
+        "workers": arguments.finite_number("workers", given["workers"], least=1, whole=True),
+        "threads": arguments.finite_number("threads", given["threads"], least=1, whole=True),
+        "timeout": arguments.finite_number("timeout", given["timeout"], least=0.001),
+        "checkpoint": arguments.finite_number("checkpoint", given["checkpoint"]),
+        "ensemble": ensemble if isinstance(ensemble, str) else str(arguments.whole_number("ensemble", ensemble)),
         "retry_failed": bool(given["retry_failed"]),
     }
     return Request(str(given["suite"]), overrides, store=store, command="estbench.compare(...)", **how), found
 
 
 def _overrides(given: Mapping[str, Any], own: Path) -> tuple[Mapping[str, Any], Plugins]:
-    """The values of the suite that are replaced, and what there is."""
+    """The values of the suite that are replaced, and the plugins that exist."""
     files: list[Path | str] = arguments.several(given["plugins"])
     known = known_plugins(files)
     overrides: dict[str, Any] = {
@@ -214,7 +196,7 @@ def _overrides(given: Mapping[str, Any], own: Path) -> tuple[Mapping[str, Any], 
 
 
 def _patterns(key: str, value: Wanted, plugins: Plugins, own: Path) -> tuple[list[str], dict[Path, str]]:
-    """What a request may name, and the files that hold the caller's own, with the names that those have."""
+    """The patterns of a request, and the files of the caller's own classes with the names of these."""
     patterns: list[str] = []
     files: dict[Path, str] = {}
     for each in arguments.several(value):

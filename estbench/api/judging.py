@@ -1,10 +1,10 @@
-"""What was found: runs, stores and checks as functions; errors are exceptions with the command's one line."""
+"""Runs, stores and checks as functions, which raise errors with the messages of the commands."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from estbench.api.arguments import several
+from estbench.api import arguments
 from estbench.api.comparing import STORE
 from estbench.api.own import known_plugins, maker
 from estbench.api.run import Run
@@ -15,17 +15,17 @@ from estbench.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from estbench.testing.verdict import Verdict
-    from estbench.tracking.gate import Outcome
+    from estbench.tracking.gate import GateResult
     from estbench.workflows.diff import Difference
 
 
 def check(plugin: Any, *, seed: int = 0, plugins: Iterable[Path | str] = ()) -> "list[Verdict]":
-    """Checks that an estimator is what it declares, or that a task keeps what it promises; as ``estbench check``.
+    """Checks whether an estimator is what it declares, or a task fulfils its contract, as ``estbench check`` does.
 
     Args:
         plugin: the name of an estimator or task with options, a ``Spec``, a class, an instance, or a function without
             arguments that makes one.
-        seed: of the statistical checks.
+        seed: seed of the statistical checks.
         plugins: plugin files.
 
     Returns:
@@ -43,7 +43,7 @@ def check(plugin: Any, *, seed: int = 0, plugins: Iterable[Path | str] = ()) -> 
     from estbench.workflows import conformance  # noqa: PLC0415  (likewise)
 
     if isinstance(plugin, (str, Spec)):
-        known = known_plugins(several(plugins))
+        known = known_plugins(arguments.several(plugins))
         found = conformance.selected([str(plugin)], known)
         return [verdict for spec in found for verdict in conformance.verdicts(spec, known, seed)]
     make = maker(plugin)
@@ -67,23 +67,23 @@ def load(folder: Path | str) -> Run:
         >>> load(page.parent).estimators
         ['exact']
     """
-    place = RunFolder.of(Path(folder))
+    place = RunFolder.of(arguments.folder("folder", folder))
     return Run(place.results(), place.info())
 
 
 def merge(folders: Sequence[Path | str], into: Path | str, *, mixed_timing: bool = False) -> stores.Joined:
-    """Takes the cells of several stores into one, as ``estbench merge`` does.
+    """Copies the cells of several stores into one, as ``estbench merge`` does.
 
     Args:
-        folders: the stores.
-        into: the store that takes them in; made if it is not there.
-        mixed_timing: whether times of different machines may stand side by side.
+        folders: the stores; one or a sequence.
+        into: the store into which they are copied; it is made if it does not exist.
+        mixed_timing: whether the result may hold times of different machines.
 
     Returns:
-        How many cells were ``taken``, and how many were ``known``.
+        The number of cells that were ``taken``, and of those that were already ``known``.
 
     Raises:
-        UserError: a store is not there, or times of different machines would be mixed.
+        UserError: a store does not exist, or times of different machines would be mixed.
 
     Example:
         >>> import tempfile
@@ -95,20 +95,23 @@ def merge(folders: Sequence[Path | str], into: Path | str, *, mixed_timing: bool
         >>> merge([store], into).taken, merge([store], into).known
         (1, 1)
     """
-    return stores.merge([Path(folder) for folder in folders], Path(into), mixed_timing=mixed_timing)
+    sides = [arguments.folder("folders", each) for each in arguments.several(folders)]
+    return stores.merge(sides, arguments.folder("into", into), mixed_timing=mixed_timing)
 
 
-def diff(before: Path | str, after: Path | str, *, store: Path | str = STORE, alpha: float = 0.05) -> "Difference":
-    """Which values differ between two runs, two stores or two commits, as ``estbench diff`` tells.
+def diff(
+    before: Path | str, after: Path | str, *, store: Path | str | None = None, alpha: float = 0.05
+) -> "Difference":
+    """The values that differ between two runs, two stores or two commits, as ``estbench diff`` prints them.
 
     Args:
         before: a run's folder, a store, or a commit whose cells are in ``store``.
         after: likewise.
-        store: where the cells of commits are.
+        store: the folder with the cells of commits; by default ``.estbench`` in the working folder.
         alpha: probability of any false alarm.
 
     Returns:
-        The ``changes``, the weightiest first, their ``summary`` and the exit ``code`` of the command.
+        The ``changes``, the most important first, their ``summary`` and the exit ``code`` of the command.
 
     Raises:
         UserError: a side holds no results.
@@ -125,7 +128,7 @@ def diff(before: Path | str, after: Path | str, *, store: Path | str = STORE, al
     """
     from estbench.workflows.diff import diff as difference  # noqa: PLC0415  (slow)
 
-    return difference(str(before), str(after), Path(store), alpha)
+    return difference(str(before), str(after), arguments.folder("store", store, STORE), alpha)
 
 
 def gate(
@@ -136,15 +139,17 @@ def gate(
     thresholds: Sequence[str] = (),
     alpha: float = 0.01,
     allow_missing: bool = False,
-) -> "Outcome":
-    """Tells regressions from noise, gaps and failures, as ``estbench gate`` does.
+) -> "GateResult":
+    """Finds regressions between two runs, files or commits, as ``estbench gate`` does.
+
+    Regressions are distinguished from noise, missing values and failures.
 
     Args:
-        base: before; a run's folder, a result file of asv, or a commit.
-        head: after.
+        base: the state before: a run's folder, a result file of asv, or a commit.
+        head: the state after, likewise.
         results: folder of asv's results, for commits.
-        thresholds: least ratios that count, ``"1.05"`` or ``"*time*=1.2"``.
-        alpha: level of the tests, over all values.
+        thresholds: the smallest ratios that count, such as ``"1.05"`` or ``"*time*=1.2"``; one or a sequence.
+        alpha: level of the tests over all values together.
         allow_missing: whether values may be missing in ``head``.
 
     Returns:
@@ -165,5 +170,6 @@ def gate(
     """
     from estbench.tracking.gate import gate as judge  # noqa: PLC0415  (slow)
 
-    folder = None if results is None else Path(results)
-    return judge(str(base), str(head), results=folder, thresholds=thresholds, alpha=alpha, allow_missing=allow_missing)
+    places = None if results is None else arguments.folder("results", results)
+    limits = arguments.several(thresholds)
+    return judge(str(base), str(head), results=places, thresholds=limits, alpha=alpha, allow_missing=allow_missing)

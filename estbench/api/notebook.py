@@ -1,4 +1,4 @@
-"""What a notebook needs beyond a script."""
+"""Support for notebooks."""
 
 import sys
 
@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 
 
 def show_figures() -> None:
-    """Lets a notebook show figures as pictures; outside one, or where it shows them already, nothing is done.
+    """Makes a notebook show figures as pictures; does nothing outside a notebook, or if figures are shown already.
 
-    IPython does the same once pyplot draws the first figure there; those of the report are drawn without pyplot.
+    IPython does the same when pyplot draws the first figure, but the figures of the report are drawn without pyplot.
     """
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None

@@ -1,15 +1,14 @@
 """A run: its results as tables, sentences, tests and figures."""
 
 import functools
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from estbench.api import arguments, html
+from estbench.api.frames import with_options
 from estbench.core.metrics import Metrics
 from estbench.errors import UserError, nearest
 from estbench.store.run_folder import RunInfo
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from estbench.report.model.study import Study
-
-_CELL = ["task", "label", "seed", "device", "dtype", "measure", "metric"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,20 +28,11 @@ class Run:
         info: what is known of the run: versions, machine, seeds, options.
 
     Example:
-        >>> import tempfile
-        >>> from estbench import compare
-        >>> what = "toy[units=2]", "rloo,reinforce", "training[steps=4,samples=0]", 1
-        >>> run = compare(*what, store=tempfile.mkdtemp(), executor="inline")
-        >>> frame = run.frame()
-        >>> final = frame[frame["final"] & (frame["metric"] == "loss_test")]
-        >>> final["label"].tolist() == run.estimators == run.table().index.tolist()
-        True
-        >>> run.tests(metric="loss_test").columns.tolist()
-        ['estimator', 'other', 'difference', 'seeds', 'p']
-        >>> len(run.figure("training").axes)
-        2
-        >>> list(run.to_xarray().sizes)
-        ['task', 'label', 'seed']
+        >>> import tempfile, estbench
+        >>> what = "toy[units=2]", "rloo,reinforce", "training[steps=2,samples=0]", 1
+        >>> run = estbench.compare(*what, store=tempfile.mkdtemp(), executor="inline")
+        >>> run
+        Run(2 estimators on toy[units=2]; 18 rows)
     """
 
     results: pd.DataFrame
@@ -62,12 +50,28 @@ class Run:
 
     @property
     def tasks(self) -> list[str]:
-        """The tasks, with their options."""
+        """The tasks, with their options.
+
+        Example:
+            >>> import tempfile, estbench
+            >>> what = "toy[units=2]", "rloo,exact", "training[steps=2,samples=0]", 1
+            >>> run = estbench.compare(*what, store=tempfile.mkdtemp(), executor="inline")
+            >>> run.tasks
+            ['toy[units=2]']
+        """
         return self._study.tasks
 
     @property
     def estimators(self) -> list[str]:
-        """The estimators, with their options."""
+        """The estimators, with their options.
+
+        Example:
+            >>> import tempfile, estbench
+            >>> what = "toy[units=2]", "rloo,exact", "training[steps=2,samples=0]", 1
+            >>> run = estbench.compare(*what, store=tempfile.mkdtemp(), executor="inline")
+            >>> run.estimators
+            ['rloo', 'exact']
+        """
         return self._study.labels
 
     def frame(self) -> pd.DataFrame:
@@ -77,18 +81,18 @@ class Run:
         ``estimator_OPTION``, missing where a plugin has no such option; and ``final``, whether a row is the last of its
         training or trajectory. Group the rows with ``final`` to get the figures of the report:
         ``frame[frame.final].groupby(["task", "label", "metric"]).value.mean()``.
+
+        Example:
+            >>> import tempfile, estbench
+            >>> what = "toy[units=2]", "rloo,exact", "training[steps=2,samples=0]", 1
+            >>> run = estbench.compare(*what, store=tempfile.mkdtemp(), executor="inline")
+            >>> frame = run.frame()
+            >>> final = frame[frame["final"] & (frame["metric"] == "loss_test")]
+            >>> final["step"].tolist(), final["task_units"].tolist()
+            ([2, 2], [2, 2])
         """
-        frame = self.results.drop(columns="picture", errors="ignore").reset_index(drop=True)
-        # without the device that the report adds where there are several
-        frame.insert(2, "label", self._study.rows["label"].to_numpy())
-        last = frame.groupby(_CELL, dropna=False)["step"].transform("max")
-        frame.insert(3, "final", frame["step"].isna() | (frame["step"] == last))
-        known = self.info.options
-        tasks = frame["task"].map(lambda task: _prefixed("task", known.get("task", {}).get(task, {})))
-        estimators = frame["label"].map(lambda label: _prefixed("estimator", known.get("estimator", {}).get(label, {})))
-        chosen = frame.get("chosen", pd.Series("{}", frame.index)).map(_chosen)
-        options = [_merged(*parts) for parts in zip(tasks, estimators, chosen, strict=True)]
-        return pd.concat([frame, pd.DataFrame(options, frame.index, dtype=object).apply(_typed)], axis=1)
+        # the label of the report names the device where there are several; this one does not
+        return with_options(self.results, self._study.rows["label"], self.info.options)
 
     def table(self, task: str | None = None) -> pd.DataFrame:
         """The report's main table of a task, as numbers: a row an estimator.
@@ -103,6 +107,13 @@ class Run:
 
         Raises:
             UserError: there is no such task.
+
+        Example:
+            >>> import tempfile, estbench
+            >>> what = "toy[units=2]", "rloo,exact", "training[steps=2,samples=0]", 1
+            >>> run = estbench.compare(*what, store=tempfile.mkdtemp(), executor="inline")
+            >>> run.table().loc["exact", ["loss_test_mark", "status"]].tolist()
+            ['reference', 'ok']
         """
         from estbench.report import summary  # noqa: PLC0415  (slow)
 
@@ -118,6 +129,13 @@ class Run:
 
         Raises:
             UserError: there is no such task.
+
+        Example:
+            >>> import tempfile, estbench
+            >>> what = "toy[units=2]", "rloo,exact", "training[steps=2,samples=0]", 1
+            >>> run = estbench.compare(*what, store=tempfile.mkdtemp(), executor="inline")
+            >>> all(sentence.endswith(".") for sentence in run.answers())
+            True
         """
         from estbench.report.text import findings  # noqa: PLC0415  (slow)
 
@@ -136,6 +154,13 @@ class Run:
 
         Raises:
             UserError: there is no such task or metric.
+
+        Example:
+            >>> import tempfile, estbench
+            >>> what = "toy[units=2]", "rloo,exact", "training[steps=2,samples=0]", 1
+            >>> run = estbench.compare(*what, store=tempfile.mkdtemp(), executor="inline")
+            >>> run.tests(metric="loss_test").columns.tolist()
+            ['estimator', 'other', 'difference', 'seeds', 'p']
         """
         task = self._task(task)
         runs = self._study.runs[self._study.runs["task"] == task]
@@ -165,6 +190,13 @@ class Run:
 
         Raises:
             UserError: there is no such kind or style, or these results hold nothing that it shows.
+
+        Example:
+            >>> import tempfile, estbench
+            >>> what = "toy[units=2]", "rloo,exact", "training[steps=2,samples=0]", 1
+            >>> run = estbench.compare(*what, store=tempfile.mkdtemp(), executor="inline")
+            >>> len(run.figure("training").axes)
+            2
         """
         from estbench.api.notebook import show_figures  # noqa: PLC0415  (slow)
         from estbench.report.gallery import draw  # noqa: PLC0415  (slow)
@@ -180,11 +212,19 @@ class Run:
 
         Raises:
             UserError: the folder cannot be written.
+
+        Example:
+            >>> import tempfile, estbench
+            >>> what = "toy[units=2]", "rloo,exact", "training[steps=2,samples=0]", 1
+            >>> run = estbench.compare(*what, store=tempfile.mkdtemp(), executor="inline")
+            >>> run.report(tempfile.mkdtemp()).name
+            'index.html'
         """
         from estbench.workflows.comparison import write_report  # noqa: PLC0415  (imports torch)
 
-        write_report(Path(folder), self.results, self.info)
-        return Path(folder) / "index.html"
+        place = arguments.folder("folder", folder)
+        write_report(place, self.results, self.info)
+        return place / "index.html"
 
     def to_xarray(self) -> Any:
         """The figures at the end of each training and trajectory as an ``xarray.Dataset``.
@@ -193,6 +233,13 @@ class Run:
 
         Raises:
             ModuleNotFoundError: xarray is not installed.
+
+        Example:
+            >>> import tempfile, estbench
+            >>> what = "toy[units=2]", "rloo,exact", "training[steps=2,samples=0]", 1
+            >>> run = estbench.compare(*what, store=tempfile.mkdtemp(), executor="inline")
+            >>> dict(run.to_xarray().sizes)
+            {'task': 1, 'label': 2, 'seed': 1}
         """
         import xarray as xr  # noqa: PLC0415  (optional)
 
@@ -209,60 +256,17 @@ class Run:
         if task is None and len(self.tasks) == 1:
             return self.tasks[0]
         if task not in self.tasks:
-            raise UserError(f"name one of the tasks of this run: {', '.join(self.tasks)}; got {task!r}")
+            known = ", ".join(self.tasks) or "it has none"
+            raise UserError(f"name one of the tasks of this run: {known}; got {task!r}")
         return task
 
     def _repr_html_(self) -> str:
         """The main table of each task, and the sentences, for a notebook."""
         from estbench.report.text import tables  # noqa: PLC0415  (slow)
 
-        parts = []
-        for task in self.tasks:
-            table = tables.table(self._study, task)
-            head = "".join(f"<th>{escape(text)}</th>" for text in ("estimator", *(h.title for h in table.headings)))
-            body = "".join(
-                "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in (row.title, *map(_marked, row.cells))) + "</tr>"
-                for row in table.rows
-            )
-            sentences = "".join(f"<li>{escape(text)}</li>" for text in self.answers(task))
-            parts.append(
-                f"<h4>{escape(task)}</h4><ul>{sentences}</ul>"
-                f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-            )
-        return "".join(parts) or "<p>Nothing was measured.</p>"
+        return html.page({task: (tables.table(self._study, task), self.answers(task)) for task in self.tasks})
 
     def __repr__(self) -> str:
-        return (
-            f"Run({len(self.estimators)} estimators on {', '.join(self.tasks) or 'no task'}; {len(self.results)} rows)"
-        )
-
-
-def _typed(column: pd.Series) -> pd.Series:
-    """An option's values in their own type: where some rows have none, pandas makes whole numbers fractions."""
-    kinds = {type(value) for value in column.dropna()}
-    if kinds == {int}:
-        return column.astype("Int64")
-    return column.astype(float) if kinds and kinds <= {int, float} else column
-
-
-def _marked(cell: Any) -> str:
-    return str(cell.text) + {"best": " *", "tied": " ="}.get(cell.mark, "")
-
-
-def _prefixed(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{kind}_{name}": tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-
-
-def _chosen(text: Any) -> dict[str, Any]:
-    """What was chosen on validation."""
-    return dict(json.loads(text)) if isinstance(text, str) and text else {}
-
-
-def _merged(task: Mapping[str, Any], estimator: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of a row; of one that was tuned what was chosen."""
-    options = {**task, **estimator}
-    for name, value in chosen.items():
-        for kind in ("task", "estimator"):
-            if f"{kind}_{name}" in options:
-                options[f"{kind}_{name}"] = value
-    return options
+        several = "s" if len(self.estimators) != 1 else ""
+        on = ", ".join(self.tasks) or "no task"
+        return f"Run({len(self.estimators)} estimator{several} on {on}; {len(self.results)} rows)"

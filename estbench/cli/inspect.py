@@ -109,7 +109,7 @@ def _default(value: Any) -> str:
     """A default value as users write it; for an object, its name, which is the same in every process."""
     if value is inspect.Parameter.empty:
         return "required"
-    return repr(value) if values.can_be_given(value) else str(values.plain(value))
+    return repr(value) if values.can_be_given(value) else str(values.as_plain(value))
 
 
 def _type(annotation: Any) -> str:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from estbench.cli.screen import console
-from estbench.published.select import select
+from estbench.published.select import select_published
 from estbench.published.tables import PublishedResult, protocols
 
 
@@ -35,7 +35,7 @@ def published(
 
     All were read in a paper's text or its authors' code. Values from different protocols are not comparable.
     """
-    found = select(paper, task, estimator)
+    found = select_published(paper, task, estimator)
     if form is Form.TABLE:
         _show(found)
     else:

@@ -25,9 +25,14 @@ class Screen(Console):
         return super().render_str(kept, **look)
 
 
-def found(files: Sequence[Path] | None) -> Plugins:
-    """What plugins there are, found once; problems with those that are left out are said on stderr."""
-    plugins = Plugins.found(files or ())
+def found(files: Sequence[Path] | None, seconds: float | None = None) -> Plugins:
+    """What plugins there are, found once; problems with those that are left out are said on stderr.
+
+    Args:
+        files: plugin files of the user.
+        seconds: how long importing a file may take; None for no limit.
+    """
+    plugins = Plugins.found(files or (), seconds)
     for problem in plugins.problems:
         warn(problem)
     return plugins

@@ -62,7 +62,7 @@ def gate(
     from estbench.tracking.gate import gate as judge  # noqa: PLC0415  (only here)
 
     if repeat:
-        remeasure.check(base, head, repeat)
+        remeasure.check_repeatable(base, head, repeat)
     found = judge(
         base,
         head,

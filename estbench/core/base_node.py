@@ -1,7 +1,6 @@
 """The abstract node: a vector of random variables, parametrised by logits."""
 
 import abc
-import copy
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -22,7 +21,7 @@ _RENAMED = {"harden": "discretise", "soften": "relax", "support": "enumerate_sup
 
 @dataclass(frozen=True, eq=False)
 class Node(abc.ABC):
-    """A vector of random variables: independent bits or classes, or a subset of items.
+    """A vector of random variables: independent bits, classes or normal variables, or a subset of items.
 
     More than twelve public methods, because it holds everything that an estimator may ask of a distribution: an
     estimator never asks which kind of node it has. What a kind of node does not have (a relaxation, conditional noise,
@@ -113,7 +112,7 @@ class Node(abc.ABC):
 
     @property
     def choices(self) -> Tensor:
-        """How many of its variables have more than one value that is not masked, ``(*batch,)``."""
+        """Hook: how many of its variables have more than one value that is not masked, ``(*batch,)``."""
         free = self.free if self.event_ndim == 1 else self.free.sum(-1) > 1
         return free.sum(-1).to(self.logits.dtype)
 
@@ -135,8 +134,9 @@ class Node(abc.ABC):
 
     def arranged(self, logits: Tensor) -> Self:
         """The same node with its logits detached, repeated, reshaped or sliced by the caller; nothing is checked."""
-        made = copy.copy(self)
-        vars(made)["logits"] = logits
+        # copy.copy takes ten times as long, and this is called several times per node and step
+        made = object.__new__(type(self))
+        vars(made).update(vars(self), logits=logits)
         return made
 
     def detach(self) -> Self:
@@ -162,6 +162,10 @@ class Node(abc.ABC):
     def mean_slope(self, direction: Tensor) -> Tensor:
         """Hook: the Jacobian of the mean with respect to the logits, which is symmetric, times a direction."""
         return self.covariance(self.mean, direction)
+
+    def departures(self) -> Tensor:
+        """Hook: the expected number of variables of a sample that differ from their likeliest value, ``(*batch,)``."""
+        return (1 - torch.maximum(self.mean, 1 - self.mean)).sum(-1)
 
     def refuse_unusable(self, name: str) -> None:
         """Hook: refuses logits that define no distribution, on every device; see ``logits.refuse_unusable``."""
@@ -230,11 +234,19 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def discretise(self, noise: Tensor) -> Tensor:
-        """The discrete value that the logits and this noise determine."""
+        """The sample that the logits and this noise determine, without derivative."""
 
     def relax(self, noise: Tensor, temperature: float | Tensor) -> Tensor:  # noqa: ARG002  (for the kinds that have it)
         """Hook: the relaxed value for this noise; it tends to ``discretise(noise)`` as the temperature goes to 0."""
         raise self._lacks("relaxation")
+
+    def reparametrised(self, noise: Tensor) -> Tensor:  # noqa: ARG002  (for the kinds that have it)
+        """Hook: the sample that this noise determines, as a differentiable function of the parameters."""
+        raise self._lacks("differentiable samples")
+
+    def noise_slope(self, noise: Tensor, direction: Tensor) -> Tensor:  # noqa: ARG002  (for the kinds that have it)
+        """Hook: the Jacobian of ``reparametrised`` with respect to the parameters, transposed, times a direction."""
+        raise self._lacks("differentiable samples")
 
     def enumerate_support(self) -> Tensor:
         """Hook: all joint values, ``(cardinality, *ones, *event)``."""

@@ -5,13 +5,14 @@ Each abstract family implements ``forward``; a plugin implements the hooks of a 
 
 import abc
 import math
-from collections.abc import Callable, Sequence
-from typing import ClassVar, Self, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from estbench.core.logits import at_least_float32
+from estbench.core.making import Recorded
 from estbench.core.node import Bernoulli, Categorical, Node
 from estbench.core.program import Evaluation, Program, Sampler, Site, Sites, draw, evaluate, run
 from estbench.core.refusal import NotApplicableError
@@ -21,7 +22,7 @@ __all__ = ["Estimator", "NotApplicableError", "full_cost", "inject", "positive",
 Number = TypeVar("Number", int, float)
 
 
-class Estimator(nn.Module, abc.ABC):
+class Estimator(Recorded, nn.Module, abc.ABC):
     """Maps a program to a scalar.
 
     The scalar's value estimates the expected cost, averaged over the batch, and its gradient estimates the gradient of
@@ -39,20 +40,27 @@ class Estimator(nn.Module, abc.ABC):
             logits. If an option decides it, the constructor sets this attribute on the instance.
         couples_examples: whether an example's gradient depends on the samples of other examples of the batch, by shared
             noise or a baseline computed from the batch.
+        mappable: whether it promises to run under ``torch.func.vmap``; where one cannot, a slower loop measures it.
         paper: the publication it comes from; empty if there is none.
     """
 
     accepts: ClassVar[tuple[type[Node], ...]] = (Bernoulli, Categorical)
     unbiased: bool
-    differentiates: ClassVar[bool]
+    differentiates: bool
     exact_samples: bool = True
-    couples_examples: ClassVar[bool] = False
+    couples_examples: bool = False
+    mappable: bool = True
     paper: ClassVar[str] = ""
 
     @property
     def bound(self) -> int:
         """The objective: 1 stands for the expected cost (ELBO), m for the m-sample bound ``-E log mean exp(-cost)``."""
         return 1
+
+    @classmethod
+    def code(cls, options: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG003
+        """Hook: modules or files whose code an instance with these options runs, beside what its module imports."""
+        return ()
 
     def prepare(self, program: Program) -> Self:
         """Makes the networks and statistics that the estimator keeps for each node; call it before making an optimiser.
@@ -128,6 +136,15 @@ def inject(node: Node, gradient: Tensor) -> Tensor:
         count *= math.prod(gradient.shape[:extra])
         gradient = gradient.sum(tuple(range(extra)))
     return silent((gradient * node.logits).sum() / count)
+
+
+def mean_of_others(values: Tensor) -> Tensor:
+    """For each sample the mean over the other samples, which the leave-one-out baseline is.
+
+    Args:
+        values: ``(samples, ...)``, at least two samples.
+    """
+    return (values.sum(0) - values) / (len(values) - 1)
 
 
 def positive(name: str, value: Number) -> Number:

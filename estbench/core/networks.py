@@ -1,5 +1,6 @@
 """Small networks and running statistics of estimators, and ways to differentiate functions that use them."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -158,7 +159,7 @@ class PerNode(nn.ModuleDict):
 
 def features(node: Node) -> int:
     """The number of entries of one value of a node."""
-    return node.logits[(0,) * node.batch_ndim].numel()
+    return math.prod(node.event_shape)
 
 
 class _Caller(nn.Module):

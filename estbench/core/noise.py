@@ -1,7 +1,7 @@
 """Noise: random numbers for estimators, from torch's generator or from a source that stands in for it.
 
 Inside ``vmap`` over replicas, torch's generator cannot give each replica its own random stream. A source can: while it
-is installed, ``rand`` and ``randn`` return its numbers.
+is installed, ``rand``, ``randn`` and ``gamma`` return its numbers.
 """
 
 import abc
@@ -18,14 +18,17 @@ class Law(NamedTuple):
     """A distribution.
 
     Args:
-        name: ``uniform`` on [0, 1), ``normal`` with deviation 1, or ``integers`` from ``low`` to ``high - 1``.
+        name: ``uniform`` on [0, 1), ``normal`` with deviation 1, ``gamma`` with scale 1, or ``integers`` from ``low``
+            to ``high - 1``.
         low: the smallest integer.
         high: the largest integer plus one.
+        concentration: of the gamma distribution.
     """
 
     name: str
     low: int = 0
     high: int = 0
+    concentration: float = 0.0
 
 
 UNIFORM, NORMAL = Law("uniform"), Law("normal")
@@ -45,7 +48,7 @@ _SOURCE: contextvars.ContextVar[NoiseSource | None] = contextvars.ContextVar("so
 
 @contextlib.contextmanager
 def drawn_from(source: NoiseSource) -> Iterator[None]:
-    """Makes ``rand`` and ``randn`` take random numbers from this source inside the context."""
+    """Makes ``rand``, ``randn`` and ``gamma`` take random numbers from this source inside the context."""
     token = _SOURCE.set(source)
     try:
         yield
@@ -67,6 +70,14 @@ def randn(shape: tuple[int, ...], like: Tensor) -> Tensor:
     if source is None:
         return torch.randn(shape, dtype=like.dtype, device=like.device)
     return source.draw(NORMAL, tuple(shape), like.dtype, like.device)
+
+
+def gamma(concentration: float, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Noise of the gamma distribution with scale 1, on the device and dtype of ``like``."""
+    source = _SOURCE.get()
+    if source is None:
+        return torch._standard_gamma(like.new_full(shape, concentration))  # noqa: SLF001  (the only one without checks)
+    return source.draw(Law("gamma", concentration=concentration), tuple(shape), like.dtype, like.device)
 
 
 def uniform(shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ class Subset(Node):
 
     def noise(self) -> Tensor:
         """Uniform noise, ``(*batch, choices)``: a number for each division of a group of items into halves."""
-        return rand((*self.logits.shape[:-1], sums.choices(self.logits.shape[-1])), self.logits)
+        return rand((*self.logits.shape[:-1], sums.uniforms_needed(self.logits.shape[-1])), self.logits)
 
     def discretise(self, noise: Tensor) -> Tensor:
         """The subset that uniform noise determines; similar logits and equal noise give similar subsets."""

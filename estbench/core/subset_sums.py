@@ -24,7 +24,7 @@ def depth_of(items: int) -> int:
     return (items - 1).bit_length()
 
 
-def choices(items: int) -> int:
+def uniforms_needed(items: int) -> int:
     """How many uniform numbers one sample takes: one for each group that is divided."""
     return int(2 ** depth_of(items)) - 1
 
@@ -39,7 +39,7 @@ def tree(log_weights: Tensor, size: int) -> list[Tensor]:
     Returns:
         A tensor ``(*batch, groups, degrees)`` for each level; the last one has one group.
     """
-    missing = choices(log_weights.shape[-1]) + 1 - log_weights.shape[-1]
+    missing = uniforms_needed(log_weights.shape[-1]) + 1 - log_weights.shape[-1]
     padded = F.pad(log_weights, (0, missing), value=NEVER)
     levels = [torch.stack([torch.zeros_like(padded), padded], -1)]
     while levels[-1].shape[-2] > 1:

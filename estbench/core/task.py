@@ -4,12 +4,13 @@ import abc
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from estbench.core.estimator import Estimator
+from estbench.core.making import Recorded
 from estbench.core.program import Program
 
 Batch: TypeAlias = tuple[Tensor, ...]
@@ -22,6 +23,12 @@ class Splits(NamedTuple):
     train: Batch
     valid: Batch
     test: Batch
+
+    @classmethod
+    def without_data(cls, examples: int = 1) -> Self:
+        """Splits with so many examples that hold nothing, ``(examples, 0)``, for a task that has no data."""
+        nothing = (torch.zeros(examples, 0),)
+        return cls(nothing, nothing, nothing)
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Trainer:
             scheduler.load_state_dict(own)
 
 
-class Task(abc.ABC):
+class Task(Recorded, abc.ABC):
     """A model, its data, and how it is trained.
 
     More than twelve public methods, because each is a question that training or a measure asks of a task, and most

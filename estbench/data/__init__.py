@@ -1,1 +1,1 @@
-"""Data sets and where their files come from."""
+"""Data sets, and the sources of their files."""

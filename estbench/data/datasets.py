@@ -1,4 +1,4 @@
-"""Data sets: images in [0, 1], split and binarised as protocols have it."""
+"""Data sets: images in [0, 1], split and binarised as the protocols of papers require."""
 
 import functools
 import math
@@ -26,11 +26,11 @@ FIXED_SEED = 20170424
 def images(name: str) -> Splits:
     """Images of a data set as ``(examples, pixels)`` float32 in [0, 1].
 
-    They are in the order of its files, but for Omniglot, which is shuffled and split as by Tucker et al. (2017),
+    They are in the order of its files, except for Omniglot, which is shuffled and split as in Tucker et al. (2017),
     https://arxiv.org/abs/1703.07370.
 
     Raises:
-        UserError: the data set is unknown or cannot be had.
+        UserError: the data set is unknown or not available.
     """
     if name == "digits":
         return readers.digits()
@@ -43,7 +43,7 @@ def labels(name: str) -> tuple[Tensor, Tensor, Tensor]:
     """Classes 0 to 9 of the images of training, validation and test set, each ``(examples,)`` int64.
 
     Raises:
-        UserError: the data set is unknown, has no labels, or cannot be had.
+        UserError: the data set is unknown, has no labels, or is not available.
     """
     if name not in LABELLED:
         raise UserError(f"no labels of a data set {name!r}; known: {', '.join(LABELLED)}")
@@ -57,17 +57,18 @@ def labels(name: str) -> tuple[Tensor, Tensor, Tensor]:
 
 @functools.lru_cache(maxsize=4)
 def binarised(name: str, binarisation: Binarisation) -> Splits:
-    """Images as a protocol wants them.
+    """Images with a binarisation.
 
-    - ``none``: grey, as they are.
+    - ``none``: the grey levels.
     - ``threshold``: whether a pixel is above one half.
-    - ``fixed``: each pixel drawn once with its grey level as probability: of Omniglot as by Tucker et al. (2017),
-      of others by seed ``FIXED_SEED``. ``binarised_mnist`` is binary in every case, as published.
-    - ``dynamic``: as ``fixed`` for validation and test; training images stay grey and ``draw`` binarises each
-      minibatch anew.
+    - ``fixed``: each pixel is drawn once with its grey level as probability. For Omniglot this is done as in Tucker et
+      al. (2017), for other data sets with the seed ``FIXED_SEED``. ``binarised_mnist`` is binary in every case, as
+      published.
+    - ``dynamic``: like ``fixed`` for validation and test images; training images keep their grey levels, and ``draw``
+      binarises each minibatch again.
 
     Raises:
-        UserError: the data set is unknown or cannot be had.
+        UserError: the data set is unknown or not available.
     """
     grey = images(name)
     if binarisation == "none":
@@ -79,7 +80,7 @@ def binarised(name: str, binarisation: Binarisation) -> Splits:
 
 
 def draw(grey: Tensor, generator: torch.Generator) -> Tensor:
-    """Binary images drawn with the grey levels as probabilities."""
+    """Binary images, sampled with the grey levels as probabilities."""
     u = torch.rand(grey.shape, dtype=grey.dtype, device=grey.device, generator=generator)
     return (u < grey).to(grey.dtype)
 
@@ -97,7 +98,7 @@ def _source(name: str) -> FileSource:
 
 
 def _checked(source: FileSource, splits: Splits) -> Splits:
-    """The images, if there are as many as there should be, all in [0, 1]."""
+    """Returns the images after a check of their number and that all values are in [0, 1]."""
     counts = tuple(len(x) for (x,) in splits)
     inside = all(x.min() >= 0 and x.max() <= 1 for (x,) in splits)
     if counts != source.examples or not inside:

@@ -1,4 +1,4 @@
-"""Tasks on images, of which training may see a fresh binarisation at every step."""
+"""Tasks on images, which may be binarised again at every training step."""
 
 import torch
 from torch import Tensor
@@ -12,26 +12,26 @@ class ImageTask(Task):
 
     Attributes:
         dataset: a data set of images.
-        binarisation: how they are made binary; ``dynamic`` draws them anew for every training step.
+        binarisation: how they are binarised; ``dynamic`` does so again for every training step.
     """
 
     dataset: datasets.Dataset
     binarisation: datasets.Binarisation
 
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """The minibatch, drawn anew from its grey levels where the binarisation is dynamic."""
+        """The minibatch, binarised from its grey levels if the binarisation is dynamic."""
         return (datasets.draw(batch[0], generator),) if self.binarisation == "dynamic" else batch
 
     def binarised(self) -> Splits:
-        """The data set as the binarisation has it."""
+        """The data set with the task's binarisation."""
         return datasets.binarised(self.dataset, self.binarisation)
 
 
 def latent_shape(latents: str, units: int, classes: int) -> tuple[int, ...]:
-    """The event shape of latents, ``bernoulli`` or ``categorical``; 0 units stand for 200 or 20, as in Jang et al."""
+    """The event shape of ``bernoulli`` or ``categorical`` variables; 0 units mean 200 or 20, as in Jang et al."""
     return (units or 20, classes) if latents == "categorical" else (units or 200,)
 
 
 def pixel_logits(mean: Tensor) -> Tensor:
-    """The logits at which a decoder starts: those of the mean image, ``(pixels,)``, away from 0 and 1."""
+    """The initial logits of a decoder: those of the mean image, ``(pixels,)``, bounded away from 0 and 1."""
     return mean.clamp(0.01, 0.99).logit()

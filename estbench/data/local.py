@@ -1,4 +1,4 @@
-"""Files of data sets in a local folder, in the layouts that other libraries leave them in."""
+"""Files of data sets in a local folder, in the layouts that other libraries use."""
 
 import io
 import os
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# how deep below the folder of a user a data set may lie, and how many folders are looked at
+# how deep below the user's folder a data set may be, and how many folders are searched
 _DEPTH, _MOST = 3, 2000
-# names of folders, without case and punctuation, and the data set that lies in them
+# names of folders, in lower case and without punctuation, and the data set that each holds
 _FOLDERS = {
     "mnist": "mnist",
     "fashionmnist": "fashion_mnist",
@@ -21,12 +21,12 @@ _FOLDERS = {
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """What a folder holds of a data set.
+    """The files of a data set that a folder holds.
 
     Args:
-        folder: the folder; None where there is none.
-        files: paths by the names of the files that are there, whatever they are called there.
-        missing: names of the files that are not.
+        folder: the folder; None if there is none.
+        files: paths of the files that exist, by the names under which they are served.
+        missing: names of the files that do not exist.
     """
 
     folder: Path | None = None
@@ -35,18 +35,18 @@ class LocalFiles:
 
     @property
     def whole(self) -> bool:
-        """Whether every file is there."""
+        """Whether every file exists."""
         return self.folder is not None and not self.missing
 
 
 def find(root: Path, name: str, files: tuple[str, ...], archive: str = "") -> LocalFiles:
-    """The first folder that holds every file of a data set; else the one that lacks the fewest, or none.
+    """The first folder that holds every file of a data set; otherwise the one that lacks the fewest, or none.
 
     Args:
-        root: folder of the user.
+        root: the user's folder.
         name: the data set.
         files: the names of its files as they are served.
-        archive: the name of a file that may stand for all of them.
+        archive: the name of a file that may replace all of them.
     """
     best = LocalFiles()
     for folder in _walk(root):
@@ -64,14 +64,14 @@ def find(root: Path, name: str, files: tuple[str, ...], archive: str = "") -> Lo
 
 
 def _path(folder: Path, file: str) -> Path | None:
-    """A file under the names that it has: compressed or not, with a dash or a dot before its format."""
+    """A file under any of its names: compressed or not, with a dash or a dot before its format."""
     plain = file.removesuffix(".gz")
     names = (file, plain, plain.replace("-idx", ".idx") + ".gz", plain.replace("-idx", ".idx"))
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """A folder and those below it, those above first."""
+    """A folder and all folders below it, each before the folders that it contains."""
     level, count = [root], 0
     for _ in range(_DEPTH + 1):
         below: list[Path] = []
@@ -88,12 +88,12 @@ def _children(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
             return sorted(folder / entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
-    except OSError:  # no folder, or not ours to read
+    except OSError:  # it is no folder, or may not be read
         return []
 
 
 def _data_set(root: Path, folder: Path) -> str | None:
-    """The data set that the nearest name of a path speaks of."""
+    """The data set that is named by the last part of a path that names one."""
     parts = (root.name, *folder.relative_to(root).parts)
     known = (_FOLDERS.get("".join(filter(str.isalnum, part)).lower()) for part in reversed(parts))
     return next((name for name in known if name), None)
@@ -103,7 +103,7 @@ def from_keras(content: bytes, file: str) -> bytes:
     """The content of an IDX file, from the archive in which Keras keeps MNIST.
 
     Raises:
-        KeyError, ValueError, OSError: it is no such archive.
+        KeyError, ValueError, OSError: the file is no such archive.
     """
     import numpy as np  # noqa: PLC0415  (kept out of `estbench data list`)
 

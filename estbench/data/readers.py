@@ -1,4 +1,4 @@
-"""Readers: from the files of a data set to its images and labels."""
+"""Readers of the files of data sets, which return images and labels."""
 
 import io
 from importlib import resources
@@ -30,16 +30,16 @@ def digits_labels() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _embedded(name: str) -> Any:
-    """An array of the digits that are carried along: a library that brings them takes seconds to import.
+    """An array of the embedded digits, which are part of the package because scikit-learn takes seconds to import.
 
-    Where they come from, and their licence, is in docs/reference/tasks.md.
+    Their source and their licence are stated in docs/reference/tasks.md.
     """
     with resources.files(__package__).joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
         return arrays[name]
 
 
 def _digits_order() -> Tensor:
-    """A fixed shuffle: the file is ordered by writer, and the splits are to be alike."""
+    """A fixed permutation: the file is ordered by writer, and all splits should have the same distribution."""
     return torch.randperm(sum(DIGITS_SIZES), generator=torch.Generator().manual_seed(0))
 
 
@@ -63,7 +63,7 @@ def idx_labels(content: bytes) -> Tensor:
 
 
 def amat(source: FileSource) -> Splits:
-    """Bits in text, one image a line."""
+    """Bits as text, with one image per line."""
     return Splits(*((_bits(source.read(file.name)),) for file in source.files))
 
 
@@ -75,7 +75,7 @@ def _bits(content: bytes) -> Tensor:
 
 
 def omniglot(source: FileSource) -> Splits:
-    """Characters in the order, upright and split as in REBAR's experiments."""
+    """Upright characters, in the order and with the splits of REBAR's experiments."""
     train, test = _matrices(source.read("chardata.mat"), "data", "testdata")
     first, last = held_out(_upright(train)[_omniglot_order(train.shape[1])], source)
     return Splits((first,), (last,), (_upright(test),))
@@ -88,7 +88,7 @@ def _matrices(content: bytes, *names: str) -> list[Any]:
     try:
         held = loadmat(io.BytesIO(content))  # type: ignore[arg-type]  # the stubs know no open files
         return [held[name] for name in names]
-    except Exception as error:  # scipy's reader raises whatever damaged bytes lead it to
+    except Exception as error:  # scipy's reader may raise any exception for damaged files
         raise UserError(f"chardata.mat is no MATLAB file of Omniglot ({error}); remove it and fetch again") from error
 
 
@@ -102,7 +102,7 @@ def _omniglot_order(examples: int) -> Tensor:
 
 
 def omniglot_fixed(grey: Splits) -> Splits:
-    """Binarised once, before the shuffle, with REBAR's seed."""
+    """Characters that were binarised once, before they were shuffled, with REBAR's seed."""
     train, valid, test = (x for (x,) in grey)
     numbers = np.random.RandomState(5)
     u, u_test = (torch.tensor(numbers.rand(*shape)) for shape in ((len(train) + len(valid), PIXELS), test.shape))
@@ -114,6 +114,6 @@ def omniglot_fixed(grey: Splits) -> Splits:
 
 
 def held_out(train: Tensor, source: FileSource) -> tuple[Tensor, Tensor]:
-    """The training file's examples and those at its end that are for validation."""
+    """The training examples of the training file, and its last examples, which are for validation."""
     end = len(train) - source.examples[1]
     return train[:end], train[end:]

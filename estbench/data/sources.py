@@ -1,7 +1,7 @@
-"""Where data sets come from: files in a local folder, a cache, or a download with checksums.
+"""Sources of data sets: files in a local folder, a cache, or downloads with checksums.
 
-A folder named by the environment variable ``ESTBENCH_DATA`` is looked at first, then the user's cache, which
-downloads fill.
+The folder that the environment variable ``ESTBENCH_DATA`` names is searched first, and then the user's cache, into
+which files are downloaded.
 """
 
 import gzip
@@ -20,10 +20,10 @@ class File:
     """A file of a data set.
 
     Args:
-        name: its name; one that ends in ``.gz`` is unpacked when it is read.
-        packed: SHA-256 of the file that the mirrors serve; empty where nobody has published one.
-        content: SHA-256 of what is in a compressed file, by which a local copy may be compressed otherwise; empty
-            to go by ``packed``.
+        name: its name; a file whose name ends in ``.gz`` is decompressed when it is read.
+        packed: SHA-256 of the file that the mirrors serve; empty if none has been published.
+        content: SHA-256 of the content of a compressed file, so that a local copy may be compressed differently; empty
+            to check ``packed`` only.
     """
 
     name: str
@@ -31,17 +31,17 @@ class File:
     content: str = ""
 
     def open(self, path: Path) -> bytes:
-        """What is in the file at this path.
+        """The content of the file at this path.
 
         Raises:
-            UserError: it is not what it should be.
+            UserError: the file is damaged.
         """
         try:
             raw = path.read_bytes()
             content = self._content(path, raw)
         except (OSError, EOFError, KeyError, ValueError, zlib.error) as error:
             raise UserError(f"{path} is damaged ({error}); remove it and fetch again") from error
-        # of a file that is here in another form than it is served in, only the content can be checked
+        # if a local file has a different form than the served one, only its content can be checked
         served = path.name.endswith(".gz") or not self.name.endswith(".gz")
         wanted, found = (self.content, content) if self.content else (self.packed if served else "", raw)
         if wanted and hashlib.sha256(found).hexdigest() != wanted:
@@ -56,16 +56,16 @@ class File:
 
 @dataclass(frozen=True)
 class FileSource:
-    """Where the files of a data set come from.
+    """The source of the files of a data set.
 
     Args:
-        name: the data set, and its folder.
-        mirrors: addresses that hold the files.
+        name: the name of the data set and of its folder.
+        mirrors: addresses that serve the files.
         files: the files.
-        examples: images in the training, validation and test set; validation images that have no file of their own
-            are the last of the training file.
-        note: what it is, for ``estbench data list``.
-        archive: the name of a file of another library that may stand for all of them.
+        examples: number of images in the training, validation and test set; if there is no file of validation images,
+            they are the last ones of the training file.
+        note: a description for ``estbench data list``.
+        archive: the name of a file of another library that may replace all of them.
     """
 
     name: str
@@ -76,30 +76,30 @@ class FileSource:
     archive: str = ""
 
     def folder(self) -> Path:
-        """The local folder below ESTBENCH_DATA if it holds every file, else the cache."""
+        """The local folder below ESTBENCH_DATA if it holds every file, otherwise the cache."""
         found = self._local()
         return found.folder if found.folder and found.whole else cache() / self.name
 
     def _local(self) -> local.LocalFiles:
-        """What the folder that ESTBENCH_DATA names holds of it."""
+        """The files of the data set in the folder that ESTBENCH_DATA names."""
         root = os.environ.get("ESTBENCH_DATA", "")
         names = tuple(file.name for file in self.files)
         return local.find(Path(root), self.name, names, self.archive) if root else local.LocalFiles()
 
     def present(self) -> bool:
-        """Whether every file is there."""
+        """Whether every file exists on this machine."""
         return self._local().whole or all((cache() / self.name / file.name).is_file() for file in self.files)
 
     def fetch(self) -> None:
-        """Makes sure that every file is there and is what it should be; as ``read``."""
+        """Downloads the files that are missing and checks all of them, as ``read`` does."""
         for file in self.files:
             self.read(file.name)
 
     def read(self, name: str) -> bytes:
-        """What is in one of its files; downloaded if it is not there.
+        """The content of one of its files, which is downloaded if it does not exist.
 
         Raises:
-            UserError: it cannot be had, or is not what it should be.
+            UserError: the file cannot be downloaded, or is damaged.
         """
         file = next(file for file in self.files if file.name == name)
         found = self._local()
@@ -170,7 +170,7 @@ MNIST = FileSource(
     "handwritten digits, 28x28 grey; 50,000 / 10,000 / 10,000",
     "mnist.npz",
 )
-# checksums of these and of the binarised digits: those of TensorFlow Datasets (url_checksums/)
+# the checksums of these and of the binarised digits are those of TensorFlow Datasets (url_checksums/)
 FASHION_MNIST = FileSource(
     "fashion_mnist",
     (
@@ -197,7 +197,7 @@ BINARISED_MNIST = FileSource(
     (50_000, 10_000, 10_000),
     "MNIST as binarised once by Salakhutdinov & Murray; 50,000 / 10,000 / 10,000",
 )
-# no checksum has been published; sizes and range are checked when it is read
+# no checksum has been published; the number and the range of the images are checked when the file is read
 OMNIGLOT = FileSource(
     "omniglot",
     (

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.making import Recorded
 from estbench.core.metrics import Metric
 from estbench.core.task import Batch, Splits, Task
-from estbench.engine.checks import real, shown, whole
+from estbench.engine.checks import described, real, whole
 from estbench.engine.journal import Journal, NoJournal
-from estbench.errors import plain, reason, shorten
+from estbench.errors import LONGEST, plain, reason, shorten
 from estbench.runtime import shared_generators
 from estbench.runtime.device import moved
 from estbench.runtime.guard import pass_on
@@ -68,11 +69,15 @@ class Row:
             object.__setattr__(self, name, whole(f"a row's {name}", getattr(self, name)))
         for name in ("metric", "unit", "status", "error", "picture"):
             if not isinstance(text := getattr(self, name), str):
-                raise TypeError(f"a row's {name} must be a text; got {shown(text)}")
-            # halves of characters, which no file holds
-            object.__setattr__(self, name, text.encode("utf-8", "replace").decode())
+                raise TypeError(f"a row's {name} must be a text; got {described(text)}")
+            object.__setattr__(self, name, _clean(name, text))
         if self.status not in STATUSES:
             raise ValueError(f"a row's status is one of {', '.join(STATUSES)}; got {self.status!r}")
+
+
+def _clean(name: str, text: str) -> str:
+    """A text as a table holds it: without control characters and halves of characters, and of bounded length."""
+    return text if name == "picture" else shorten(plain(text), 200 if name in ("metric", "unit") else LONGEST)
 
 
 class MeasurementError(RuntimeError):
@@ -84,7 +89,7 @@ def verdict(error: BaseException) -> Row:
     if isinstance(error, NotApplicableError):
         return Row(status="not applicable", error=shorten(plain(error)))
     if isinstance(error, SystemExit):
-        return Row(status="failed", error=f"it tried to exit the interpreter, with {error.code!r}")
+        return Row(status="failed", error=f"it tried to exit the interpreter, with {described(error.code)}")
     text = shorten(plain(error)) if isinstance(error, MeasurementError) else reason(error)
     return Row(status="failed", error=text)
 
@@ -138,7 +143,7 @@ class Bench:
     def aside(self, *names: int | str) -> Iterator[None]:
         """Uses a random stream inside the context, and then restores the generators of torch, NumPy and Python."""
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), shared_generators.kept():
+        with torch.random.fork_rng(devices), shared_generators.restored():
             self.sow(*names)
             yield
 
@@ -235,7 +240,7 @@ class MemberOutcome:
     note: str = ""
 
 
-class Measure(abc.ABC):
+class Measure(Recorded, abc.ABC):
     """A measure of estimators on a task; its constructor's parameters are its options.
 
     Attributes:

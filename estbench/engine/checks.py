@@ -19,7 +19,7 @@ def real(what: str, value: Any) -> float:
             return float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         pass
-    raise TypeError(f"{what} must be a real number; got {shown(value)}")
+    raise TypeError(f"{what} must be a real number; got {described(value)}")
 
 
 def whole(what: str, value: Any) -> int:
@@ -32,9 +32,9 @@ def whole(what: str, value: Any) -> int:
     try:
         found = operator.index(value)
     except TypeError as error:
-        raise TypeError(f"{what} must be a whole number; got {shown(value)}") from error
+        raise TypeError(f"{what} must be a whole number; got {described(value)}") from error
     if not -(2**63) <= found < 2**63:
-        raise ValueError(f"{what} must fit in 64 bits; got {shown(found)}")
+        raise ValueError(f"{what} must fit in 64 bits; got {described(found)}")
     return found
 
 
@@ -45,11 +45,11 @@ def number_each(what: str, values: Tensor, examples: int) -> Tensor:
         TypeError: it is something else.
     """
     if not isinstance(values, Tensor) or values.shape != (examples,) or values.is_complex():
-        raise TypeError(f"{what} must be a tensor of {examples} real numbers; got {shown(values)}")
+        raise TypeError(f"{what} must be a tensor of {examples} real numbers; got {described(values)}")
     return values
 
 
-def shown(value: object) -> str:
+def described(value: object) -> str:
     """A value of any kind in an error message."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)} and type {value.dtype}"

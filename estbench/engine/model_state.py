@@ -16,7 +16,7 @@ _ITSELF = frozenset({"_parameters", "_modules", "_buffers"})
 _CONTAINERS = (list, dict, set, collections.deque)
 
 
-class Kept(NamedTuple):
+class ModuleState(NamedTuple):
     """The state of a module at some time.
 
     Args:
@@ -70,7 +70,7 @@ class ModelState:
         self.changes = bool(self._norms or written or moved or others)
 
     @contextlib.contextmanager
-    def held(self, start: list[Kept] | None = None) -> Iterator[dict[tuple[int, str], tuple[Tensor, Tensor]]]:
+    def held(self, start: list[ModuleState] | None = None) -> Iterator[dict[tuple[int, str], tuple[Tensor, Tensor]]]:
         """Restores the model's state at the end of the context.
 
         Args:
@@ -116,14 +116,17 @@ class ModelState:
             for hook in hooks:
                 hook.remove()
 
-    def taken(self) -> list[Kept]:
+    def taken(self) -> list[ModuleState]:
         """The current state of all modules."""
         return [
-            Kept({name: value for name, value in vars(module).items() if name not in _ITSELF}, dict(module._buffers))  # noqa: SLF001
+            ModuleState(
+                {name: value for name, value in vars(module).items() if name not in _ITSELF},
+                dict(module._buffers),  # noqa: SLF001
+            )
             for module in self._modules
         ]
 
-    def _put(self, kept: list[Kept]) -> None:
+    def _put(self, kept: list[ModuleState]) -> None:
         for module, (own, buffers) in zip(self._modules, kept, strict=True):
             for name in vars(module).keys() - own.keys() - _ITSELF:
                 del vars(module)[name]
@@ -150,7 +153,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool(torch.equal(one.detach().nan_to_num(), other.detach().nan_to_num()))
 
 
-def _differ(before: list[Kept], after: list[Kept]) -> bool:
+def _differ(before: list[ModuleState], after: list[ModuleState]) -> bool:
     """Whether attributes of the modules were replaced by other objects."""
     pairs = [pair for both in zip(before, after, strict=True) for pair in zip(*both, strict=True)]
     return any(

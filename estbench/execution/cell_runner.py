@@ -16,7 +16,9 @@ from estbench.core.estimator import Estimator, NotApplicableError
 from estbench.core.metrics import Metrics
 from estbench.core.task import Task
 from estbench.engine.base import Bench, Member, MemberOutcome, Row, verdict
+from estbench.engine.checks import described
 from estbench.engine.journal import Journal, NoJournal
+from estbench.errors import listed
 from estbench.planning.cell import Cell
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
@@ -29,12 +31,48 @@ from estbench.store.records import Result
 
 
 @dataclass(frozen=True)
+class Record:
+    """A row of a measure, with the columns that describe its cell, in the form of the store.
+
+    Args:
+        task: the task as text, without options that were tuned.
+        estimator: the estimator's name.
+        params: the estimator's options as text, without those that were tuned.
+        chosen: the options that were chosen on validation data, as JSON.
+        seed: the seed.
+        device: the device.
+        dtype: the dtype.
+        measure: the measure's name.
+        reference: whether the estimator is the task's oracle.
+        declared: what the estimator declares about its bias; empty if it is not known.
+        row: what was measured.
+    """
+
+    task: str
+    estimator: str
+    params: str
+    chosen: str
+    seed: int
+    device: str
+    dtype: str
+    measure: str
+    reference: bool
+    declared: str
+    row: Row
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """The values by column; see docs/reference/results.md."""
+        return {**{name: value for name, value in vars(self).items() if name != "row"}, **vars(self.row)}
+
+
+@dataclass(frozen=True)
 class CellRunner:
     """Measures cells in this process.
 
     Args:
         plugins: the plugins that the cells use.
-        seconds: how long a task may take to make its model, where only its size is asked; None for as long as it takes.
+        seconds: how long a task may take to make its model if only its size is needed; None for no limit.
     """
 
     plugins: Plugins
@@ -42,30 +80,42 @@ class CellRunner:
 
     def measure(self, cell: Cell) -> pd.DataFrame:
         """The rows of a cell as a table; a failure is a row too."""
-        return Result.of(self.alone(cell, NoJournal())).rows
+        return Result.of(record.columns for record in self.alone(cell, NoJournal())).rows
 
-    def alone(self, cell: Cell, journal: Journal) -> list[dict[str, Any]]:
+    def alone(self, cell: Cell, journal: Journal) -> list[Record]:
         """The rows of a cell."""
         memory.reuse()
         by_label = {str(spec): spec for spec in cell.estimators}
-        rows: list[dict[str, Any]] = []
+        rows: list[Record] = []
         try:
             bench = dataclasses.replace(self._bench(cell), cell=cell.identity, journal=journal)
             makers = {label: self._maker(cell, spec) for label, spec in by_label.items()}
             for label, row in self.plugins.measures.make(cell.measure).rows(bench, makers):
-                if label in by_label:
-                    rows.append(self.record(cell, by_label[label], row))
+                rows.append(self.record(cell, _of(label, by_label), row))
+            rows += self._silent(cell, rows)
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
             pass_on(error)
             check_answers(torch.device(cell.device), error)
             rows = self.failed(cell, error)
         return rows
 
-    def failed(self, cell: Cell, error: BaseException) -> list[dict[str, Any]]:
+    def _silent(self, cell: Cell, rows: Iterable[Record]) -> list[Record]:
+        """A failed row for each estimator of a cell for which the measure yielded no row."""
+        told = {(each.estimator, each.params) for each in rows}
+        row = Row(status="failed", error=f"the measure {cell.measure.name} yielded no row of it")
+        records = (self.record(cell, spec, row) for spec in cell.estimators)
+        return [each for each in records if (each.estimator, each.params) not in told]
+
+    def _recorded(self, cell: Cell, rows: Iterable[Row]) -> list[Record]:
+        """The rows of a cell with a single estimator."""
+        records = [self.record(cell, cell.estimators[0], row) for row in rows]
+        return records + self._silent(cell, records)
+
+    def failed(self, cell: Cell, error: BaseException) -> list[Record]:
         """The rows of a cell that could not be measured."""
         return [self.record(cell, spec, verdict(error)) for spec in cell.estimators]
 
-    def together(self, cells: Mapping[Cell, Journal], *, auto: bool = False) -> list[tuple[list[dict[str, Any]], str]]:
+    def together(self, cells: Mapping[Cell, Journal], *, auto: bool = False) -> list[tuple[list[Record], str]]:
         """The rows of each cell, and the reason if it was not measured together with the others."""
         memory.reuse()
         first, data = next(iter(cells)), defaultdict[Spec, dict[Hashable, Any]](dict)
@@ -88,21 +138,20 @@ class CellRunner:
             data.clear()
             memory.collect(torch.device(first.device))
             return [(self.alone(cell, journal), failed) for cell, journal in cells.items()]
-        each = [[verdict(one.error)] if one.error else one.rows for one in found]
         return [
-            ([self.record(cell, cell.estimators[0], row) for row in rows], one.note)
-            for cell, rows, one in zip(cells, each, found, strict=True)
+            (self._recorded(cell, [verdict(one.error)] if one.error else one.rows), one.note)
+            for cell, one in zip(cells, found, strict=True)
         ]
 
-    def declared(self, cell: Cell, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        """What the cell's measure declares of the metrics in these rows, for JSON; nothing where it has failed."""
+    def declared(self, cell: Cell, rows: Iterable[Record]) -> Mapping[str, Any]:
+        """What the cell's measure declares of the metrics in these rows, for JSON; empty if it has failed."""
         name = cell.measure.name
         try:
             metrics = Metrics({name: self.plugins.measures[name].load().metrics})
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything; the rows say so)
             pass_on(error)
             return {}
-        return metrics.used({name: {row["metric"] for row in rows}}).to_json()
+        return metrics.used({name: {each.row.metric for each in rows}}).to_json()
 
     def parameters(self, cell: Cell) -> int:
         """How many parameters the model of a cell has; of a model that cannot be made, too many."""
@@ -125,23 +174,23 @@ class CellRunner:
         """The task of a cell."""
         return self._bench(cell).task
 
-    def record(self, cell: Cell, spec: Spec, row: Row) -> dict[str, Any]:
+    def record(self, cell: Cell, spec: Spec, row: Row) -> Record:
         """A row with the columns that describe its cell, in the form of the store."""
         options = {**cell.task.options, **spec.options}
         chosen = {name: options[name] for name in cell.tuned if name in options}
-        return {
-            "task": str(cell.task.without(cell.tuned)),
-            "estimator": spec.name,
-            "params": spec.without(cell.tuned).params,
-            "chosen": json.dumps(chosen, sort_keys=True),
-            "seed": cell.seed,
-            "device": cell.device,
-            "dtype": cell.dtype,
-            "measure": cell.measure.name,
-            "reference": spec.name == _oracle_of(self.plugins, cell.task.name),
-            "declared": _declared_of(self.plugins, spec),
-            **vars(row),
-        }
+        return Record(
+            task=str(cell.task.without(cell.tuned)),
+            estimator=spec.name,
+            params=spec.without(cell.tuned).params,
+            chosen=json.dumps(chosen, sort_keys=True),
+            seed=cell.seed,
+            device=cell.device,
+            dtype=cell.dtype,
+            measure=cell.measure.name,
+            reference=spec.name == _oracle_of(self.plugins, cell.task.name),
+            declared=_declared_of(self.plugins, spec),
+            row=row,
+        )
 
     def _member(self, cell: Cell, journal: Journal, data: dict[Hashable, Any], *, auto: bool) -> Member:
         """A cell as one of several measurements; those of the same task share the data."""
@@ -153,7 +202,7 @@ class CellRunner:
         return _bench(self.plugins, cell.task, cell.seed, cell.device, cell.dtype)
 
     def _maker(self, cell: Cell, spec: Spec) -> Callable[[], Estimator]:
-        """Makes an estimator, in whatever process."""
+        """Makes an estimator in any process."""
         return functools.partial(_admitted, self, cell, spec)
 
 
@@ -196,6 +245,22 @@ def _bench(plugins: Plugins, task: Spec, seed: int, device: str, dtype: str) -> 
     oracle = functools.partial(_oracle, plugins, made.oracle, dtype) if made.oracle else None
     recipe = functools.partial(_bench, plugins, task, seed, device, dtype)
     return Bench(made, seed, torch.device(device), stored(dtype), baseline, oracle, recipe=recipe)
+
+
+def _of(label: object, by_label: Mapping[str, Spec]) -> Spec:
+    """The estimator with this label.
+
+    Raises:
+        ValueError: the measure was given no estimator with this label.
+    """
+    if not isinstance(label, str) or label not in by_label:
+        raise ValueError(f"a measure yields rows of {listed(list(by_label))}; got {described(label)}")
+    return by_label[label]
+
+
+def forget() -> None:
+    """Drops the benches that cells share, with their data: third-party code may have changed them."""
+    _bench.cache_clear()
 
 
 def _estimator(plugins: Plugins, spec: Spec, dtype: str) -> Estimator:

@@ -5,6 +5,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from estbench.errors import listed
+from estbench.runtime.descendants import contained
+from estbench.runtime.guard import staying
 from estbench.runtime.process_state import unchanged
 from estbench.store.records import Result
 
@@ -13,13 +15,16 @@ from estbench.store.records import Result
 def observed(foreign: bool) -> Iterator[list[str]]:
     """Yields a list that at the end names everything that was changed in this process and has been restored.
 
+    Third-party code cannot end the process by ``os._exit``, which raises SystemExit, and the processes that it starts
+    end with it.
+
     Args:
         foreign: whether third-party code runs; estbench's own code changes nothing and is not observed.
     """
     if not foreign:
         yield []
         return
-    with unchanged() as altered:
+    with contained(), staying(), unchanged() as altered:
         yield altered
 
 

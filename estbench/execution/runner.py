@@ -13,7 +13,7 @@ import torch
 
 from estbench.engine.base import Row
 from estbench.execution.batching import Ensembles
-from estbench.execution.cell_runner import CellRunner
+from estbench.execution.cell_runner import CellRunner, Record, forget
 from estbench.execution.executors.base import Done, Executor, Failure, Job, Outcome
 from estbench.execution.observation import marked, observed
 from estbench.planning.cell import Cell
@@ -68,31 +68,39 @@ class CellWork:
                 "machine": machine(job.cell.device),
             }
         results = [
-            Result.of(rows, {"cell": cell.about, **about, "metrics": runner.declared(cell, rows), "note": note})
-            for cell, (rows, note) in zip(job.cells, found, strict=True)
+            Result.of(
+                [record.columns for record in records],
+                {"cell": cell.about, **about, "metrics": runner.declared(cell, records), "note": note},
+            )
+            for cell, (records, note) in zip(job.cells, found, strict=True)
         ]
         return marked(results, altered) if job.along else marked(results, altered)[0]
 
-    def _measured(self, runner: CellRunner, job: Job) -> tuple[list[tuple[list[dict[str, Any]], str]], list[str]]:
-        """The rows and the note of each cell, and what was changed in this process, which is as before again."""
+    def _measured(self, runner: CellRunner, job: Job) -> tuple[list[tuple[list[Record], str]], list[str]]:
+        """The rows and the note of each cell, and the changes in this process, which have been undone."""
         cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in job.singles}
         process = os.getpid()
         # on a GPU there may be a remark on a single cell, too
         together = job.along or (job.cell.device != "cpu" and not job.cell.joint)
         altered: list[str] = []
+        foreign = any(self.plugins.foreign(cell.used) for cell in cells)
         try:
-            with observed(any(self.plugins.foreign(cell.used) for cell in cells)) as altered:
+            with observed(foreign) as altered:
                 if together:
                     found = runner.together(cells, auto=job.auto)
                 else:
                     found = [(runner.alone(job.cell, cells[job.cell]), "")]
-                if os.getpid() != process:
-                    os._exit(0)
         except DeviceLostError:
             raise
         except BaseException as error:  # noqa: BLE001  (where code of others has changed our own, that raises anything)
             pass_on(error)
             found = [(runner.failed(cell, error), "") for cell in cells]
+        finally:
+            if os.getpid() != process:
+                # a copy of this process, which a plugin has forked
+                os._exit(0)
+        if foreign:
+            forget()
         return found, altered
 
     def keep(self, job: Job, outcome: Outcome) -> None:
@@ -181,7 +189,7 @@ def failed(runner: CellRunner, cell: Cell, failure: Failure) -> Result:
     """The result of a cell whose process did not return."""
     row = Row(status="failed", error=failure.reason)
     about = {"cell": cell.about, "seconds": round(failure.seconds, 3), "finished": time.time(), "machine": None}
-    return Result.of([runner.record(cell, spec, row) for spec in cell.estimators], about)
+    return Result.of([runner.record(cell, spec, row).columns for spec in cell.estimators], about)
 
 
 @contextlib.contextmanager

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from estbench.core.derivatives import derivative, parameter_derivative
-from estbench.core.estimator import Estimator, inject, positive, silent
+from estbench.core.estimator import Estimator, inject, mean_of_others, positive, silent
 from estbench.core.node import Node
 from estbench.core.program import Program, Sites, repeat, replay
 
 WhatIf: TypeAlias = Callable[[Tensor], Tensor]
 # both by name of node: the gradients, and the notes for ``observe``
-Gradients: TypeAlias = tuple[dict[str, Tensor], dict[str, Tensor]]
+GradientsAndNotes: TypeAlias = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 
 class ControlVariate(Estimator):
@@ -69,7 +69,7 @@ class ControlVariate(Estimator):
         evaluation = self.evaluate(program, sampler)
         cost, sites = evaluation.cost, evaluation.sites
 
-        def gradients() -> Gradients:
+        def gradients() -> GradientsAndNotes:
             found = {}
             for name, site in sites.items():
                 what_if = self._what_if(program, sites, noises, name)
@@ -102,16 +102,18 @@ class ControlVariate(Estimator):
         """A slope minus the mean slope of the other samples, if there are any."""
         if self.samples is None or self.samples < 2:
             return slope
-        return slope - (slope.sum(0) - slope) / (self.samples - 1)
+        return slope - mean_of_others(slope)
 
-    def _tuned(self, gradients: Callable[[], Gradients], sites: Sites) -> tuple[Gradients, Tensor | float]:
+    def _tuned(
+        self, gradients: Callable[[], GradientsAndNotes], sites: Sites
+    ) -> tuple[GradientsAndNotes, Tensor | float]:
         """The gradients, and in training a term of value zero whose gradient is that of the squared gradients."""
         own = {name: p for name, p in self.named_parameters() if p.requires_grad}
         if not (own and self.training):
             with torch.no_grad():
                 return gradients(), 0.0
 
-        def spread() -> tuple[Tensor, Gradients]:
+        def spread() -> tuple[Tensor, GradientsAndNotes]:
             found = gradients()
             means = {name: g.mean(0) if self.samples else g for name, g in found[0].items()}
             squares = [sites[name].node.total(g.square()).mean() for name, g in means.items()]

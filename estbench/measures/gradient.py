@@ -9,9 +9,11 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
-from estbench.core.estimator import Estimator
+from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.program import draw, lengths, run
 from estbench.core.task import Batch
 from estbench.engine.base import Bench, MakeEstimator, Measure, Row
 from estbench.engine.model_state import ModelState
@@ -22,7 +24,7 @@ from estbench.engine.moments.linear_layers import by_layers
 from estbench.engine.moments.minibatch_variance import MinibatchVariance
 from estbench.engine.moments.moments import Moments
 from estbench.engine.moments.points import Point
-from estbench.engine.moments.reference import Drawing, Reference, kept, loaded
+from estbench.engine.moments.reference import Drawing, Reference, from_state, to_state
 from estbench.engine.moments.stopping import Replication
 from estbench.engine.moments.variables import DEFAULT, Groups, Parameters, children
 from estbench.measures.metrics.gradient import METRICS
@@ -88,7 +90,7 @@ class Gradient(Measure):
 
     def rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
         # random streams seed them
-        with shared_generators.kept():
+        with shared_generators.restored():
             yield from self._rows(bench, makers)
 
     def _rows(self, bench: Bench, makers: Mapping[str, MakeEstimator]) -> Iterator[tuple[str, Row]]:
@@ -99,10 +101,10 @@ class Gradient(Measure):
                     error = f"training diverged: parameters are not finite after {point.step} steps"
                     yield key, point.row(Row("variance", status="failed", error=error))
                     break
-                found = dict(loaded(points.get(point.name, {}), bench.device))
+                found = dict(from_state(points.get(point.name, {}), bench.device))
                 for row in self._at(bench, point, estimator, key, found):
                     yield key, point.row(row)
-                points[point.name] = kept(found)
+                points[point.name] = to_state(found)
                 if bench.journal.due():
                     self._keep(bench, points)
             self._keep(bench, points, done=True)
@@ -200,7 +202,18 @@ def _check(
 
 
 def _prepared(bench: Bench, maker: MakeEstimator, batch: Batch) -> Estimator:
+    """The estimator, prepared for the model at the start of training.
+
+    Raises:
+        NotApplicableError: the estimator refuses the program, or there is nothing to estimate.
+    """
     estimator, start = maker().to(bench.device), bench.model()
     bench.sow("prepare")
-    with ModelState(start).held():
-        return estimator.prepare(start(*batch))
+    with ModelState(start).held(), torch.no_grad():
+        program = start(*batch)
+        estimator.prepare(program)
+        if not lengths(run(program, draw)[1]).any():
+            raise NotApplicableError(
+                "every sample is certain, so that there is no expectation that an estimator could be biased against"
+            )
+    return estimator

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 from estbench.core.estimator import Estimator
 from estbench.engine.base import Bench, MakeEstimator, Measure, Row, verdict
 from estbench.engine.journal import NoJournal
+from estbench.engine.profiling.allocated_memory import allocated_peak
 from estbench.engine.profiling.counting import Evaluations, flops
 from estbench.engine.profiling.resident_memory import resident_peak
 from estbench.engine.profiling.timing import Parts, clock, seconds
@@ -67,7 +67,7 @@ class Speed(Measure):
                 found += [_resident(bench, makers[key])] if self.resident else []
             if key not in lost:
                 yield from ((key, row) for row in found)
-        yield from lost.items()
+        yield from ((key, row) for key, row in lost.items() if key != BASELINE)
 
     def _times(
         self, bench: Bench, actions: Mapping[str, Parts], clocks: list[float], lost: dict[str, Row]
@@ -143,21 +143,8 @@ class _Runner:
         self._trainer.zero_grad()
         yield _count("flops", flops(self._once))
         self._trainer.zero_grad()
-        yield _count("peak_memory", self._peak_memory(), "B")
+        yield _count("peak_memory", allocated_peak(self._once, self._device), "B")
         yield _count("threads", torch.get_num_threads())
-
-    def _peak_memory(self) -> int:
-        """The peak of bytes allocated by one gradient, in addition to those allocated before."""
-        if self._device.type == "cuda":
-            before = torch.cuda.memory_allocated(self._device)
-            torch.cuda.reset_peak_memory_stats(self._device)
-            self._once()
-            return torch.cuda.max_memory_allocated(self._device) - before
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
-            self._once()
-        events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
-        held = np.cumsum([e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())])
-        return int(max(held.max(initial=0), 0))
 
 
 def _split(times: Floats, total: str, parts: tuple[str, ...]) -> list[tuple[str, Floats]]:

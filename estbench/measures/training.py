@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from estbench.core.program import draw, mean, repeat, run
+from estbench.core import program
 from estbench.core.task import Batch, Task
 from estbench.engine.base import Bench, MakeEstimator, Measure, MeasurementError, Member, MemberOutcome, Row, verdict
 from estbench.engine.checks import number_each
@@ -23,7 +23,7 @@ from estbench.engine.training.cost_model import replicas_that_fit, together_pays
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.run_group import Alone, Question, RunGroup, rows_at_once
 from estbench.engine.training.training_run import TrainingRun
-from estbench.errors import plain
+from estbench.errors import plain, reason, shorten
 from estbench.measures.metrics.training import METRICS
 from estbench.runtime.device import check_answers
 from estbench.runtime.guard import pass_on
@@ -73,105 +73,106 @@ class Training(Measure):
     def together(self, members: Sequence[Member]) -> list[MemberOutcome]:
         """Trains compatible runs as one batch, and each of the others alone."""
         found: dict[int, MemberOutcome] = {}
-        trainees: dict[int, TrainingRun] = {}
+        runs: dict[int, TrainingRun] = {}
         for number, member in enumerate(members):
             try:
-                trainees[number] = self._trainee(member)
+                runs[number] = self._training_run(member)
             except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
                 pass_on(error)
                 check_answers(member.bench.device, error)
                 found[number] = MemberOutcome(error=error)
-        for group in alike(list(trainees.values())):
-            numbers = [number for number, trainee in trainees.items() if trainee in group]
+        for group in alike(list(runs.values())):
+            numbers = [number for number, run in runs.items() if run in group]
             for some in _parts(numbers, replicas_that_fit(group[0])):
-                own, runs = [members[n] for n in some], [trainees[n] for n in some]
+                own, chosen = [members[n] for n in some], [runs[n] for n in some]
                 if len(some) == 1 < len(members):
                     # the other runs have advanced the generators that it shares with them
-                    runs = [self._trainee(own[0])]
-                found |= zip(some, self._found(own, runs), strict=True)
+                    chosen = [self._training_run(own[0])]
+                found |= zip(some, self._found(own, chosen), strict=True)
         return [found[number] for number in range(len(members))]
 
-    def _found(self, members: Sequence[Member], group: Sequence[TrainingRun], before: str = "") -> list[MemberOutcome]:
+    def _found(self, members: Sequence[Member], runs: Sequence[TrainingRun], before: str = "") -> list[MemberOutcome]:
         """The outcomes of compatible runs; ``before`` says why the batch was split, if it was."""
         device = members[0].bench.device
         # on a GPU a single run is an ensemble too, so that it can use a CUDA graph
-        if len(group) == 1 and device.type != "cuda":
-            return [self._alone(lambda: group[0], before)]
-        if members[0].auto and not together_pays(group[0]):
+        if len(runs) == 1 and device.type != "cuda":
+            return [self._alone(lambda: runs[0], before)]
+        if members[0].auto and not together_pays(runs[0]):
             return list(self._each_alone(members, before))
         halve = False
         try:
-            return self._as_one(group, before)
+            return self._as_one(runs, before)
         except BaseException as error:  # noqa: BLE001  (whatever it is, each may do better alone)
             pass_on(error)
             check_answers(device, error)
             halve = isinstance(error, torch.OutOfMemoryError) and len(members) > 1
-            note = f"not in an ensemble of {len(members)}: {type(error).__name__}: {error}"
+            note = f"not in an ensemble of {len(members)}: {reason(error)}"
         # after the except block, the exception's frames hold no memory any more, which may have been what was lacking
         collect(device)
-        note = " ".join(note.split())[:300]
+        note = shorten(note, 300)
         if halve:
             halves = _parts(members, -(-len(members) // 2))
-            return [one for half in halves for one in self._found(half, list(map(self._trainee, half)), note)]
+            return [one for half in halves for one in self._found(half, list(map(self._training_run, half)), note)]
         return list(self._each_alone(members, note))
 
-    def _as_one(self, group: Sequence[TrainingRun], before: str) -> list[MemberOutcome]:
-        crew = Ensemble(group)
-        self._train(crew)
-        note = "; ".join(filter(None, (before, crew.note)))
-        return [MemberOutcome(self._shown(trainee), trainee.error, note) for trainee in group]
+    def _as_one(self, runs: Sequence[TrainingRun], before: str) -> list[MemberOutcome]:
+        group = Ensemble(runs)
+        self._train(group)
+        note = "; ".join(filter(None, (before, group.note)))
+        return [MemberOutcome(self._shown(run), run.error, note) for run in runs]
 
     def _each_alone(self, members: Sequence[Member], note: str) -> Iterator[MemberOutcome]:
         for member in members:
-            found = self._alone(functools.partial(self._trainee, member), note)
+            found = self._alone(functools.partial(self._training_run, member), note)
             if found.error is not None:
                 check_answers(member.bench.device, found.error)
             yield found
 
     def _alone(self, make: Callable[[], TrainingRun], note: str) -> MemberOutcome:
         try:
-            trainee = make()
-            self._train(Alone([trainee]))
+            run = make()
+            alone = Alone([run])
+            self._train(alone)
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
             pass_on(error)
             return MemberOutcome(error=error, note=note)
-        return MemberOutcome(self._shown(trainee), trainee.error, note)
+        return MemberOutcome(self._shown(run), run.error, "; ".join(filter(None, (note, alone.note))))
 
-    def _trainee(self, member: Member) -> TrainingRun:
-        trainee = TrainingRun(member.bench, member.maker().to(member.bench.device), member.key)
+    def _training_run(self, member: Member) -> TrainingRun:
+        run = TrainingRun(member.bench, member.maker().to(member.bench.device), member.key)
         if earlier := member.bench.journal.furthest("step", self.steps):
-            trainee.load(earlier)
-        return trainee
+            run.load(earlier)
+        return run
 
-    def _train(self, crew: RunGroup) -> None:
-        evaluated = crew.trainees[0].evaluated
+    def _train(self, group: RunGroup) -> None:
+        evaluated = group.runs[0].evaluated
         for stop in self._grid:
-            if stop >= crew.step and stop not in evaluated and crew.alive:
-                crew.advance(stop)
-                self._evaluate(crew)
-        crew.keep(done=True)
-        self._bounds(crew)
-        for _, trainee in crew.alive:
-            trainee.rows += [_of(trainee, self.steps, row) for row in self._pictures(trainee)]
+            if stop >= group.step and stop not in evaluated and group.alive:
+                group.advance(stop)
+                self._evaluate(group)
+        group.keep(done=True)
+        self._bounds(group)
+        for _, run in group.alive:
+            run.rows += [_of(run, self.steps, row) for row in self._pictures(run)]
 
     @property
     def _grid(self) -> list[int]:
         return [round(self.steps * k / self.evaluations) for k in range(self.evaluations + 1)]
 
-    def _shown(self, trainee: TrainingRun) -> list[Row]:
+    def _shown(self, run: TrainingRun) -> list[Row]:
         # a shorter run was evaluated at more steps: rows that one long run would not have are left out, unless there
         # are no others
-        fits = trainee.evaluated.issuperset(self._grid)
-        return [row for row in trainee.rows if row.step in self._grid or not fits]
+        fits = run.evaluated.issuperset(self._grid)
+        return [row for row in run.rows if row.step in self._grid or not fits]
 
-    def _pictures(self, trainee: TrainingRun) -> Iterator[Row]:
-        bench = trainee.bench
+    def _pictures(self, run: TrainingRun) -> Iterator[Row]:
+        bench = run.bench
         if not self.pictures:
             return
         batch = tuple(x[: self.pictures] for x in bench.splits().test)
         try:
-            with bench.aside("pictures"), torch.no_grad(), _evaluated(trainee.model):
-                pictures = dict(bench.task.pictures(trainee.model, batch))
+            with bench.aside("pictures"), torch.no_grad(), _evaluated(run.model):
+                pictures = dict(bench.task.pictures(run.model, batch))
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything; what was trained is kept)
             pass_on(error)
             check_answers(bench.device, error)
@@ -180,46 +181,46 @@ class Training(Measure):
         for title, images in pictures.items():
             yield _picture(title, images, len(batch[0]))
 
-    def _evaluate(self, crew: RunGroup) -> None:
+    def _evaluate(self, group: RunGroup) -> None:
         """The objective and the task's further metrics on each split."""
-        task, splits = crew.trainees[0].bench.task, crew.trainees[0].bench.splits()
+        task, splits = group.runs[0].bench.task, group.runs[0].bench.splits()
         question = functools.partial(_in_evaluation, functools.partial(_answers, task))
-        named = {"train": self._few(crew), "valid": [splits.valid], "test": [splits.test]}
+        named = {"train": self._few(group), "valid": [splits.valid], "test": [splits.test]}
         for split, data in named.items():
-            size = rows_at_once(crew.trainees[0].bench.device)
-            answers = crew.ask(question, data, size, "evaluation", crew.step, split)
-            for number, trainee in crew.alive:
+            size = rows_at_once(group.runs[0].bench.device)
+            answers = group.ask(question, data, size, "evaluation", group.step, split)
+            for number, run in group.alive:
                 costs, *metrics = ((name, values[number]) for name, values in answers.items())
                 # parameters may be NaN while the sampled cost used in training is still finite
                 if not costs[1].isfinite().all():
                     what = f"{task.objective}_{split} is {costs[1].mean().item()}"
-                    trainee.error = MeasurementError(f"{what} after {crew.step} training steps")
+                    run.error = MeasurementError(f"{what} after {group.step} training steps")
                     continue
                 rows = [_objective(task, f"{task.objective}_{split}", costs[1])]
                 rows += [_row(f"{name}_{split}", values, "") for name, values in metrics]
-                trainee.rows += [_of(trainee, crew.step, row) for row in rows]
+                run.rows += [_of(run, group.step, row) for row in rows]
 
-    def _few(self, crew: RunGroup) -> list[Batch]:
+    def _few(self, group: RunGroup) -> list[Batch]:
         """The training examples on which each replica is evaluated, in their training view."""
-        benches = [trainee.bench for trainee in crew.trainees]
+        benches = [run.bench for run in group.runs]
         if type(benches[0].task).view is Task.view:
             return [tuple(x[: self.examples] for x in benches[0].splits().train)]
         some = tuple(x[: self.examples] for x in benches[0].on_cpu().train)
         return [bench.view(some, "view") for bench in benches]
 
-    def _bounds(self, crew: RunGroup) -> None:
+    def _bounds(self, group: RunGroup) -> None:
         """The multi-sample bound at the end of training."""
-        task, splits = crew.trainees[0].bench.task, crew.trainees[0].bench.splits()
-        if not self.samples or task.objective == "loss" or not crew.alive:
+        task, splits = group.runs[0].bench.task, group.runs[0].bench.splits()
+        if not self.samples or task.objective == "loss" or not group.alive:
             return
         sizes = {"valid": min(self.samples, VALIDATION_SAMPLES), "test": self.samples}
         for split, samples in sizes.items():
             question = functools.partial(_in_evaluation, functools.partial(_bound, samples))
-            size = max(1, rows_at_once(crew.trainees[0].bench.device) // samples)
-            answers = crew.ask(question, [getattr(splits, split)], size, "bound", self.steps, split)
-            for number, trainee in crew.alive:
+            size = max(1, rows_at_once(group.runs[0].bench.device) // samples)
+            answers = group.ask(question, [getattr(splits, split)], size, "bound", self.steps, split)
+            for number, run in group.alive:
                 row = _objective(task, f"{bound_name(task.objective)}{samples}_{split}", answers["bound"][number])
-                trainee.rows.append(_of(trainee, self.steps, row))
+                run.rows.append(_of(run, self.steps, row))
 
 
 def _picture(title: str, images: Tensor, examples: int) -> Row:
@@ -244,7 +245,7 @@ def bound_name(objective: str) -> str:
 
 def _bound(samples: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """The negative multi-sample bound of each example; with one sample, its cost."""
-    cost, _ = run(model(*batch), repeat(draw, samples))
+    cost, _ = program.run(model(*batch), program.repeat(program.draw, samples))
     return {"bound": math.log(samples) - (-cost).logsumexp(0)}
 
 
@@ -269,7 +270,7 @@ def _evaluated(model: nn.Module) -> Iterator[None]:
 def _answers(task: Task, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """The cost of each example, exact if the task knows it, else at one exact sample; then the task's metrics."""
     exact = task.closed_form(model, batch)
-    cost = run(exact, mean)[0] if exact else _bound(1, model, batch)["bound"]
+    cost = program.run(exact, program.mean)[0] if exact else _bound(1, model, batch)["bound"]
     metrics = task.metrics(model, batch).items()
     return {"": cost} | {name: number_each(f"the task's metric {name!r}", each, len(cost)) for name, each in metrics}
 
@@ -287,6 +288,6 @@ def _row(metric: str, values: Tensor, unit: str) -> Row:
     return Row(metric, *interval, unit=unit, n=len(values))
 
 
-def _of(trainee: TrainingRun, step: int, row: Row) -> Row:
+def _of(run: TrainingRun, step: int, row: Row) -> Row:
     """The row with the step, seconds and replicas of its training run."""
-    return dataclasses.replace(row, step=step, seconds=trainee.seconds, replicas=trainee.replicas)
+    return dataclasses.replace(row, step=step, seconds=run.seconds, replicas=run.replicas)

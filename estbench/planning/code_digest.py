@@ -4,6 +4,7 @@ Nothing is imported for this. Digests are made from byte code, so comments, docs
 """
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import sysconfig
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import CodeType
 
@@ -49,52 +51,70 @@ class _Module:
         self.name, self._path, self._package = name, path, package
 
     @cached_property
-    def _tree(self) -> ast.Module | None:
+    def _source(self) -> bytes | None:
         try:
-            return ast.parse(self._path.read_bytes())
-        except (OSError, SyntaxError, ValueError):
+            return self._path.read_bytes()
+        except OSError:
             return None
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """A hash of what the code does; of the bytes where it is no valid code."""
-        if self._tree is None:
-            return _hash([self._path.read_bytes().decode(errors="replace") if self._path.is_file() else ""])
-        bare = ast.Module(self._tree.body, self._tree.type_ignores)
-        _drop_docstrings(bare)
-        try:
-            return _hash(_meaning(compile(bare, "", "exec", dont_inherit=True)))
-        except (SyntaxError, ValueError):
-            return _hash([ast.dump(bare)])
+        return _hash([""]) if self._source is None else _code(self._source, self._package).digest
 
-    @cached_property
-    def imports(self) -> list[_Import]:
+    @property
+    def imports(self) -> tuple[_Import, ...]:
         """All its import statements, those within functions too."""
-        return list(self._imports(self._tree, lazy=False)) if self._tree else []
+        return () if self._source is None else _code(self._source, self._package).imports
 
-    def _imports(self, node: ast.AST, *, lazy: bool) -> Iterator[_Import]:
-        if isinstance(node, ast.Import):
-            yield from (_Import(alias.name, "", alias.asname or alias.name, lazy) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            module = self._absolute(node)
-            yield from (_Import(module, alias.name, alias.asname or alias.name, lazy) for alias in node.names)
-        elif isinstance(node, ast.If) and _checks_types(node.test):
-            for statement in node.body:
-                yield from self._imports(statement, lazy=True)
-            for statement in node.orelse:
-                yield from self._imports(statement, lazy=lazy)
-        else:
-            for child in ast.iter_child_nodes(node):
-                yield from self._imports(child, lazy=lazy)
 
-    def _absolute(self, node: ast.ImportFrom) -> str:
-        if not node.level:
-            return node.module or ""
-        above = self._package.split(".")
-        if node.level > len(above) or not self._package:
-            return ""
-        base = ".".join(above[: len(above) - node.level + 1])
-        return ".".join(filter(None, (base, node.module)))
+@dataclass(frozen=True)
+class _Code:
+    """What a source does, as a hash, and its import statements."""
+
+    digest: str
+    imports: tuple[_Import, ...] = ()
+
+
+# kept by what stands in the file: plans that are made one after another depend on much the same files
+@functools.lru_cache(maxsize=4096)
+def _code(source: bytes, package: str) -> _Code:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return _Code(_hash([source.decode(errors="replace")]))
+    imports = tuple(_imports(tree, package, lazy=False))
+    _drop_docstrings(tree)
+    try:
+        return _Code(_hash(_meaning(compile(tree, "", "exec", dont_inherit=True))), imports)
+    except (SyntaxError, ValueError):
+        return _Code(_hash([ast.dump(tree)]), imports)
+
+
+def _imports(node: ast.AST, package: str, *, lazy: bool) -> Iterator[_Import]:
+    if isinstance(node, ast.Import):
+        yield from (_Import(alias.name, "", alias.asname or alias.name, lazy) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        module = _absolute(node, package)
+        yield from (_Import(module, alias.name, alias.asname or alias.name, lazy) for alias in node.names)
+    elif isinstance(node, ast.If) and _checks_types(node.test):
+        for statement in node.body:
+            yield from _imports(statement, package, lazy=True)
+        for statement in node.orelse:
+            yield from _imports(statement, package, lazy=lazy)
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _imports(child, package, lazy=lazy)
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if not node.level:
+        return node.module or ""
+    above = package.split(".")
+    if node.level > len(above) or not package:
+        return ""
+    base = ".".join(above[: len(above) - node.level + 1])
+    return ".".join(filter(None, (base, node.module)))
 
 
 class Sources:
@@ -112,6 +132,17 @@ class Sources:
             if path is not None:
                 found |= self._closure(name, path)
         return _hash(f"{name} {found[name].digest}" for name in sorted(found))
+
+    def outside(self, module: str) -> str:
+        """A digest of a module or a file of others, by its name: of an installed package, its version."""
+        if module.endswith(".py"):
+            return self.digest([(Path(module).stem, Path(module))])
+        spec = self._spec(module)
+        if spec is None or not spec.origin or _foreign(Path(spec.origin)):
+            top = module.partition(".")[0]
+            names = packages_distributions().get(top, ())
+            return _hash([module, *(f"{name} {version(name)}" for name in sorted(set(names)))])
+        return self.digest([(module, Path(spec.origin))])
 
     def _closure(self, name: str, path: Path) -> dict[str, _Module]:
         top = name.partition(".")[0]

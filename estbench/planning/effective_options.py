@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from estbench.planning.cell import Cell
+from estbench.planning.task_facts import task_facts
 from estbench.plugins.options import defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec
-from estbench.plugins.values import Plain, plain
+from estbench.plugins.values import Plain
 
 
 def resolved(cells: Iterable[Cell], plugins: Plugins) -> dict[str, dict[str, dict[str, Plain]]]:
@@ -21,7 +22,7 @@ def resolved(cells: Iterable[Cell], plugins: Plugins) -> dict[str, dict[str, dic
         for spec in cell.estimators:
             estimators.setdefault(str(spec.without(cell.tuned)), spec)
     return {
-        "task": {label: _task(plugins.tasks, spec) for label, spec in tasks.items()},
+        "task": {label: _task(plugins, spec) for label, spec in tasks.items()},
         "estimator": {label: _options(plugins.estimators, spec) for label, spec in estimators.items()},
     }
 
@@ -30,6 +31,5 @@ def _options(catalogue: Catalogue, spec: Spec) -> dict[str, Plain]:
     return defaults(catalogue[spec.name].load()) | dict(spec.options)
 
 
-def _task(tasks: Catalogue, spec: Spec) -> dict[str, Plain]:
-    effective = tasks.make(spec).effective()
-    return _options(tasks, spec) | {str(key): plain(value) for key, value in effective.items()}
+def _task(plugins: Plugins, spec: Spec) -> dict[str, Plain]:
+    return _options(plugins.tasks, spec) | dict(task_facts(plugins, spec).effective)

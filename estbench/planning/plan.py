@@ -10,6 +10,7 @@ from estbench.planning import effective_options, origins
 from estbench.planning.cell import Cell, hashed
 from estbench.planning.code_digest import Sources
 from estbench.planning.resolved import Pair, ResolvedSuite
+from estbench.planning.task_facts import task_facts
 from estbench.plugins.plugin import Plugin
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
@@ -41,8 +42,10 @@ class Plan:
     def entries(self) -> dict[Cell, Entry]:
         """The name under which the result of each cell is kept."""
         versions = [version("torch"), version("numpy")]
+        # a dictionary for each of 100,000 cells would take a quarter of the memory of a plan
+        budgets = {cell.measure: cell.budget for cell in self.cells}
         return {
-            cell: Entry(hashed(cell.identity, cell.tuned, source, versions, FORMAT), cell.budget)
+            cell: Entry(hashed(cell.identity, cell.tuned, source, versions, FORMAT), budgets[cell.measure])
             for cell, source in zip(self.cells, self.sources, strict=True)
         }
 
@@ -91,12 +94,17 @@ def _digests(cells: Iterable[Cell], plugins: Plugins) -> Iterator[str]:
     sources = Sources()
 
     @functools.cache
-    def digest(task: Spec, estimators: tuple[str, ...], measure: str) -> str:
-        made = plugins.tasks.make(task)
-        named = [plugins.baseline(made).name, *([made.oracle] if made.oracle else [])]
+    def digest(task: Spec, estimators: tuple[str, ...], measure: str, code: tuple[str, ...]) -> str:
         used = [plugins.tasks[task.name], plugins.measures[measure]]
-        used += [plugins.estimators[name] for name in dict.fromkeys((*estimators, *named))]
-        return sources.digest((plugin.module or plugin.name, plugin.path) for plugin in used)
+        named = (*estimators, *task_facts(plugins, task).named)
+        used += [plugins.estimators[name] for name in dict.fromkeys(named)]
+        own = sources.digest((plugin.module or plugin.name, plugin.path) for plugin in used)
+        return hashed(own, *map(sources.outside, code)) if code else own
+
+    @functools.cache
+    def code(estimator: Spec) -> tuple[str, ...]:
+        return tuple(plugins.estimators[estimator.name].load().code(estimator.options))
 
     for cell in cells:
-        yield digest(cell.task, tuple(spec.name for spec in cell.estimators), cell.measure.name)
+        more = tuple(dict.fromkeys(name for spec in cell.estimators for name in code(spec)))
+        yield digest(cell.task, tuple(spec.name for spec in cell.estimators), cell.measure.name, more)

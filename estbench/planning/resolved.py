@@ -9,12 +9,10 @@ from estbench.engine.base import Measure
 from estbench.errors import UserError
 from estbench.planning.cell import Cell
 from estbench.planning.suite import Suite, Tune
-from estbench.plugins.declarations import verify
-from estbench.plugins.options import ConstructionError, check, given_defaults
+from estbench.planning.tried import tried
+from estbench.plugins.options import given_defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec, select
-from estbench.runtime.isolation import DiedError, isolated
-from estbench.runtime.process_state import unchanged
 
 Pair: TypeAlias = tuple[Spec, Spec]
 
@@ -25,7 +23,7 @@ class ResolvedComparison:
 
     Args:
         suite: the comparison as it was asked for.
-        plugins: the plugins that it uses.
+        plugins: the plugins that it uses, with the faults of those that cannot be made.
         tasks: the tasks.
         estimators: the estimators.
         measures: the measures, with all their options.
@@ -49,12 +47,17 @@ class ResolvedComparison:
         Raises:
             UserError: a name is unknown, or an option is not what it must be.
         """
-        tasks = _chosen(plugins.tasks, suite.tasks, seconds)
-        estimators = _chosen(plugins.estimators, suite.estimators, seconds)
-        found = _chosen(plugins.measures, suite.measures, seconds)
-        measures = (_with_defaults(plugins.measures, spec) for spec in found)
-        shortened = (_precise(_scaled(spec, suite.scale), suite.precision) for spec in measures)
-        return cls(suite, plugins, tasks, estimators, list(shortened))
+        patterns = {"task": suite.tasks, "estimator": suite.estimators, "measure": suite.measures}
+        chosen = {kind: _chosen(plugins, kind, each, seconds) for kind, each in patterns.items()}
+        measures = {
+            _precise(_scaled(_with_defaults(plugins.measures, spec), suite.scale), suite.precision): fault
+            for spec, fault in chosen.pop("measure").items()
+        }
+        faults = {
+            kind: {spec: fault for spec, fault in found.items() if fault}
+            for kind, found in {**chosen, "measure": measures}.items()
+        }
+        return cls(suite, plugins.having(faults), list(chosen["task"]), list(chosen["estimator"]), list(measures))
 
     @property
     def tuned(self) -> tuple[str, ...]:
@@ -121,7 +124,7 @@ class ResolvedSuite:
     """A suite, resolved once: plans and tuning trials are made from it.
 
     Args:
-        plugins: the plugins that it uses.
+        plugins: the plugins that it uses, with the faults of those that cannot be made.
         comparisons: its comparisons.
     """
 
@@ -140,7 +143,11 @@ class ResolvedSuite:
         Raises:
             UserError: as ``ResolvedComparison.of``.
         """
-        return cls(plugins, tuple(ResolvedComparison.of(each, plugins, seconds) for each in suite.comparisons))
+        found: list[ResolvedComparison] = []
+        for each in suite.comparisons:
+            found.append(ResolvedComparison.of(each, plugins, seconds))
+            plugins = found[-1].plugins
+        return cls(plugins, tuple(found))
 
 
 def device(name: str) -> str:
@@ -152,39 +159,17 @@ def device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _chosen(catalogue: Catalogue, patterns: Sequence[str], seconds: float | None) -> list[Spec]:
-    """What patterns mean, with checked values; once each, as words that differ may stand for one value."""
-    found = select(patterns, catalogue.plugins, catalogue.kind)
-    return list(dict.fromkeys(_checked(catalogue, spec, seconds) for spec in found))
+def _chosen(plugins: Plugins, kind: str, patterns: Sequence[str], seconds: float | None) -> dict[Spec, str]:
+    """What patterns mean, with checked values, and why it cannot be made, if so.
 
-
-def _checked(catalogue: Catalogue, spec: Spec, seconds: float | None) -> Spec:
-    """A specification with checked values; code of others is tried in a process of its own first.
-
-    Raises:
-        UserError: an option is not what it must be, or the plugin ends the process that makes it.
+    Each specification is there once, as words that differ may stand for one value.
     """
-    plugin = catalogue[spec.name]
-    if plugin.foreign:
-        try:
-            isolated(lambda: _made(catalogue, spec), seconds)
-        except DiedError as error:
-            raise UserError(f"{plugin.kind} '{spec}' ({plugin.origin}) cannot be made: {error}") from error
-        # what one changes where it is imported or made is not there for the next
-        with unchanged():
-            return _made(catalogue, spec)
-    return _made(catalogue, spec)
+    found = (tried(plugins, kind, spec, seconds) for spec in _selected(plugins.of(kind), patterns))
+    return {each.spec: each.fault for each in found}
 
 
-def _made(catalogue: Catalogue, spec: Spec) -> Spec:
-    options = check(catalogue[spec.name].load(), spec)
-    try:
-        verify(catalogue.kind, spec.name, catalogue.make(spec))
-    except ConstructionError:
-        if catalogue.kind != "estimator":
-            raise
-        # its cells say so, and those of the others are measured
-    return Spec(spec.name, options)
+def _selected(catalogue: Catalogue, patterns: Sequence[str]) -> list[Spec]:
+    return select(patterns, catalogue.plugins, catalogue.kind, catalogue.unlisted)
 
 
 def _with_defaults(measures: Catalogue, spec: Spec) -> Spec:

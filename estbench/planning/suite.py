@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from estbench.errors import UserError, nearest, plain, reason, shorten
 from estbench.plugins.grammar import shown
+from estbench.store.files import read_whole
 
 FOLDER = Path(__file__).parent / "suites"
 # limits of seeds in tables and torch, and of the size of a plan
@@ -106,7 +107,7 @@ class Suite(BaseModel):
         return seeds
 
 
-def load(name: str, overrides: Mapping[str, Any], only: Sequence[int] = ()) -> Suite:
+def load_suite(name: str, overrides: Mapping[str, Any], only: Sequence[int] = ()) -> Suite:
     """A suite by the path of its file, or the name of one that is shipped, with some values replaced.
 
     Args:
@@ -124,9 +125,9 @@ def load(name: str, overrides: Mapping[str, Any], only: Sequence[int] = ()) -> S
             raise UserError(f"unknown suite {shown(name)}; {nearest(name, shipped)}, or the path of a .toml file")
         path = shipped[name]
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_whole(path).decode())
     except OSError as error:
-        raise UserError(f"suite {name}: {error.strerror}") from error
+        raise UserError(f"suite {name}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         raise UserError(f"suite {name} is not valid TOML: {reason(error)}") from error
     found = validate(_replaced(values, overrides), f"suite {name}")
@@ -166,4 +167,6 @@ def _line(error: Any) -> str:
         model = models.get("tune" if "tune" in rest[:-1] else first, Suite) if rest else Suite
         return f"unknown key {where!r}; {nearest(str(error['loc'][-1]), model.model_fields)}"
     got = shorten(plain(repr(error["input"])), 200)
+    if error["type"] == "too_short":
+        return f"{where}: at least one is needed; got {got}"
     return f"{where}: {error['msg'].lower().removeprefix('value error, ')}; got {got}"

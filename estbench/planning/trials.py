@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from estbench.planning.cell import Cell
 from estbench.planning.plan import Plan
 from estbench.planning.resolved import Pair, ResolvedSuite
+from estbench.planning.task_facts import task_facts
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,13 @@ class Trials:
         plan: all cells.
         groups: the cells by task and estimator without tuned options.
         metrics: the metric that decides in each group, if not the objective.
+        objectives: the objective of each group's task.
     """
 
     plan: Plan
     groups: Mapping[Pair, Sequence[Cell]]
     metrics: Mapping[Pair, str]
+    objectives: Mapping[Pair, str]
 
 
 def trials(suite: ResolvedSuite) -> Trials | None:
@@ -39,4 +42,5 @@ def trials(suite: ResolvedSuite) -> Trials | None:
     if not groups:
         return None
     plan = Plan.of((cell for cells in groups.values() for cell in cells), suite.plugins)
-    return Trials(plan, groups, metrics)
+    objectives = {key: task_facts(suite.plugins, cells[0].task).objective for key, cells in groups.items()}
+    return Trials(plan, groups, metrics, objectives)

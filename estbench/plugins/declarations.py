@@ -7,7 +7,7 @@ from estbench.core.metrics import Metric, unique
 from estbench.errors import UserError, plain, reason, shorten
 
 
-def verify(kind: str, name: str, made: Any) -> None:
+def check_declarations(kind: str, name: str, made: Any) -> None:
     """Checks that a plugin has all required declarations, and that they are well-formed.
 
     Args:

@@ -37,11 +37,12 @@ def rsample(
         options: options of the estimator, such as ``temperature=0.5``.
 
     Returns:
-        The sample, in the shape of the logits.
+        The sample, in the shape and the dtype of the logits, or of the node's samples. In half precision it is drawn
+        and differentiated in float32, and rounded then.
 
     Raises:
         UserError: there is no such estimator, or an option is unknown or has an invalid value.
-        TypeError: the estimator has no differentiable samples.
+        TypeError: the estimator has no differentiable samples, or the logits are no tensor of floating-point numbers.
         NotApplicableError: the estimator does not take such variables.
         ValueError: ``event_dim`` is neither 0 nor 1.
 
@@ -62,10 +63,8 @@ def rsample(
             "its surrogate loss is estbench.expectation(node, f)"
         )
     node = logits if isinstance(logits, Node) else _node(logits, event_dim)
-    if not isinstance(node, made.accepts):
-        takes = " or ".join(kind.__name__ for kind in made.accepts)
-        raise NotApplicableError(f"{type(made).__name__} takes {takes} nodes; got {type(node).__name__}")
-    sample = made.sample(_NAME, node)
+    _refuse_other(node, made)
+    sample = made.sample(_NAME, node).to(node.dtype)
     return sample if isinstance(logits, Node) else sample.reshape(logits.shape)
 
 
@@ -92,6 +91,7 @@ def expectation(
     Raises:
         UserError: there is no such estimator, or an option is unknown or has an invalid value.
         NotApplicableError: the estimator does not take such a node.
+        TypeError: ``node`` is no node.
         ValueError: the cost has another shape, or the estimator learns and was given by its name.
 
     Example:
@@ -103,6 +103,9 @@ def expectation(
         [0.25, 0.25, 0.25]
     """
     made = _made(estimator, options)
+    if not isinstance(node, Node):
+        raise TypeError(f"expectation takes a node, such as Bernoulli(logits); got {type(node).__name__}")
+    _refuse_other(node, made)
     if isinstance(estimator, str) and _learns(made):
         raise ValueError(
             f"{estimator} learns from step to step: make it once with load_estimator({estimator!r}).prepare(program), "
@@ -113,6 +116,13 @@ def expectation(
         return cost(sample(_NAME, node)[0])
 
     return made(program)
+
+
+def _refuse_other(node: Node, estimator: Estimator) -> None:
+    """Refuses a node of a kind that the estimator does not take."""
+    if not isinstance(node, estimator.accepts):
+        takes = " or ".join(kind.__name__ for kind in estimator.accepts)
+        raise NotApplicableError(f"{type(estimator).__name__} takes {takes} nodes; got {type(node).__name__}")
 
 
 def _learns(estimator: Estimator) -> bool:
@@ -147,6 +157,8 @@ def _node(logits: Tensor, event_dim: int) -> Node:
     """Variables that are independent, one for each bit or each vector of classes."""
     if event_dim not in (0, 1):
         raise ValueError(f"event_dim is 1 where the last dimension are classes, or 0 for bits; got {event_dim!r}")
+    if not isinstance(logits, Tensor):
+        raise TypeError(f"rsample takes logits as a tensor, or a node; got {type(logits).__name__}")
     if logits.ndim < event_dim:
         raise ValueError(f"rsample takes logits of shape (*batch, classes); got {tuple(logits.shape)}")
     if event_dim == 0:

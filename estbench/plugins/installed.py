@@ -1,7 +1,9 @@
 """Entry points of installed packages; those that cannot be read are reported and left out."""
 
+import functools
 import importlib.util
 import re
+import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distributions, entry_points, requires
 from pathlib import Path
@@ -15,6 +17,21 @@ _LONGEST_NAME = 100
 
 def installed(group: str) -> tuple[list[EntryPoint], list[str]]:
     """The entry points of a group that can be used, and a line for each that cannot, or package that cannot be read."""
+    usable, problems = _read(group, tuple(map(str, sys.path)), tuple(map(_changed, sys.path)))
+    return list(usable), list(problems)
+
+
+def _changed(folder: str) -> int:
+    """When a folder of Python's path last changed, in nanoseconds; packages come and go as entries of it."""
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
+
+
+# kept while no package comes or goes: whoever loads an estimator by name asks, and there may be hundreds of packages
+@functools.lru_cache(maxsize=32)
+def _read(group: str, _path: tuple[str, ...], _changed: tuple[int, ...]) -> tuple[tuple[EntryPoint, ...], list[str]]:
     problems: list[str] = []
     try:
         points = list(entry_points(group=group))
@@ -26,7 +43,7 @@ def installed(group: str) -> tuple[list[EntryPoint], list[str]]:
             problems.append(f"entry point {shorten(plain(point.name), 60)!r} of {origin(point)} is left out: {wrong}")
         else:
             usable.append(point)
-    return usable, problems
+    return tuple(usable), problems
 
 
 def _singly(group: str, problems: list[str]) -> Iterator[EntryPoint]:
@@ -87,7 +104,7 @@ def locate(point: EntryPoint) -> Path | None:
     return next((source for source in sources if source.exists()), None)
 
 
-def missing(error: BaseException) -> str:
+def missing_package(error: BaseException) -> str:
     """A message that names the missing package of a failed import and how to install it; empty for other errors.
 
     Packages that only some users need are extras of estbench, named in its metadata.

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from estbench.errors import UserError, nearest, reason
+from estbench.errors import UserError, nearest, plain, reason
 from estbench.plugins import values
 from estbench.plugins.grammar import shown
 from estbench.plugins.spec import Spec
@@ -18,7 +18,7 @@ class ConstructionError(UserError):
     """A constructor raised an error that is not a refusal of a value: a fault of the plugin, not of the request."""
 
 
-def make(cls: type[Any], spec: Spec) -> Any:
+def construct(cls: type[Any], spec: Spec) -> Any:
     """An instance of a class with the options of a specification, checked against its signature.
 
     Output of the constructor is discarded.
@@ -32,25 +32,25 @@ def make(cls: type[Any], spec: Spec) -> Any:
         with muted():
             return cls(**options)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{spec}: {error}") from error
+        raise UserError(f"{spec}: {plain(error)}") from error
     except BaseException as error:
         pass_on(error)
         raise ConstructionError(f"{spec} cannot be made: {reason(error)}") from error
 
 
-def check(cls: type[Any], spec: Spec) -> dict[str, values.Plain]:
+def checked_options(cls: type[Any], spec: Spec) -> dict[str, values.Plain]:
     """The options of a specification, interpreted by the constructor's signature, in a form for JSON.
 
     Raises:
         UserError: an option is unknown or of the wrong type.
     """
-    return {key: values.plain(value) for key, value in _read(cls, spec).items()}
+    return {key: values.as_plain(value) for key, value in _read(cls, spec).items()}
 
 
 def defaults(cls: type[Any]) -> dict[str, values.Plain]:
     """The defaults of options, in a form for JSON."""
     parameters = options_of(cls)
-    return {key: values.plain(p.default) for key, p in parameters.items() if p.default is not p.empty}
+    return {key: values.as_plain(p.default) for key, p in parameters.items() if p.default is not p.empty}
 
 
 def given_defaults(cls: type[Any]) -> dict[str, values.Plain]:
@@ -60,9 +60,12 @@ def given_defaults(cls: type[Any]) -> dict[str, values.Plain]:
 
 
 def _read(cls: type[Any], spec: Spec) -> dict[str, Any]:
-    known = options_of(cls)
+    known, others = options_of(cls), takes_others(cls)
     found = {}
     for key, given in spec.given.items():
+        if key not in known and others:
+            found[key] = values.read(inspect.Parameter.empty, given)
+            continue
         if key not in known:
             raise UserError(f"{spec.name} has no option {shown(key)}; {nearest(key, known)}")
         try:
@@ -112,3 +115,8 @@ def options_of(cls: type[Any]) -> dict[str, inspect.Parameter]:
     except (TypeError, ValueError) as error:
         raise UserError(f"{cls.__name__} does not say which options its constructor has: {reason(error)}") from error
     return {k: p for k, p in parameters.items() if p.kind in named}
+
+
+def takes_others(cls: type[Any]) -> bool:
+    """Whether a constructor takes options that it does not name; their values are what they look like."""
+    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())

@@ -11,7 +11,7 @@ from typing import Any
 
 import estbench
 from estbench.errors import UserError, plain, reason
-from estbench.plugins.installed import missing
+from estbench.plugins.installed import missing_package
 from estbench.plugins.loading import base, import_file, only_class
 from estbench.plugins.source import Source
 from estbench.runtime.guard import muted, pass_on
@@ -82,7 +82,7 @@ class Plugin:
             raise
         except BaseException as error:
             pass_on(error)
-            why = missing(error) or f"fails to import: {reason(error)}"
+            why = missing_package(error) or f"fails to import: {reason(error)}"
             raise UserError(f"{self.kind} {self.name!r} ({self.origin}) {why}") from error
         if self.attribute:
             return self._named(module)

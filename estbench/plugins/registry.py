@@ -8,7 +8,7 @@ import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -16,7 +16,8 @@ import estbench
 from estbench.errors import UserError, nearest
 from estbench.plugins import options
 from estbench.plugins.installed import installed, locate, origin
-from estbench.plugins.loading import home, kind_of
+from estbench.plugins.loading import KINDS, base, home, kind_of
+from estbench.plugins.options import ConstructionError
 from estbench.plugins.plugin import BUILT_IN, Plugin
 from estbench.plugins.spec import Spec
 from estbench.runtime.isolation import DiedError, isolated
@@ -31,24 +32,45 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The plugins of one kind by name, and what was wrong with others."""
+    """The plugins of one kind by name, and what was wrong with others.
+
+    Args:
+        kind: estimator, task, measure, chart or executor.
+        plugins: those that are listed, and that patterns match.
+        problems: why others were left out.
+        unlisted: those that stand for nothing without options, and are used by their full name only.
+        faults: specifications whose plugins were tried and cannot be made, with the reason.
+    """
 
     kind: str
     plugins: Mapping[str, Plugin]
     problems: Sequence[str] = ()
+    unlisted: Mapping[str, Plugin] = field(default_factory=dict)
+    faults: Mapping[Spec, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Plugin:
-        if name not in self.plugins:
+        if name not in self:
             raise UserError(f"unknown {self.kind} {name!r}; {nearest(name, self.plugins)}")
-        return self.plugins[name]
+        return self.plugins[name] if name in self.plugins else self.unlisted[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.plugins or name in self.unlisted
 
     def make(self, spec: Spec) -> Any:
         """An instance of a plugin with these options.
 
         Raises:
+            ConstructionError: its constructor fails, or is known to fail.
             UserError: there is no such plugin, or an option is unknown or has a value it cannot have.
         """
-        return options.make(self[spec.name].load(), spec)
+        if spec in self.faults:
+            # what ended or stopped a process when it was tried is not tried again
+            raise ConstructionError(self.faults[spec])
+        return options.construct(self[spec.name].load(), spec)
+
+    def having(self, faults: Mapping[Spec, str]) -> Self:
+        """The same plugins, of which these are known not to be made."""
+        return replace(self, faults={**self.faults, **faults}) if faults else self
 
 
 @dataclass(frozen=True)
@@ -73,14 +95,19 @@ class Plugins:
         return hash(self.files)
 
     @classmethod
-    def found(cls, files: Iterable[Path | str] = ()) -> Self:
+    def found(cls, files: Iterable[Path | str] = (), seconds: float | None = None) -> Self:
         """Discovers the plugins that are built in, installed, or in these files.
+
+        Args:
+            files: plugin files of the user.
+            seconds: how long importing a file may take; None for no limit.
 
         Raises:
             UserError: a file is not there, fails to import, or holds no plugin or several.
         """
         paths = tuple(str(Path(file).resolve()) for file in files)
-        return cls(discover("estimator", paths), discover("task", paths), discover("measure", paths), paths)
+        estimators, tasks, measures = (discover(kind, paths, seconds) for kind in ("estimator", "task", "measure"))
+        return cls(estimators, tasks, measures, paths)
 
     def __iter__(self) -> Iterator[Catalogue]:
         return iter((self.estimators, self.tasks, self.measures))
@@ -113,6 +140,11 @@ class Plugins:
         except DiedError as error:
             raise UserError(f"a plugin could not be asked what it is: {error}") from error
 
+    def having(self, faults: Mapping[str, Mapping[Spec, str]]) -> Self:
+        """The same plugins, of which these are known not to be made, by kind."""
+        estimators, tasks, measures = (each.having(faults.get(each.kind, {})) for each in self)
+        return replace(self, estimators=estimators, tasks=tasks, measures=measures)
+
     @property
     def problems(self) -> list[str]:
         """Why plugins were left out, each reason once."""
@@ -127,12 +159,13 @@ class Plugins:
         return Spec.one(task.baseline)
 
 
-def discover(kind: str, files: Iterable[Path | str] = ()) -> Catalogue:
+def discover(kind: str, files: Iterable[Path | str] = (), seconds: float | None = None) -> Catalogue:
     """All plugins of a kind; of two with one name the first found is kept, and the other is a problem.
 
     Args:
         kind: ``estimator``, ``task`` or ``measure``.
         files: plugin files of the user.
+        seconds: how long importing a file may take; None for no limit.
 
     Raises:
         UserError: a file is not there, fails to import, or holds no plugin or several; or the built-in plugins are
@@ -142,7 +175,8 @@ def discover(kind: str, files: Iterable[Path | str] = ()) -> Catalogue:
         >>> "rloo" in discover("estimator").plugins
         True
     """
-    return _collected(kind, _built_in(kind), _files(kind, files))
+    found = _collected(kind, _built_in(kind), _files(kind, files, seconds))
+    return replace(found, unlisted=_bridge()) if kind == "estimator" else found
 
 
 def parts(kind: str) -> Catalogue:
@@ -204,6 +238,12 @@ def _load(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     return discover(kind).make(spec.having(options))
 
 
+def _bridge() -> dict[str, Plugin]:
+    """The estimator that runs a function of others, and is therefore not counted as built in."""
+    path = Path(estbench.__file__).parent / "bridges" / "function.py"
+    return {"function": Plugin("function", "estimator", "estbench.bridges.function", "", path, "a bridge")}
+
+
 def _built_in(kind: str) -> list[Plugin]:
     package = home(kind)
     top, room, *rest = package.split(".")
@@ -233,23 +273,26 @@ def _refuse_other_copies(folders: Iterable[str], package: str) -> None:
             )
 
 
-def _files(kind: str, files: Iterable[Path | str]) -> list[Plugin]:
+def _files(kind: str, files: Iterable[Path | str], seconds: float | None) -> list[Plugin]:
     paths = [Path(file).resolve() for file in files]
     return [
         Plugin(p.stem, kind, "", "", p, f"file {p}")
         for p in paths
-        if _kind(p, p.stat().st_mtime_ns if p.is_file() else 0) == kind
+        if _kind(p, p.stat().st_mtime_ns if p.is_file() else 0, seconds) == kind
     ]
 
 
 @functools.lru_cache(maxsize=256)
-def _kind(path: Path, written: int) -> str:  # noqa: ARG001  (a file that was written anew is looked at again)
+def _kind(path: Path, written: int, seconds: float | None) -> str:  # noqa: ARG001  (a file that was written anew is looked at again)
     """The kind of plugin that a file holds; it is imported in a process of its own.
 
     Raises:
         UserError: it cannot be read or imported, or holds no plugin or several.
     """
+    for kind in KINDS:
+        # imported here, once: in each child it would take seconds, and be counted as the plugin's time
+        base(kind)
     try:
-        return isolated(lambda: kind_of(path))
+        return isolated(lambda: kind_of(path), seconds)
     except DiedError as error:
         raise UserError(f"plugin file {path} cannot be imported: {error}") from error

@@ -62,7 +62,7 @@ def read(annotation: Any, given: Any) -> Any:
     raise ValueError(f"expected {expected(annotation)}{why}; got {_received(given)}")
 
 
-def plain(value: Any) -> Plain:
+def as_plain(value: Any) -> Plain:
     """A value as JSON and a specification can hold it, the same in every process.
 
     Numbers, truth values, text and ``None`` stay what they are, lists become tuples, members of enumerations and
@@ -75,9 +75,9 @@ def plain(value: Any) -> Plain:
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, list | tuple):
-        return tuple(map(plain, value))
+        return tuple(map(as_plain, value))
     if isinstance(value, set | frozenset):
-        return tuple(sorted(map(plain, value), key=lambda each: (type(each).__name__, str(each))))
+        return tuple(sorted(map(as_plain, value), key=lambda each: (type(each).__name__, str(each))))
     return _named(value)
 
 
@@ -105,7 +105,7 @@ def expected(annotation: Any) -> str:
     if (origin or annotation) in _CONTAINERS:
         return _list_of([expected(member) for member in members if member is not ...])
     if origin is Literal or (isinstance(annotation, type) and issubclass(annotation, enum.Enum)):
-        return " or ".join(written(plain(member)) for member in members or annotation)
+        return " or ".join(written(as_plain(member)) for member in members or annotation)
     return _WORDS.get(annotation, str(getattr(annotation, "__name__", annotation)))
 
 
@@ -132,7 +132,7 @@ def _member_text(member: enum.Enum) -> str:
 def _received(given: Any) -> str:
     if isinstance(given, Word | Bracketed):
         return repr(shorten(printable(given.text), 120))
-    text = given.text if isinstance(given, Quoted) else plain(given)
+    text = given.text if isinstance(given, Quoted) else as_plain(given)
     return f"the text {shorten(printable(repr(text)), 120)}" if isinstance(text, str) else shorten(repr(text), 120)
 
 
@@ -186,7 +186,11 @@ def _rank(given: Any, kind: Any) -> int:
 def _says(given: Any, member: Any) -> bool:
     """Whether this member of a choice was given."""
     if isinstance(given, Word):
-        names = {written(plain(member)), str(plain(member)), *([member.name] if isinstance(member, enum.Enum) else [])}
+        names = {
+            written(as_plain(member)),
+            str(as_plain(member)),
+            *([member.name] if isinstance(member, enum.Enum) else []),
+        }
         return given.text in names or (not isinstance(member, str) and given.text.lower() in map(str.lower, names))
     text = given.text if isinstance(given, Quoted | Bracketed) else given
     if isinstance(member, enum.Enum) and isinstance(text, str):

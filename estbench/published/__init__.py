@@ -1,8 +1,8 @@
-"""Published results and the protocols behind them, as data; reads them without torch or pandas.
+"""Published results and their protocols as data, which are read without torch or pandas.
 
-``results.csv`` holds only values that were read in a paper's text or its authors' code and logs: none read off
-a plot, recalled, or taken from another's account. ``protocols.toml`` says, for each, what is known of how it was
-made. Values of different protocols are no comparison; :func:`estbench.published.protocols` is there to tell.
+``results.csv`` holds only values from a paper's text or from its authors' code and logs; no value was read off a plot,
+recalled, or taken from a secondary source. ``protocols.toml`` states what is known about how each value was obtained.
+Values of different protocols cannot be compared; :func:`estbench.published.protocols` gives the protocols.
 """
 
 from estbench.published.tables import NOT_STATED, Protocol, PublishedResult, protocols, results, words

@@ -1,4 +1,4 @@
-"""Which published results a reader asks for."""
+"""The selection of published results by paper, task and estimator."""
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -7,16 +7,16 @@ from estbench.errors import UserError, nearest
 from estbench.published.tables import PublishedResult, results
 
 
-def select(paper: str = "", task: str = "", estimator: str = "") -> tuple[PublishedResult, ...]:
-    """The published results of a paper, task and estimator; what is empty restricts nothing.
+def select_published(paper: str = "", task: str = "", estimator: str = "") -> tuple[PublishedResult, ...]:
+    """The published results of a paper, task and estimator; empty arguments do not restrict the selection.
 
     Args:
         paper: part of its authors or year, or a protocol's key.
-        task: a task's name; globs work.
-        estimator: the registry's name or the paper's; globs work.
+        task: a task's name, or a glob pattern.
+        estimator: the name of the estimator here or in the paper, or a glob pattern.
 
     Raises:
-        UserError: there are none; names what there is.
+        UserError: there are no such results; the message names those that exist.
     """
     found = [
         _chosen("paper", paper, lambda result: (result.protocol, result.paper), f"*{paper}*"),
@@ -30,7 +30,7 @@ def select(paper: str = "", task: str = "", estimator: str = "") -> tuple[Publis
 
 
 def _estimators(result: PublishedResult) -> tuple[str, ...]:
-    """What an estimator may be called."""
+    """The names of an estimator."""
     ours = (result.estimator.name,) if result.estimator else ()
     return (*ours, result.estimator_published)
 
@@ -38,7 +38,7 @@ def _estimators(result: PublishedResult) -> tuple[str, ...]:
 def _chosen(
     what: str, wanted: str, names: Callable[[PublishedResult], tuple[str, ...]], pattern: str
 ) -> list[PublishedResult]:
-    """The results of which one name fits; all of them where nothing is wanted."""
+    """The results that have a matching name; all results if nothing is asked for."""
     everything = results()
     if not wanted:
         return list(everything)

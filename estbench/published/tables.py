@@ -1,4 +1,4 @@
-"""The tables themselves."""
+"""The tables of published results and of protocols."""
 
 import csv
 import functools
@@ -21,21 +21,21 @@ class PublishedResult:
     Args:
         protocol: key of its protocol.
         paper: authors, year, venue.
-        table: where in the paper or its authors' code.
-        task: the registry's name and options, as far as they say which of a paper's models it is; the name alone
-            is no task of ours where the registry has none.
-        setting: data set and model in the paper's words.
-        estimator: the registry's name and options; None where it is none of ours.
-        estimator_published: its name in the paper.
-        metric: our metric's name; empty where it is none of ours.
-        metric_published: what the paper calls it.
+        table: the place in the paper or in its authors' code.
+        task: name and options of the task here, as far as they are needed to tell the paper's models apart; a name
+            without a task of that name if there is none here.
+        setting: data set and model in the words of the paper.
+        estimator: name and options of the estimator here; None if there is none.
+        estimator_published: name of the estimator in the paper.
+        metric: name of the metric here; empty if there is none.
+        metric_published: name of the metric in the paper.
         value: the value.
         printed: the value as it is printed.
-        spread: as printed, a standard deviation; NaN where none is.
-        scale: the printed value is this times our metric: -1 for a negative bound, 100 for a percentage.
-        steps: training steps behind it where a protocol's values differ in that; else None.
+        spread: the standard deviation as printed; NaN if none is printed.
+        scale: ratio of the printed value to the metric here: -1 for a negative bound, 100 for a percentage.
+        steps: number of training steps, if the values of a protocol differ in it; otherwise None.
         source: ``text`` of the paper, or its authors' ``code or log``.
-        note: what to know of this very value.
+        note: a remark on this value.
     """
 
     protocol: str
@@ -74,18 +74,18 @@ class PublishedResult:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How published results were made, as far as their paper or code says.
+    """How published results were obtained, as far as their paper or code says.
 
-    A part is a value, a list of the values it was chosen from, or ``not stated``.
+    A part is a value, a list of the values from which it was chosen, or ``not stated``.
 
     Args:
         key: its name.
-        about: what it covers, in a few words.
+        about: the results that it covers, in a few words.
         link: address of the paper.
         task: parts that are options of the task (data set, binarisation, optimiser, prior, ...).
-        estimators: parts that are options of an estimator, by the registry's name.
-        run: other parts: ``steps``, ``tuned`` (options that were chosen on validation) and ``seeds``.
-        notes: what else one must know.
+        estimators: parts that are options of an estimator, by the estimator's name here.
+        run: other parts: ``steps``, ``tuned`` (options that were chosen on validation data) and ``seeds``.
+        notes: further remarks.
     """
 
     key: str
@@ -98,7 +98,7 @@ class Protocol:
 
     @property
     def parts(self) -> list[tuple[str, str]]:
-        """All parts as pairs of words."""
+        """All parts as pairs of a name and a value in words."""
         pairs = [*self.task.items(), *self.run.items()]
         for name, options in self.estimators.items():
             pairs += [(f"{name}: {key}", value) for key, value in options.items()]
@@ -106,7 +106,7 @@ class Protocol:
 
 
 def words(value: Any) -> str:
-    """A part's value as people write it."""
+    """The value of a part in words."""
     if isinstance(value, list | tuple):
         return " or ".join(map(words, value)) or "none"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The report: tables, figures and a page from results. Runs no torch."""
+"""The report: tables, figures and a page from results, made without torch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,16 +28,16 @@ def write(
 ) -> Path:
     """Writes a report and returns the path of its page, ``index.html``.
 
-    Beside the page: ``report.md``, ``tables.tex`` (booktabs), ``references.bib`` and ``figures/``.
+    It also writes ``report.md``, ``tables.tex`` (for booktabs), ``references.bib`` and the folder ``figures/``.
 
     Args:
         results: rows as in docs/reference/results.md.
-        environment: what is known of the run (command, commit, versions, ...), all of it printed; besides,
-            ``families`` may hold the family and ``papers`` the paper by estimator's name, ``options`` all options
-            by ``task`` or ``estimator``, specification and name, and ``metrics`` what the measures declare.
-        folder: where to write; made if it is not there.
-        targets: objectives that trainings are timed to, by metric such as ``elbo_valid``; else the worst figure that
-            any of a task's trainings ended with.
+        environment: information about the run (command, commit, versions, ...), which is printed. ``families`` may
+            hold the family and ``papers`` the paper of each estimator by name, ``options`` all options by ``task`` or
+            ``estimator``, specification and name, and ``metrics`` what the measures declare.
+        folder: the folder in which the report is written; it is made if it does not exist.
+        targets: values of the objective to which the time of training is measured, by metric such as ``elbo_valid``; by
+            default the worst final value of a task's trainings.
 
     Raises:
         UserError: a file cannot be written, or a target is of a metric that no training was evaluated on.

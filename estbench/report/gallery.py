@@ -1,4 +1,4 @@
-"""The kinds of figures: how they are found, and how they become files."""
+"""Finds the kinds of figures, draws them, and writes them to files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ from estbench.report.text.formatting import slug
 
 @dataclass(frozen=True)
 class Drawn:
-    """A kind of figure, drawn for every task that has it.
+    """A kind of figure, drawn for every task that has results for it.
 
     Args:
         chart: the kind.
-        stems: the names of its files, without their endings, by task; the task is empty for a figure of all.
+        stems: the names of its files without their suffixes, by task; the task is empty for a figure of all tasks.
     """
 
     chart: Chart
@@ -33,7 +33,7 @@ class Drawn:
 
 
 def charts() -> dict[str, Chart]:
-    """All kinds of figures by name, in the order of a report; one that cannot be imported is left out, with a warning.
+    """All kinds of figures by name, in the order of a report; one that cannot be imported is left out with a warning.
 
     They are the files of ``estbench/report/charts/`` and the entry points ``estbench.charts`` of installed packages.
     """
@@ -112,12 +112,12 @@ def draw(kind: str, found: Study, *, style: str = "paper", width: float | None =
 def draw_all(found: Study, folder: Path) -> list[Drawn]:
     """Draws every kind for every task that has it, and returns the kinds that any has."""
     drawn: list[Drawn] = []
-    # fonts as outlines: half the time of embedding them, which ``plot`` does
+    # writing fonts as outlines takes half the time of embedding them, as ``plot`` does
     with mpl.rc_context({**settings("paper"), "pdf.fonttype": 3}):
         for kind, chart in charts().items():
             stems: dict[str, str] = {}
             for i, (task, rows) in enumerate(_panels(chart, found).items(), 1):
-                # numbered, as two tasks may make one slug
+                # numbered, since two tasks may have the same slug
                 stem = f"{kind}-{i}-{slug(task)}" if task else kind
                 save(_compose(chart, {task: rows}, found, None, 1.0), folder, stem, FORMATS)
                 stems[task] = stem
@@ -126,7 +126,7 @@ def draw_all(found: Study, folder: Path) -> list[Drawn]:
 
 
 def _panels(chart: Chart, found: Study) -> dict[str, pd.DataFrame]:
-    """What a chart draws by task; the task is empty for a chart of all."""
+    """The rows that a chart draws, by task; the task is empty for a chart of all tasks."""
     tasks = [""] if chart.across_tasks else found.tasks
     return {task: rows for task in tasks if len(rows := chart.rows(found, task))}
 
@@ -146,12 +146,12 @@ def _compose(
 
 
 def _uncrowd(figure: Figure) -> None:
-    """Leaves out what ticks would say over one another, where a width is asked for that has no room for it."""
+    """Removes the labels of ticks that would overlap if a figure is too narrow for them."""
     figure.draw_without_rendering()
     kept: list[Bbox] = []
     for axes in figure.axes:
         low, high = sorted(axes.get_xlim())
-        # axes also have ticks outside what they show
+        # axes also have ticks outside their range
         for text in [t for t in axes.get_xticklabels() if t.get_text() and low <= t.get_position()[0] <= high]:
             box = text.get_window_extent().padded(1.0)
             if box.count_overlaps(kept):

@@ -1,6 +1,7 @@
 """Figures that need no results."""
 
 import abc
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from estbench.report.drawing.files import FORMATS, check_formats, save
+from estbench.report.drawing.files import FORMATS, check_formats, encoded, written
 from estbench.report.drawing.style import settings
 from estbench.report.model.looks import PALETTE
 
@@ -18,12 +19,12 @@ _DRAWS = 50_000
 
 
 class Illustration(abc.ABC):
-    """A figure of what something is, rather than of what was measured.
+    """A figure that illustrates a concept and shows no measurements.
 
     Attributes:
         title: its heading.
         caption: how to read it.
-        size: inches.
+        size: width and height in inches.
     """
 
     title: ClassVar[str]
@@ -61,7 +62,7 @@ class GumbelSoftmaxSamples(Illustration):
         return weights / weights.sum(-1, keepdims=True)
 
     def draw(self, figure: Figure) -> None:
-        """A column for the categorical distribution and for each temperature."""
+        """One column for the categorical distribution and one for each temperature."""
         columns = {"categorical": 0.0, **{f"τ = {value:g}": value for value in self.temperatures}}
         upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.25))[:, 0]
         above = upper.subplots(1, len(columns), sharey=True)
@@ -106,9 +107,15 @@ def illustrate(
     if kind not in ILLUSTRATIONS:
         raise ValueError(f"figures that need no run are {', '.join(ILLUSTRATIONS)}; got {kind!r}")
     check_formats(formats)
+    return written(_drawn(kind, style, width, tuple(formats)), folder, kind)
+
+
+@functools.lru_cache(maxsize=4)
+def _drawn(kind: str, style: str, width: float | None, formats: tuple[str, ...]) -> Mapping[str, bytes]:
+    """The content of its files by format; every report of a process has the same."""
     look, found = settings(style), ILLUSTRATIONS[kind]
     scale = width / found.size[0] if width else {"paper": 1.0, "talk": 1.5}[style]
     with mpl.rc_context(look):
         figure = Figure(figsize=(found.size[0] * scale, found.size[1] * scale), layout="constrained")
         found.draw(figure)
-        return save(figure, folder, kind, formats)
+        return encoded(figure, kind, formats)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from estbench.errors import reason, shorten
 from estbench.runtime.guard import DeviceLostError
 
 
@@ -30,6 +31,6 @@ def check_answers(device: torch.device, error: BaseException | None = None) -> N
     try:
         torch.cuda.synchronize(device)
     except RuntimeError as persisting:
-        reason = error or persisting
-        text = " ".join(f"{type(reason).__name__}: {reason}".split())[:300]
-        raise DeviceLostError(f"{text} (the GPU no longer answers this process)") from reason
+        first = error or persisting
+        text = shorten(reason(first), 300)
+        raise DeviceLostError(f"{text} (the GPU no longer answers this process)") from first

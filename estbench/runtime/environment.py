@@ -99,7 +99,7 @@ def commit() -> dict[str, Any]:
     return {"commit": found, "dirty": bool(_output("git", "status", "--porcelain")) if found else None}
 
 
-def label(about: Mapping[str, Any]) -> str:
+def commit_label(about: Mapping[str, Any]) -> str:
     """The name of a commit among runs, with a mark if there were uncommitted changes."""
     return f"{about['commit'] or 'none'}{'-dirty' if about['dirty'] else ''}"
 

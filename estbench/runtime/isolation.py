@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from estbench.errors import UserError, reason
+from estbench.runtime.descendants import contained, descendants, end
 from estbench.runtime.guard import muted, out_of_time
 
 Value = TypeVar("Value")
@@ -72,7 +73,7 @@ def _answer(function: Callable[[], object], writer: int) -> None:
         os.setsid()
         _end_with_parent()
         _one_thread()
-        with muted():
+        with muted(), contained():
             payload = _payload(function)
         content = len(payload).to_bytes(_HEADER, "big") + payload
         while content:
@@ -140,6 +141,7 @@ def _how(child: int) -> str:
 
 def _end(child: int) -> None:
     """Ends a child together with the processes that it started."""
+    end(descendants(child))
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):

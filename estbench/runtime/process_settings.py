@@ -1,32 +1,32 @@
 """Global settings of a process that plugins may change, with functions that read and restore each of them."""
 
 import contextlib
+import gc
 import os
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
 from estbench.runtime import search_path
+from estbench.runtime.setting import Setting
+from estbench.runtime.torch_modes import MODES
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    _LIMITED: tuple[int, ...] = ()
+else:
+    _LIMITED = tuple(value for name, value in vars(resource).items() if name.startswith("RLIMIT_"))
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A global setting of the process.
-
-    Args:
-        read: its value, which can be compared.
-        write: sets it again.
-    """
-
-    read: Callable[[], Any]
-    write: Callable[[Any], object]
+# packages whose modules third-party code must leave where they are
+_IMPORTED = {*sys.stdlib_module_names, "torch", "numpy", "pandas", "pyarrow", "estbench"}
 
 
 def _environment() -> dict[str, str]:
@@ -99,6 +99,48 @@ def _write_hooks(value: list[dict[Any, Any]]) -> None:
         table.update(before)
 
 
+class _Imported(dict[str, ModuleType]):
+    """Modules by name, which differ from earlier ones if one of those is missing or another."""
+
+    __hash__ = None
+
+    def __ne__(self, earlier: object) -> bool:
+        return isinstance(earlier, dict) and any(self.get(name) is not module for name, module in earlier.items())
+
+
+def _modules() -> _Imported:
+    return _Imported({name: module for name, module in sys.modules.items() if name.partition(".")[0] in _IMPORTED})
+
+
+def _mask() -> int:
+    """The mask of new files' permissions, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _limits() -> dict[int, tuple[int, int]]:
+    return {number: resource.getrlimit(number) for number in _LIMITED}
+
+
+def _write_limits(value: dict[int, tuple[int, int]]) -> None:
+    for number, (soft, hard) in value.items():
+        # a lowered upper limit stays: only a privileged process could raise it again
+        with contextlib.suppress(OSError, ValueError):
+            highest = resource.getrlimit(number)[1]
+            within = soft if highest == resource.RLIM_INFINITY or 0 <= soft <= highest else highest
+            resource.setrlimit(number, (within, hard if hard == highest else highest))
+
+
+def _write_collector(value: bool) -> None:
+    (gc.enable if value else gc.disable)()
+
+
+def _write_tracers(value: tuple[Any, Any]) -> None:
+    sys.settrace(value[0])
+    sys.setprofile(value[1])
+
+
 def _write_handlers(value: tuple[Any, Any]) -> None:
     sys.excepthook, threading.excepthook = value
 
@@ -111,7 +153,7 @@ SETTINGS: dict[str, Setting] = {
     "torch's default dtype": Setting(torch.get_default_dtype, torch.set_default_dtype),
     "torch's default device": Setting(lambda: str(torch.get_default_device()), _write_device),
     "torch's grad mode": Setting(torch.is_grad_enabled, torch.set_grad_enabled),
-    "torch's inference mode": Setting(torch.is_inference_mode_enabled, _keep),
+    **MODES,
     "torch's threads": Setting(torch.get_num_threads, torch.set_num_threads),
     "torch's deterministic mode": Setting(
         torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms
@@ -124,6 +166,7 @@ SETTINGS: dict[str, Setting] = {
     "numpy's error handling": Setting(np.geterr, lambda value: np.seterr(**value)),
     "the working folder": Setting(_folder, _write_folder),
     "the search path of imports": Setting(search_path.others, search_path.put_back),
+    "imported modules": Setting(_modules, sys.modules.update),
     "the environment's variables": Setting(_environment, _write_environment),
     "warnings as errors": Setting(_errors, _write_errors),
     "handlers of signals": Setting(_signals, _write_signals),
@@ -131,6 +174,10 @@ SETTINGS: dict[str, Setting] = {
         lambda: (sys.stdout, sys.stderr), lambda value: vars(sys).update(stdout=value[0], stderr=value[1])
     ),
     "handlers of exceptions": Setting(lambda: (sys.excepthook, threading.excepthook), _write_handlers),
+    "the mask of new files": Setting(_mask, os.umask),
+    "limits of the process": Setting(_limits, _write_limits),
+    "garbage collection": Setting(gc.isenabled, _write_collector),
+    "tracing": Setting(lambda: (sys.gettrace(), sys.getprofile()), _write_tracers),
     "the recursion limit": Setting(sys.getrecursionlimit, sys.setrecursionlimit),
     "threads, which go on": Setting(lambda: {thread.ident for thread in threading.enumerate()}, _keep),
 }

@@ -20,7 +20,7 @@ def state() -> tuple[object, ...]:
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
+def restored() -> Iterator[None]:
     """Restores the generators at the end of the context."""
     before = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:

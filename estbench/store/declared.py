@@ -13,10 +13,10 @@ from estbench.store.run_folder import RunFolder
 
 def of_results(results: Iterable[Result]) -> Metrics:
     """The metrics of cells; those of the built-in measures where cells of older versions hold none."""
-    return kept(results) + BUILT_IN
+    return recorded(results) + BUILT_IN
 
 
-def kept(results: Iterable[Result]) -> Metrics:
+def recorded(results: Iterable[Result]) -> Metrics:
     """The metrics that are kept with cells."""
     found = Metrics()
     for content in dict.fromkeys(json.dumps(result.about.get("metrics", {})) for result in results):

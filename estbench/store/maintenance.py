@@ -4,14 +4,15 @@ import contextlib
 import datetime as dt
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from estbench.errors import DamagedError, UserError
+from estbench.errors import DamagedError, UserError, listed, plain, shorten
 from estbench.store.cell_file import FORMAT, read, read_about
 from estbench.store.checkpoints import unpack
+from estbench.store.files import read_whole
 from estbench.store.store import Store
 
 # a file that a process is still writing may be this old, in seconds
@@ -62,7 +63,7 @@ def contents(folder: Path) -> Contents:
         f"{len(others)} files that no run uses ({_mebibytes(others)}; estbench cache prune removes them)",
     ]
     if strange := _strange(store):
-        parts.append(f"{len(strange)} files of newer versions or of somebody else, which are left alone")
+        parts.append(f"{len(strange)} of newer versions or of somebody else, which are left alone: {_named(strange)}")
     return Contents([_line(path, about) for path, about in cells.items()], ", ".join(parts))
 
 
@@ -87,9 +88,11 @@ def verify(folder: Path) -> tuple[int, int]:
         UserError: there is no store.
     """
     store = _open(folder)
+    if strange := _strange(store):
+        store.say(f"{store.cells} holds what is no cell of this version and is left alone: {_named(strange)}")
     files, states = list(store.files()), list(store.states())
     sound = len(list(_sound(store, files, read)))
-    sound += len(list(_sound(store, states, lambda path: unpack(path.read_bytes()))))
+    sound += len(list(_sound(store, states, lambda path: unpack(read_whole(path)))))
     # a file that another process replaced or removed meanwhile counts as neither
     return sum(not _there(path) for path in (*files, *states)), sound
 
@@ -168,6 +171,10 @@ def _is_outdated(path: Path) -> bool:
 
 def _strange(store: Store) -> list[Path]:
     return [path for path in store.foreign() if not _is_outdated(path)]
+
+
+def _named(paths: Sequence[Path]) -> str:
+    return shorten(plain(listed([path.name for path in paths])), 300)
 
 
 def _aside(store: Store) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Nets whose logits are what real models make: with masked classes, or of half precision."""
+"""Nets with logits as models produce them in practice: with masked classes, or of half precision."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,14 +7,14 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from estbench.core.node import Bernoulli, Categorical, Node, Subset
+from estbench.core.node import Bernoulli, Categorical, Node, Normal, Permutation, Subset
 from estbench.core.program import Program, Sample
 
 Asked: TypeAlias = Callable[[Sample, str, Node], tuple[Tensor, Tensor]]
 
 
 class Around(nn.Module):
-    """A net whose program's calls of ``sample`` are made in another way.
+    """A net that changes how its program calls ``sample``.
 
     Args:
         net: maps nothing to a program.
@@ -25,22 +25,26 @@ class Around(nn.Module):
         self.net = net
 
     def forward(self) -> Program:
-        """The net's program, with its samples asked for by ``ask``."""
+        """The net's program, in which ``ask`` makes each call of ``sample``."""
         program = self.net()
         return lambda sample: program(partial(self.ask, sample))
 
     def ask(self, sample: Sample, name: str, node: Node) -> tuple[Tensor, Tensor]:
-        """Hook: asks for one sample."""
+        """Hook: makes one call of ``sample``."""
         return sample(name, node)
 
 
 class Masked(Around):
-    """Variables have one class more than the net's program sees, and layers two bits or items more: all masked.
+    """A net whose nodes have additional masked classes, bits or items, which its program does not see.
+
+    Categorical variables have one more class, and layers of bits or items two more.
+
+    Normal variables, which have no masks, are as they are.
 
     Args:
         net: maps nothing to a program.
-        leaves: takes zeros that were added to the masked logits, a tensor per call of ``sample``; None where nobody
-            asks for their gradients.
+        leaves: a list to which each call of ``sample`` appends the zeros that it adds to the masked logits; None if
+            their gradients are not needed.
     """
 
     def __init__(self, net: nn.Module, leaves: list[Tensor] | None = None) -> None:
@@ -48,8 +52,10 @@ class Masked(Around):
         self.leaves = leaves
 
     def ask(self, sample: Sample, name: str, node: Node) -> tuple[Tensor, Tensor]:
-        """Asks for a sample with masked classes and cuts them off."""
-        fill = [-torch.inf] if isinstance(node, Categorical) else [torch.inf, -torch.inf]
+        """Calls ``sample`` with masked classes and removes these from its result."""
+        if isinstance(node, Normal):
+            return sample(name, node)
+        fill = [-torch.inf] if isinstance(node, (Categorical, Permutation)) else [torch.inf, -torch.inf]
         masked = node.logits.new_tensor(fill).expand(*node.logits.shape[:-1], len(fill))
         if self.leaves is not None:
             self.leaves.append(torch.zeros_like(masked, requires_grad=True))
@@ -59,20 +65,22 @@ class Masked(Around):
 
 
 def _extended(node: Node, logits: Tensor) -> Node:
-    """The same kind of node with more logits; of a subset with one item more."""
+    """The same kind of node with more logits; a subset has one more item."""
     if isinstance(node, Subset):
         return Subset(logits, node.k + 1, node.given)
+    if isinstance(node, Permutation):
+        return Permutation(logits, node.given)
     return Bernoulli(logits, node.given) if isinstance(node, Bernoulli) else Categorical(logits, node.given)
 
 
 class Rounded(Around):
-    """Logits are rounded to a dtype, and stay in it or come back to the net's.
+    """A net whose logits are rounded to a dtype, and then converted back to the net's dtype or not.
 
     Args:
         net: maps nothing to a program.
-        dtype: to round to.
-        back: whether they come back.
-        samples: takes the samples that the program gets.
+        dtype: the dtype to which logits are rounded.
+        back: whether they are converted back.
+        samples: a list to which the samples that the program receives are appended.
     """
 
     def __init__(self, net: nn.Module, dtype: torch.dtype, *, back: bool, samples: list[Tensor]) -> None:
@@ -80,9 +88,12 @@ class Rounded(Around):
         self.dtype, self.back, self.samples = dtype, back, samples
 
     def ask(self, sample: Sample, name: str, node: Node) -> tuple[Tensor, Tensor]:
-        """Asks for a sample from rounded logits; it comes back in the net's dtype."""
+        """Calls ``sample`` with rounded logits and returns the sample in the net's dtype."""
         logits = node.logits.to(self.dtype)
         value, log_q = sample(name, node.made_from(logits.to(node.logits.dtype) if self.back else logits))
+        if isinstance(node, Normal):
+            # bits of a later layer may turn over where a number is rounded, so both ways see it rounded
+            value = value.to(self.dtype)
         value = value.to(node.logits.dtype)
         self.samples.append(value.detach())
         return value, log_q

@@ -1,4 +1,4 @@
-"""Comparisons of single estimates with the same randomness."""
+"""Comparisons of single estimates with the same random numbers."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from estbench.testing.subject import Subject
 
 
 def modes(subject: Subject, recipe: Recipe) -> Iterator[tuple[Estimate, str]]:
-    """The estimator on a net in both modes, with their names."""
+    """The estimator on a net in evaluation and in training mode, with the names of the modes."""
     yield subject.bench(recipe), "eval mode"
     yield subject.bench(recipe).train(), "training mode"
 
@@ -24,7 +24,7 @@ def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 
 
 def seeded(subject: Subject, bench: Estimate) -> dict[str, Tensor]:
-    """The value and the gradient of one call with a fixed seed; generators of its own go on from where they were."""
+    """The value and the gradient of one call with a fixed seed, which the estimator's own generators do not follow."""
     with subject.seeded(6), ModelState(bench.estimator).held():
         value, gradients = one_gradient(bench)
     return {"value": value, **gradients}

@@ -6,7 +6,7 @@ length of 0.01 is a relative bias of 1 %. Two tests share a level :math:`\alpha`
 - :math:`\max |z|` over all coordinates and over the projections on each group's true gradient, by Bonferroni;
 - Hotelling's :math:`T^2`, by its F distribution, over the directions that have any variance.
 
-``TOLERANCE`` is added to every standard error, for rounding: it is far below what the tests resolve.
+``TOLERANCE`` is added to every standard error to allow for rounding; it is far below what the tests can resolve.
 """
 
 import math
@@ -28,7 +28,7 @@ class RunningCovariance:
     """Running mean and covariance of vectors.
 
     Args:
-        size: their length.
+        size: the length of the vectors.
     """
 
     def __init__(self, size: int) -> None:
@@ -37,7 +37,7 @@ class RunningCovariance:
         self._outer = torch.zeros(size, size, dtype=torch.float64)
 
     def add(self, rows: Tensor) -> None:
-        """Takes in vectors, ``(n, size)``."""
+        """Adds vectors, ``(n, size)``."""
         rows = rows.double()
         self.n += len(rows)
         self._sum += rows.sum(0)
@@ -73,7 +73,7 @@ class Scale:
 
     @property
     def unit(self) -> Tensor:
-        """The norm of its group's true gradient, for each coordinate."""
+        """For each coordinate, the norm of the true gradient of its group."""
         norms = torch.zeros_like(self.truth)
         for mine in self.members():
             norms[mine] = self.truth[mine].norm()
@@ -91,11 +91,11 @@ class Judgement:
     """The outcome of the two tests.
 
     Args:
-        n: replicates.
+        n: number of replicates.
         t2: p-value of Hotelling's test.
         max_z: the largest absolute z.
-        p_z: its p-value, corrected for the number of coordinates and directions.
-        rank: of the covariance.
+        p_z: p-value of ``max_z``, corrected for the number of coordinates and directions.
+        rank: rank of the covariance.
     """
 
     n: int
@@ -113,14 +113,14 @@ class Judgement:
         return f"T2 p = {self.t2:.2g}, max|z| = {self.max_z:.1f} of {self.n:,}"
 
 
-def judge(error: Tensor, covariance: Tensor, n: int, directions: Tensor | None = None) -> Judgement:
+def zero_mean_test(error: Tensor, covariance: Tensor, n: int, directions: Tensor | None = None) -> Judgement:
     """Tests whether a mean error is zero.
 
     Args:
-        error: the mean, ``(size,)``.
-        covariance: of that mean, ``(size, size)``.
-        n: replicates behind it.
-        directions: more directions to look along, ``(directions, size)``.
+        error: the mean error, ``(size,)``.
+        covariance: covariance of that mean, ``(size, size)``.
+        n: number of replicates of which it is the mean.
+        directions: further directions that are tested, ``(directions, size)``.
     """
     spread, axes = torch.linalg.eigh(covariance)
     rank = max(1, int((spread > TOLERANCE**2).sum()))
@@ -141,13 +141,13 @@ def noncentrality(alpha: float, rank: int, power: float = POWER) -> float:
 
 
 def resolution(moments: RunningCovariance, scale: Scale, alpha: float) -> float:
-    """The relative bias that Hotelling's test catches in any direction of any group, with ``POWER``."""
+    """The relative bias that Hotelling's test detects with probability ``POWER`` in any direction of any group."""
     covariance = moments.covariance
-    judged = judge(moments.mean, covariance / moments.n, moments.n)
+    judged = zero_mean_test(moments.mean, covariance / moments.n, moments.n)
     worst = max(float(torch.linalg.eigvalsh(covariance[mine][:, mine])[-1]) for mine in scale.members())
     return math.sqrt(noncentrality(alpha, judged.rank) * max(worst, 0.0) / moments.n)
 
 
 def needed(moments: RunningCovariance, scale: Scale, alpha: float) -> int:
-    """The replicates at which the resolution is ``RESOLUTION``."""
+    """The number of replicates at which the resolution is ``RESOLUTION``."""
     return math.ceil(moments.n * (resolution(moments, scale, alpha) / RESOLUTION) ** 2)

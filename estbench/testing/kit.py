@@ -11,13 +11,14 @@ from typing import Any, TypeAlias
 import torch
 
 from estbench.core.estimator import NotApplicableError
+from estbench.engine.base import MakeEstimator
 from estbench.errors import UserError, nearest
-from estbench.plugins.registry import discover, load_estimator
+from estbench.plugins.registry import discover
 from estbench.plugins.spec import Spec
 from estbench.runtime.guard import pass_on
-from estbench.testing import contract, state, statistical
+from estbench.testing import contract, exclusion, state, statistical
 from estbench.testing.programs import RECIPES
-from estbench.testing.subject import MakeEstimator, Subject
+from estbench.testing.subject import Subject
 from estbench.testing.verdict import Fault, Inapplicable, Verdict, one_line
 
 Candidate: TypeAlias = str | MakeEstimator | Subject
@@ -28,16 +29,20 @@ class Check:
     """One check of an estimator.
 
     Args:
-        name: of the check.
-        function: raises ``Fault`` or ``Inapplicable``, or returns what it measured.
+        name: name of the check.
+        function: raises ``Fault`` or ``Inapplicable``, or returns what it measured, in words.
+        exclusion: why it does not apply, as far as the estimator's declarations say; empty where it does.
     """
 
     name: str
     function: Callable[[Subject], str]
+    exclusion: Callable[[Subject], str] = exclusion.never
 
     def verdict(self, subject: Subject) -> Verdict:
-        """What it finds; whatever a plugin raises is a finding, too."""
+        """The verdict of the check; any exception that a plugin raises is a failure."""
         try:
+            if why := self.exclusion(subject):
+                return Verdict(self.name, "not applicable", reason=why)
             with _one_thread():
                 measured = self.function(subject)
         except (Inapplicable, NotApplicableError) as error:
@@ -64,7 +69,7 @@ class Check:
 
     @property
     def group(self) -> str:
-        """Its name without the program: ``unbiased`` of ``unbiased[bernoulli, 1 layer]``."""
+        """The name without the program, such as ``unbiased`` for ``unbiased[bernoulli, 1 layer]``."""
         return self.name.partition("[")[0]
 
     @property
@@ -76,7 +81,7 @@ class Check:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keeps torch to one thread: the programs are so small that more of them only wait for each other."""
+    """Limits torch to one thread, since for programs this small several threads only wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -85,34 +90,53 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+_EXCLUSIONS: dict[Callable[[Subject], str], Callable[[Subject], str]] = {
+    contract.refuses: exclusion.all_accepted,
+    statistical.examples: exclusion.coupled,
+    statistical.target: exclusion.biased,
+    statistical.biased: exclusion.unbiased,
+    statistical.inexact: exclusion.exact_samples,
+}
+_OF_RECIPES = (
+    (statistical.unbiased, exclusion.biased_or_other_program),
+    (statistical.value, exclusion.other_program),
+)
+
+
 def _checks() -> Iterator[Check]:
     overall = (statistical.broadcast, statistical.devices, statistical.examples, statistical.masks)
     for function in (*contract.CHECKS, *state.CHECKS, *overall):
-        yield Check(function.__name__, function)
+        yield Check(function.__name__, function, _EXCLUSIONS.get(function, exclusion.never))
     for recipe in RECIPES:
-        for of_recipe in (statistical.unbiased, statistical.value):
-            yield Check(f"{of_recipe.__name__}[{recipe.name}]", partial(of_recipe, recipe=recipe))
+        for of_recipe, excluded in _OF_RECIPES:
+            name = f"{of_recipe.__name__}[{recipe.name}]"
+            yield Check(name, partial(of_recipe, recipe=recipe), partial(excluded, recipe=recipe))
     for function in (statistical.target, statistical.biased, statistical.inexact):
-        yield Check(function.__name__, function)
+        yield Check(function.__name__, function, _EXCLUSIONS[function])
 
 
 CHECKS = tuple(_checks())
 
 
 def as_subject(candidate: Candidate, seed: int = 0) -> Subject:
-    """A subject from an estimator's name with options, from what makes it, or as it is."""
+    """A subject from an estimator's name with options or from a function that makes it; a subject stays as it is."""
     if isinstance(candidate, Subject):
         return candidate
-    return Subject(partial(load_estimator, candidate) if isinstance(candidate, str) else candidate, seed)
+    return Subject(_maker(candidate) if isinstance(candidate, str) else candidate, seed)
+
+
+def _maker(name: str) -> MakeEstimator:
+    """What makes an estimator by its name with options; checks make hundreds, so plugins are searched once."""
+    return partial(discover("estimator").make, Spec.one(name))
 
 
 def run_checks(estimator: str | MakeEstimator, *, seed: int = 0, only: Iterable[str] = ()) -> Iterator[Verdict]:
     """Checks an estimator: one verdict per check, as soon as there is one.
 
     Args:
-        estimator: its name with options, ``"rloo[samples=4]"``, or what makes it: a class, a function.
-        seed: of all randomness in the checks.
-        only: names of checks to run, ``"unbiased"`` for all of ``"unbiased[...]"``; by default all.
+        estimator: its name with options, such as ``"rloo[samples=4]"``, or a class or function that makes it.
+        seed: seed of all random numbers in the checks.
+        only: names of checks to run, where ``"unbiased"`` means all of ``"unbiased[...]"``; by default all checks.
 
     Raises:
         UserError: there is no plugin or check of this name, or the plugin fails to import.
@@ -136,8 +160,8 @@ def parametrize_with_checks(estimators: Iterable[str | MakeEstimator], *, seed: 
     """A pytest decorator that runs a test for every estimator and every check.
 
     Args:
-        estimators: names with options, or what makes them.
-        seed: of all randomness in the checks.
+        estimators: names with options, or classes or functions that make estimators.
+        seed: seed of all random numbers in the checks.
 
     Example:
         >>> @parametrize_with_checks(["rloo", "rloo[samples=4]"])

@@ -12,14 +12,14 @@ SEED, FEW = 6, 64
 
 
 def obstacle(bench: Estimate) -> str:
-    """Why it cannot draw them; empty where it can. The random streams are left where they end."""
+    """The reason why it cannot draw them; empty if it can. The random streams are not restored afterwards."""
     try:
         torch.manual_seed(SEED)
         next(replicates(bench, FEW))
         torch.manual_seed(SEED)
         value, gradient = next(replicates(bench, 1))
     except NotFiniteError:
-        # another check is for that
+        # another check reports that
         return ""
     except Exception as error:  # noqa: BLE001  (a plugin may raise anything; what is no fault of vmap shows elsewhere)
         return f"torch.func.vmap cannot map it: it {one_line(error)}"

@@ -1,11 +1,11 @@
-"""The check of a measure: it yields rows of the estimators that it is given, of metrics that it declares."""
+"""The check of a measure: it yields rows for the estimators that it is given, of metrics that it declares."""
 
 import torch
 
 from estbench.core.metrics import Metric
 from estbench.core.task import Task
 from estbench.engine.base import Bench, MakeEstimator, Measure, Row
-from estbench.plugins.declarations import verify
+from estbench.plugins.declarations import check_declarations
 from estbench.plugins.registry import load_estimator
 
 
@@ -18,10 +18,10 @@ def check_measure(measure: Measure, task: Task, make: MakeEstimator) -> None:
         make: makes an estimator that can be measured on it.
 
     Raises:
-        AssertionError: a row is of no declared metric, or says that it failed, or there is none.
+        AssertionError: a row has an undeclared metric or a failure, or there is no row.
         UserError: a declaration is not what it must be.
     """
-    verify("measure", type(measure).__name__, measure)
+    check_declarations("measure", type(measure).__name__, measure)
     bench = Bench(task, 0, torch.device("cpu"), torch.float32, lambda: load_estimator(task.baseline), None)
     with torch.random.fork_rng([]):
         found = [(key, row) for key, row in measure.rows(bench, {"estimator": make}) if key == "estimator"]

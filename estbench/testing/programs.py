@@ -1,19 +1,19 @@
-"""The programs that the checks run: small nets whose expectations can be enumerated.
+"""The programs that the checks run: small nets whose expectations are sums, or integrals by a quadrature.
 
-Their weights were searched for a strong gradient under little noise, so that a bias of 1 % shows in less
-than a million replicates.
+Their weights were chosen by a search for a strong gradient with little noise, so that a bias of 1 % is detected with
+less than a million replicates.
 """
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from estbench.core.estimator import Estimator
-from estbench.core.node import Bernoulli, Categorical, Node, Subset
+from estbench.core.node import Bernoulli, Categorical, Node, Normal, Permutation, Subset
 from estbench.core.program import Program, Sample
 
 GROUPS = ("logits", "encoder", "decoder", "prior")
@@ -25,19 +25,30 @@ class Layer:
 
     Args:
         kind: the kind of node.
-        event: the shape of its values.
-        k: how many items a subset has.
+        event: the shape of its logits, without the batch; of normal variables, twice their number.
+        k: number of items of a subset.
     """
 
     kind: type[Node]
     event: tuple[int, ...]
     k: int = 0
 
+    @property
+    def size(self) -> int:
+        """The number of entries of a value."""
+        return math.prod(self.event) // (2 if self.kind is Normal else 1)
+
     def node(self, logits: Tensor, below: Tensor | None = None) -> Node:
-        """The node with these logits, ``(*batch, *event)``, which came from ``below``."""
+        """The node with these logits, ``(*batch, *event)``, which were computed from ``below``."""
         if self.kind is Subset:
             return Subset(logits, self.k)
-        # one kind states what its logits came from and the other does not: a baseline meets both
+        if self.kind is Permutation:
+            return Permutation(logits)
+        if self.kind is Normal:
+            loc, raw = logits.chunk(2, -1)
+            # without the floor, squares of scores would overflow where the logits are extreme
+            return Normal(loc, F.softplus(raw) + 1e-4)
+        # one kind states the input of its logits and the other does not, so that a baseline is tested with both
         return Bernoulli(logits, below) if self.kind is Bernoulli else Categorical(logits)
 
 
@@ -46,14 +57,15 @@ class Recipe:
     """How to make a net: its name, the kinds of its layers, and the numbers that fix its weights.
 
     Args:
-        name: for people.
+        name: name in messages.
         layers: the layers, from the input on.
-        seed: of the weights.
+        seed: seed of the weights.
         prior: standard deviation of the prior's logits.
         offset: subtracted from the cost, to bring its mean near zero.
-        free: nats of each layer's divergence that cost nothing more, so that log q enters the cost with a slope of 0 or
-            1, as the sample has it; None for an ELBO.
-        spare: whether it is only for estimators that do not take the bits of a program like it.
+        free: number of free nats of each layer's divergence, with which the slope of log q in the cost is 0 or 1
+            depending on the sample; None for an ELBO.
+        spare: whether the net is only for estimators that do not accept Bernoulli nodes, for which there is a similar
+            net.
     """
 
     name: str
@@ -65,11 +77,16 @@ class Recipe:
     spare: bool = False
 
     def net(self, batch: tuple[int, ...] = (2,)) -> "Net":
-        """A freshly made net, always with the same weights."""
+        """A new net, always with the same weights."""
         return Net(self, batch)
 
+    @property
+    def maskable(self) -> bool:
+        """Whether any of its values can be masked."""
+        return any(layer.kind is not Normal for layer in self.layers)
+
     def accepted(self, accepts: tuple[type[Node], ...]) -> bool:
-        """Whether an estimator that accepts these nodes takes this net."""
+        """Whether an estimator that accepts these nodes accepts this net."""
         return all(issubclass(layer.kind, accepts) for layer in self.layers)
 
     def meant_for(self, accepts: tuple[type[Node], ...]) -> bool:
@@ -78,10 +95,10 @@ class Recipe:
 
 
 class Net(nn.Module):
-    """A net of discrete layers with an encoder, a decoder and a prior, and a free shift of every logit.
+    """A net of random layers with an encoder, a decoder and a prior, and a free shift of every logit.
 
     Args:
-        recipe: what to make.
+        recipe: describes the net.
         batch: shape of the batch.
     """
 
@@ -96,12 +113,12 @@ class Net(nn.Module):
             return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
         self.layers, self.offset, self.free = recipe.layers, recipe.offset, recipe.free
-        events = [layer.event for layer in self.layers]
-        sizes = [2, *(math.prod(event) for event in events)]
-        links = [0.7 * normal(*link) / math.sqrt(2) for link in itertools.pairwise(sizes)]
+        events, sizes = [layer.event for layer in self.layers], [layer.size for layer in self.layers]
+        ways = zip((2, *sizes), map(math.prod, events), strict=False)
+        links = [0.7 * normal(*way) / math.sqrt(2) for way in ways]
         shifts = [torch.zeros(*batch, *event, dtype=torch.float64) for event in events]
         self.logits, self.encoder = nn.ParameterList(shifts), nn.ParameterList(links)
-        self.decoder = nn.ParameterList(normal(size, 3) for size in sizes[1:])
+        self.decoder = nn.ParameterList(normal(size, 3) for size in sizes)
         self.prior = nn.ParameterList(recipe.prior * normal(*event) for event in events)
         self.register_buffer("inputs", normal(math.prod(batch), 2).reshape(*batch, 2))
         self.register_buffer("readout", torch.tensor([2.0, -1.5, 1.0], dtype=torch.float64))
@@ -130,6 +147,7 @@ class Net(nn.Module):
 
 _BITS, _SUBSET = Layer(Bernoulli, (3,)), Layer(Subset, (4,), 2)
 _CLASSES = Layer(Categorical, (2, 3)), Layer(Categorical, (1, 3))
+_NORMAL = Layer(Normal, (4,))
 RECIPES = (
     Recipe("bernoulli, 1 layer", (_BITS,), 113, 1.2, -0.8),
     Recipe("bernoulli, 2 layers", (_BITS, _BITS), 20, 0.5, 0.5),
@@ -140,6 +158,10 @@ RECIPES = (
     Recipe("subset and bits", (_SUBSET, _BITS), 75, 0.5, 1.0),
     Recipe("subset, 1 layer", (_SUBSET,), 23, 1.2, -0.5, spare=True),
     Recipe("subset, 2 layers", (_SUBSET, Layer(Subset, (5,), 2)), 16, 0.5, 0.3, spare=True),
+    Recipe("normal and bits", (_NORMAL, _BITS), 5, 0.5, 2.5),
+    Recipe("permutation and bits", (Layer(Permutation, (3,)), _BITS), 14, 0.3, 1.2),
+    Recipe("normal, 1 layer", (_NORMAL,), 2, 0.5, 0.0, spare=True),
+    Recipe("normal, 2 layers", (_NORMAL, Layer(Normal, (2,))), 12, 0.5, 6.0, spare=True),
 )
 
 
@@ -148,7 +170,7 @@ class Estimate(nn.Module):
 
     Args:
         model: maps nothing to a program.
-        estimator: prepared for it.
+        estimator: an estimator that was prepared for the model.
         looped: whether its replicates are drawn one after another, since vmap cannot map it.
     """
 
@@ -162,7 +184,7 @@ class Estimate(nn.Module):
 
 
 def counted(program: Program, rows: list[int]) -> Program:
-    """The same program; it notes how many costs each of its evaluations returned."""
+    """The same program, which also records how many costs each of its evaluations returned."""
 
     def counting(sample: Sample) -> Tensor:
         cost = program(sample)

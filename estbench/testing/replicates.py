@@ -1,4 +1,4 @@
-"""Replicates of a gradient, by vmap; in a loop, where vmap cannot map an estimator."""
+"""Replicates of a gradient, drawn by vmap, or in a loop if vmap cannot map the estimator."""
 
 from collections.abc import Iterator
 

@@ -1,12 +1,14 @@
-"""Checks of how an estimator keeps its state: seeds, leaks, tuning, pickling, and numbers at their limits."""
+"""Checks of an estimator's state (seeds, leaks, tuning, pickling) and of extreme numbers."""
 
 import math
 import pickle
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from estbench.core.program import Program
+from estbench.engine.moments.routes import equal, even, uneven
 from estbench.testing.border import Rounded
 from estbench.testing.compare import difference, modes, seeded
 from estbench.testing.programs import Estimate, Recipe
@@ -16,32 +18,65 @@ from estbench.testing.verdict import Fault, Inapplicable
 
 EXTREME = 60.0
 TUNING_STEPS = 40
-# of relaxed samples, which are cast to a dtype of 8 bits; gradients come back in it, and may turn a comparison over
+# for relaxed samples, which are cast to a dtype of 8 bits; gradients are returned in it, which may reverse a comparison
 ROUNDING = 0.05
 
 
 def seed(subject: Subject) -> str:
-    """The same seed gives the same estimate, from one instance and from another."""
+    """The same seed gives the same estimate, from one instance and from another, and another seed another sample."""
     for recipe in subject.applicable():
         bench, other = subject.bench(recipe), subject.bench(recipe)
         elsewhere = seeded(subject, other)
-        # the second call goes on from what the first leaves
+        # the second call starts from the state that the first one leaves
         first, again = (_called(subject, bench) for _ in range(2))
         if difference(first, again) > 0:
             raise Fault(f"two calls with one seed differ ({recipe.name})")
         if difference(first, elsewhere) > 0:
             raise Fault(f"two instances with one seed differ ({recipe.name})")
+        if _fixed(subject, recipe):
+            raise Fault(
+                "its samples differ between variables of one distribution and never between seeds: it draws from a "
+                f"generator with a fixed seed ({recipe.name})"
+            )
     return "equal"
 
 
-def _called(subject: Subject, bench: Estimate) -> dict[str, Tensor]:
-    with subject.seeded(6):
+def _fixed(subject: Subject, recipe: Recipe) -> bool:
+    """Whether its samples are random and the same for all seeds; what is not random has samples that are all alike."""
+    values: dict[str, Tensor] = {}
+    bench = subject.bench(recipe, around=lambda net: _Levelled(net, values))
+    found = []
+    for seed in (6, 7):
+        estimate = _called(subject, bench, seed)
+        found.append({**estimate, **{f"samples of {name}": each for name, each in values.items()}})
+    return equal(found[0], found[1], 0) and any(uneven(each) for each in values.values())
+
+
+class _Levelled(nn.Module):
+    """A net in which all values are equally likely.
+
+    Args:
+        net: the net.
+        values: receives its samples.
+    """
+
+    def __init__(self, net: nn.Module, values: dict[str, Tensor]) -> None:
+        super().__init__()
+        self._net, self._values = net, values
+
+    def forward(self) -> Program:
+        """The net's program, levelled."""
+        return even(self._net(), self._values)
+
+
+def _called(subject: Subject, bench: Estimate, seed: int = 6) -> dict[str, Tensor]:
+    with subject.seeded(seed):
         value, gradients = one_gradient(bench)
     return {"value": value, **gradients}
 
 
 def leaks(subject: Subject) -> str:
-    """Tuning its parameters leaves the model's gradient alone, and the cost's gradient leaves them alone."""
+    """Tuning its parameters does not change the model's gradient, and the cost has no gradient for them."""
     for recipe in subject.applicable():
         (still, _), (training, _) = modes(subject, recipe)
         with_none, with_tuning = seeded(subject, still), seeded(subject, training)
@@ -76,7 +111,7 @@ def tuning(subject: Subject) -> str:
 
 
 def _tune(bench: Estimate) -> None:
-    """Trains the estimator alone."""
+    """Trains the estimator and not the model."""
     optimizer = torch.optim.Adam(bench.estimator.parameters(), lr=0.02)
     for _ in range(TUNING_STEPS):
         optimizer.zero_grad()
@@ -115,7 +150,7 @@ def untouched(subject: Subject) -> str:
 
 
 def state_dict(subject: Subject) -> str:
-    """All of its state is in its ``state_dict``, and comes back from it."""
+    """All of its state is in its ``state_dict`` and can be restored from it."""
     entries = 0
     for recipe in subject.applicable():
         bench = subject.bench(recipe)
@@ -129,7 +164,7 @@ def state_dict(subject: Subject) -> str:
 
 
 def pickles(subject: Subject) -> str:
-    """It survives pickling, as for a worker process."""
+    """It can be pickled and restored, which worker processes need."""
     size = 0
     for recipe in subject.applicable():
         bench = subject.bench(recipe)
@@ -138,7 +173,7 @@ def pickles(subject: Subject) -> str:
             data = pickle.dumps(bench.estimator)
             bench.estimator = pickle.loads(data)  # noqa: S301  (our own bytes)
         except Exception as error:
-            raise Fault(f"it does not pickle: {type(error).__name__}: {error}") from error
+            raise Fault(f"it cannot be pickled: {type(error).__name__}: {error}") from error
         if difference(before, seeded(subject, bench)) > 0:
             raise Fault(f"pickled and restored it gives another estimate ({recipe.name})")
         size = max(size, len(data))
@@ -147,6 +182,8 @@ def pickles(subject: Subject) -> str:
 
 def vmap(subject: Subject) -> str:
     """Under ``torch.func.vmap`` it gives the estimates that it gives alone; otherwise it is measured by a slow loop."""
+    if subject.obstacle and not subject.declared.mappable:
+        raise Inapplicable(f"{subject.obstacle}; its replicates take a loop")
     if subject.obstacle:
         raise Fault(f"{subject.obstacle}; its replicates take a loop, which is slower, here and in measurements")
     return "equal"
@@ -195,7 +232,7 @@ def _rounded(
 
 
 def saturate(bench: Estimate, pattern: tuple[int, ...], *, anew: bool = False) -> None:
-    """Sets the logits to these numbers in turn, times 60, for every variable anew or not; the encoder adds nothing."""
+    """Sets the logits to these numbers in turn, times 60, restarting at each variable or not; the encoder is off."""
     with torch.no_grad():
         for name, parameter in bench.model.named_parameters():
             if name.startswith("encoder."):

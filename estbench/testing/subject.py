@@ -1,23 +1,23 @@
-"""An estimator under test: how it is made ready, and what several checks share of what was measured."""
+"""An estimator under test: how it is prepared, and the measurements that several checks share."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.engine.base import MakeEstimator
 from estbench.runtime import shared_generators
 from estbench.testing.inference import (
     TOLERANCE,
     Judgement,
     RunningCovariance,
     Scale,
-    judge,
     needed,
     resolution,
+    zero_mean_test,
 )
 from estbench.testing.mapping import obstacle
 from estbench.testing.oracle import truth
@@ -25,15 +25,13 @@ from estbench.testing.programs import GROUPS, RECIPES, Estimate, Recipe
 from estbench.testing.replicates import CHUNK, replicates, value_replicates
 from estbench.testing.verdict import Fault, Inapplicable
 
-MakeEstimator: TypeAlias = Callable[[], Estimator]
-
 FIRST_LOOK = 2 * CHUNK
 LEAST = 8 * CHUNK
-# values for the test of a value; they take no gradient
+# number of values for the test of the value, which needs no gradients
 VALUES = 32 * CHUNK
-# shares of a check's level: a first look, that stops early what is plainly wrong, and the last
+# the share of a check's level that its first look has, which stops early if something is clearly wrong
 FIRST_SHARE = 0.1
-# of replicates that are drawn one after another there are so many times fewer
+# if replicates are drawn one after another, there are fewer by this factor
 SPARSER = 16
 
 
@@ -41,14 +39,15 @@ class Subject:
     """An estimator under test.
 
     Args:
-        make: makes it, with the options to be tested.
-        seed: of all randomness in the checks.
-        most: the largest number of replicates to draw for one program.
+        make: makes the estimator with the options to be tested.
+        seed: seed of all random numbers in the checks.
+        most: the largest number of replicates that are drawn for one program.
     """
 
     def __init__(self, make: MakeEstimator, seed: int = 0, most: int = 2**22) -> None:
         self.make, self.seed, self.most = make, seed, most
         self._studies: dict[str, MeanErrors | Exception] = {}
+        self._refusals: dict[str, str | None] = {}
 
     @cached_property
     def declared(self) -> Estimator:
@@ -57,50 +56,60 @@ class Subject:
 
     @cached_property
     def obstacle(self) -> str:
-        """Why vmap cannot draw its replicates, so that a loop does; empty where it can."""
+        """The reason why vmap cannot draw its replicates, so that a loop draws them; empty if vmap can."""
         found = []
         with suppress(Inapplicable, Fault), self.seeded(6):
             found = [(obstacle(self._fresh(recipe)), recipe) for recipe in self.applicable()]
         return next((f"{reason} ({recipe.name})" for reason, recipe in found if reason), "")
 
     def fewer(self, replicates: int) -> int:
-        """So many replicates, or the part of them that a loop draws in the time."""
+        """This number of replicates, or the smaller number that a loop can draw in the same time."""
         return replicates // SPARSER if self.obstacle else replicates
 
     @contextmanager
     def seeded(self, *stream: int) -> Iterator[None]:
         """Seeds torch, NumPy and Python for this block, and leaves their states as they were afterwards."""
-        # of several GPUs torch wants to be told which
+        # if there are several GPUs, torch has to be told which one
         devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-        with torch.random.fork_rng(devices), shared_generators.kept():
+        with torch.random.fork_rng(devices), shared_generators.restored():
             torch.manual_seed(hash((self.seed, *stream)) % 2**63)
             shared_generators.seed(hash((self.seed, *stream)) % 2**63)
             yield
 
     @property
     def recipes(self) -> list[Recipe]:
-        """The nets that it is checked on, of nodes that it declares to accept."""
+        """The nets with which it is checked, whose nodes it declares to accept."""
         return [recipe for recipe in RECIPES if recipe.meant_for(self.declared.accepts)]
 
     def applicable(self) -> Iterator[Recipe]:
         """The nets that it accepts and does not refuse for another reason.
 
         Raises:
-            Inapplicable: the checks have no program of the nodes that it accepts.
+            Inapplicable: the checks have no program with nodes that it accepts.
             Fault: it refuses all of them.
         """
         if not self.recipes:
             raise Inapplicable("the checks have no program of the nodes that it accepts")
         refusals = []
         for recipe in self.recipes:
+            refusal = self._refusal(recipe)
+            if refusal is None:
+                yield recipe
+            else:
+                refusals.append(refusal)
+        if len(refusals) == len(self.recipes):
+            raise Fault(f"it runs on no program: {refusals[0]}")
+
+    def _refusal(self, recipe: Recipe) -> str | None:
+        """Why it refuses a net that its declarations accept, asked once; None where it takes it."""
+        if recipe.name not in self._refusals:
             try:
                 self._fresh(recipe)
             except NotApplicableError as error:
-                refusals.append(str(error))
+                self._refusals[recipe.name] = str(error)
             else:
-                yield recipe
-        if len(refusals) == len(self.recipes):
-            raise Fault(f"it runs on no program: {refusals[0]}")
+                self._refusals[recipe.name] = None
+        return self._refusals[recipe.name]
 
     def bench(
         self,
@@ -110,11 +119,10 @@ class Subject:
         device: str = "cpu",
         around: Callable[[nn.Module], nn.Module] = lambda net: net,
     ) -> Estimate:
-        """A net with a prepared estimator in eval mode, made anew; ``around`` may wrap the net.
+        """A new net with a prepared estimator in evaluation mode; ``around`` may wrap the net.
 
-        The estimator has seen a few training steps, so that running statistics are not zero, and its
-        parameters are moved a little from where they started, so that networks that start at zero hide
-        nothing.
+        The estimator has gone through a few training steps, so that running statistics are not zero. Its parameters
+        are moved a little from their initial values, so that networks that are zero at the start have an effect.
         """
         bench = self._fresh(recipe, dtype, batch, device, around)
         bench.looped = bool(self.obstacle)
@@ -139,7 +147,7 @@ class Subject:
         return Estimate(model, estimator.eval())
 
     def study(self, recipe: Recipe, alpha: float) -> "MeanErrors":
-        """Replicates on a net, enough to catch a relative bias of 1 %; drawn once and kept."""
+        """Replicates on a net, enough to detect a relative bias of 1 %; they are drawn once and kept."""
         if recipe.name not in self._studies:
             try:
                 with self.seeded(2, RECIPES.index(recipe)):
@@ -155,8 +163,8 @@ class Subject:
 class MeanErrors:
     """The mean error of value and gradient over replicates on one net, in two looks.
 
-    The first look only stops early what is plainly wrong, and sets by the covariance how many replicates the
-    last one takes.
+    The first look stops early if something is clearly wrong, and its covariance determines the number of replicates of
+    the last look.
 
     Args:
         subject: the estimator.
@@ -179,7 +187,7 @@ class MeanErrors:
             self._draw(bench, min(most, max(wanted, least if self.noisy else 0)) - first)
             self.biased = self.judge().p < self.level
         if self.biased:
-            # the gradient's error showed early, and that of the value may be smaller
+            # the error of the gradient was detected early, and that of the value may be smaller
             for values in value_replicates(bench, subject.fewer(VALUES) - self.values.n):
                 self.values.add(values.double()[:, None] - self.value)
 
@@ -205,7 +213,7 @@ class MeanErrors:
 
     @property
     def resolution(self) -> float:
-        """The relative bias that would have been caught."""
+        """The relative bias that would have been detected."""
         return resolution(self._drawn[0], self.scale, self.level / 2)
 
     def _draw(self, bench: Estimate, n: int) -> None:
@@ -215,18 +223,18 @@ class MeanErrors:
 
     @property
     def gradients(self) -> RunningCovariance:
-        """Of the gradient's error, in relative units."""
+        """The mean and covariance of the gradient's error, in relative units."""
         return self._drawn[0]
 
     @property
     def values(self) -> RunningCovariance:
-        """Of the value's error."""
+        """The mean and covariance of the value's error."""
         return self._drawn[1]
 
     def judge(self) -> Judgement:
         """The two tests of the gradient."""
         mine = self._drawn[0]
-        return judge(mine.mean, mine.covariance / mine.n, mine.n, self.scale.directions)
+        return zero_mean_test(mine.mean, mine.covariance / mine.n, mine.n, self.scale.directions)
 
 
 def scale_of(gradients: dict[str, Tensor]) -> Scale:

@@ -1,4 +1,4 @@
-"""The checks of a task: its data stay the same, and its program keeps its one duty, to broadcast."""
+"""The checks of a task: its data stay the same, and its program broadcasts over leading dimensions of samples."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ def check_task(task: Task) -> None:
     """Checks a task.
 
     Raises:
-        AssertionError: it does not keep what a task promises; the message says what.
+        AssertionError: the task does not fulfil its contract; the message says why.
     """
     for check in CHECKS.values():
         with _seeded():
@@ -51,7 +51,7 @@ def run_task_checks(task: Task) -> Iterator[Verdict]:
 
 @contextmanager
 def _seeded() -> Iterator[None]:
-    """Random numbers of a seed; afterwards those of before go on."""
+    """Seeds the generators inside the context, and restores their state afterwards."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         yield
@@ -84,7 +84,7 @@ def _batch(task: Task) -> Batch:
 
 
 def _broadcasts(task: Task) -> None:
-    """A cost per example alone; for several samples at once, for each what it is alone."""
+    """The program returns one cost per example, and for several samples at once the cost that each has alone."""
     batch = _batch(task)
     program, examples = task.model()(*batch), len(batch[0])
     cost, _ = run(program, draw)
@@ -110,7 +110,7 @@ def _broadcasts(task: Task) -> None:
 
 
 def _pair(_name: str, node: Node, _sites: Sites) -> Tensor:
-    """Two draws."""
+    """Two samples."""
     return torch.stack([node.sample(), node.sample()])
 
 
@@ -118,14 +118,14 @@ def _differentiates(task: Task) -> None:
     model, batch = task.model(), _batch(task)
     estimator = load_estimator(task.baseline).prepare(model(*batch))
     estimator(model(*batch)).backward()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
     missing = [name for name, g in gradients.items() if g is None]
     _demand(not missing, f"the baseline's gradient reaches every parameter but {missing}")
     broken = [name for name, g in gradients.items() if g is not None and not g.isfinite().all()]
     _demand(not broken, f"the baseline's gradient is not finite for {broken}")
 
 
-# each raises AssertionError with what it found
+# each raises AssertionError with a message that says what it found
 CHECKS: Mapping[str, Callable[[Task], None]] = {
     "declarations": _declarations,
     "data": _data,

@@ -1,4 +1,4 @@
-"""What a check says of an estimator."""
+"""The verdicts of checks."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,10 +9,10 @@ class Verdict:
     """The outcome of one check.
 
     Args:
-        name: of the check.
+        name: name of the check.
         verdict: the outcome.
         measured: what was measured, in words.
-        reason: why it failed or does not apply; empty where it passed.
+        reason: why it failed or does not apply; empty if it passed.
     """
 
     name: str
@@ -25,10 +25,10 @@ class Verdict:
 
 
 class Fault(Exception):  # noqa: N818  (a finding, raised by a check and caught by the kit)
-    """A check found something wrong.
+    """A check found a fault.
 
     Args:
-        reason: what, in one line.
+        reason: the fault in one line.
         measured: what was measured, in words.
     """
 

@@ -18,7 +18,7 @@ Again: TypeAlias = Callable[[Sequence[Key]], tuple[TrackedValues, TrackedValues]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GateResult:
     """The result of the gate.
 
     Args:
@@ -41,7 +41,7 @@ def gate(
     alpha: float = 0.01,
     allow_missing: bool = False,
     again: Again | None = None,
-) -> Outcome:
+) -> GateResult:
     """Compares two runs, two result files of asv, or two commits in a folder of asv's results.
 
     Args:
@@ -69,7 +69,7 @@ def gate(
     counts = Counter(finding.verdict for finding in findings)
     broken = counts["failed"] + (0 if allow_missing else counts["missing"])
     table = markdown(findings, base, head, list(filter(None, map(_machine, (base, head)))))
-    return Outcome(findings, table, 1 if counts["regression"] else 3 if broken else 0)
+    return GateResult(findings, table, 1 if counts["regression"] else 3 if broken else 0)
 
 
 def _threshold(text: str) -> Threshold:

@@ -22,7 +22,7 @@ from estbench.tracking.tracked_values import Key, TrackedValue, TrackedValues
 LEAST = 3  # processes a side that a test can work with
 
 
-def check(base: str, head: str, times: int) -> None:
+def check_repeatable(base: str, head: str, times: int) -> None:
     """Refuses what cannot be measured again, or not often enough for a test.
 
     Raises:

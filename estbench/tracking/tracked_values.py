@@ -78,7 +78,7 @@ def of_run(source: Path) -> TrackedValues:
     metrics = declared.of_run(source)
     found = _tracked_values(pd.concat([_renamed(good, metrics), _errors(good)], ignore_index=True))
     bad = rows[(rows["status"] != "ok") & (rows["metric"] == "")]
-    return spread(found | _missing(bad), {key.benchmark for key in found})
+    return spread_failures(found | _missing(bad), {key.benchmark for key in found})
 
 
 def device(source: Path) -> str:
@@ -99,7 +99,7 @@ def machine(source: Path) -> str:
     return ", ".join(filter(None, (info.cpu, info.gpu)))
 
 
-def spread(tracked_values: TrackedValues, benchmarks: Iterable[str]) -> TrackedValues:
+def spread_failures(tracked_values: TrackedValues, benchmarks: Iterable[str]) -> TrackedValues:
     """Replaces a failure of a whole measure (such as ``training``) by failures of all benchmarks of the measure."""
     whole = {
         key: tracked for key, tracked in tracked_values.items() if "." not in key.benchmark and tracked.status != "ok"

@@ -66,7 +66,7 @@ def judge(base: TrackedValues, head: TrackedValues, limits: Sequence[Threshold],
         base_on, head_on = (", ".join(sorted(side)) for side in places)
         raise UserError(f"base and head have no machine and environment in common: base {base_on}; head {head_on}")
     names = {key.benchmark for key in (*base, *head)}
-    base, head = tracked_values.spread(base, names), tracked_values.spread(head, names)
+    base, head = tracked_values.spread_failures(base, names), tracked_values.spread_failures(head, names)
     both = [key for key in base if key in head and _comparable(base[key], head[key])]
     chances = dict(zip(both, holm([chance(base[key], head[key]) for key in both]), strict=True))
     findings = []

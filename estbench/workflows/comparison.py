@@ -23,9 +23,9 @@ from estbench.planning import resolved, suite
 from estbench.planning.cell import Cell
 from estbench.planning.plan import Plan
 from estbench.planning.trials import Trials, trials
-from estbench.plugins.kept import kept
+from estbench.plugins.recorded_code import recorded_code
 from estbench.plugins.registry import Plugins
-from estbench.runtime.environment import commit, environment, label
+from estbench.runtime.environment import commit, commit_label, environment
 from estbench.store import declared
 from estbench.store.files import digest, make_folder
 from estbench.store.records import Result, joined
@@ -99,7 +99,7 @@ def prepare(request: Request, plugins: Plugins) -> Prepared:
     Raises:
         UserError: the suite is not valid, or asks for what is not there.
     """
-    wanted = suite.load(request.suite, request.overrides, request.parts)
+    wanted = suite.load_suite(request.suite, request.overrides, request.parts)
     check_device(resolved.device(wanted.device), wanted.dtype, request.executor.name)
 
     def prepared() -> Prepared:
@@ -158,8 +158,8 @@ def measure_comparison(request: Request, plugins: Plugins, watcher: Watcher) -> 
         chosen, tuned = tuning.choose(prepared.trials, {cell: each.rows for cell, each in tried.results.items()})
         plan = plugins.apart(lambda: planning.make(prepared.resolved, chosen).settled())
     measured = _measure(plan, store, executor, request, watcher)
-    store.note(label(commit()), (plan.entries[cell] for cell in measured.results))
-    metrics = declared.kept(measured.results.values())
+    store.note(commit_label(commit()), (plan.entries[cell] for cell in measured.results))
+    metrics = declared.recorded(measured.results.values())
     info = _info(request, prepared.suite, plan, started, _digest(plan, measured.results), metrics)
     return Compared(measured.results, info, measured.interrupted, measured.new, tuned)
 
@@ -199,7 +199,7 @@ def _info(
     request: Request, wanted: suite.Suite, plan: Plan, started: dt.datetime, cells: str, metrics: Metrics
 ) -> RunInfo:
     """The information about the run."""
-    own, about = kept(plan.foreign), environment(resolved.device(wanted.device))
+    own, about = recorded_code(plan.foreign), environment(resolved.device(wanted.device))
     about["versions"] = {**about["versions"], **own.versions}
     return RunInfo(
         command=request.command,

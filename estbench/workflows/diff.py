@@ -16,7 +16,7 @@ from estbench.stats import compare_pair, holm, student_paired
 from estbench.store import declared
 from estbench.store.records import joined
 from estbench.store.store import Store
-from estbench.workflows.export import Loaded, load
+from estbench.workflows.export import Loaded, load_results
 
 # from the most to the least important
 VERDICTS = ("worse", "failed", "missing", "better", "changed", "untested", "new", "same")
@@ -101,7 +101,7 @@ def diff(before: str, after: str, store: Path, alpha: float = 0.05) -> Differenc
 def _load(name: str, store: Path) -> Loaded:
     """The results of a folder, or of the runs of a commit."""
     if Path(name).exists():
-        return load(Path(name))
+        return load_results(Path(name))
     commit = resolve(name)
     kept = Store(store)
     found = kept.find(kept.noted(commit or name))

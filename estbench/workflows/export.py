@@ -28,7 +28,7 @@ class Loaded:
     metrics: Metrics
 
 
-def load(source: Path) -> Loaded:
+def load_results(source: Path) -> Loaded:
     """The results of a run's folder, of a Parquet file of results, or of all cells in a store.
 
     Raises:
@@ -61,7 +61,7 @@ def export(source: Path, to: Path | None, formats: Sequence[str]) -> list[Path]:
             raise UserError(f"unknown format {name!r}; {nearest(name, _WRITERS)}")
     folder = to or (source if source.is_dir() else source.parent)
     check_folder(folder)
-    results = load(source)
+    results = load_results(source)
     make_folder(folder)
     written = []
     for name in dict.fromkeys(formats):

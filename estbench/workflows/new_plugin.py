@@ -6,7 +6,8 @@ from pathlib import Path
 from string import Template
 
 from estbench import __version__
-from estbench.errors import UserError
+from estbench.errors import UserError, nearest
+from estbench.plugins.grammar import shown
 from estbench.plugins.registry import discover
 
 # $name and the like are filled in by new()
@@ -38,10 +39,10 @@ _README = Template("""\
 
 $title, $article $kind for estbench. `$module.py` is the place to work.
 
-It needs estbench, which is on no package index yet. Install that first: from its repository, by the address that you
+It needs estbench, which is on no package index yet. Install that first: from its repository, by the URL that you
 clone it from, or from a wheel that was built of it.
 
-    pip install "estbench @ git+ADDRESS"    # or: pip install estbench-$version-py3-none-any.whl
+    pip install "estbench @ git+URL"    # or: pip install estbench-$version-py3-none-any.whl
 
 Then, in this folder:
 
@@ -279,7 +280,8 @@ def _checked(kind: str, name: str) -> str:
         UserError: it is not valid or taken, or the kind is unknown.
     """
     if kind not in _FILES:
-        raise UserError(f"a new plugin is an estimator, a task or a measure; got {kind!r}")
+        near = nearest(kind, _FILES)
+        raise UserError(f"a new plugin is an estimator, a task or a measure; got {shown(kind)}, {near}")
     plain = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", plain) or keyword.iskeyword(plain):
         raise UserError(f"a plugin's name is lower-case words joined by underscores, my_{kind}; got {name!r}")

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from estbench.execution.cell_runner import CellRunner
 from estbench.measures.training import bound_name
 from estbench.planning.cell import Cell
 from estbench.planning.resolved import Pair
@@ -27,11 +26,10 @@ def choose(trials: Trials, results: Mapping[Cell, pd.DataFrame]) -> tuple[dict[P
     Returns:
         The task and estimator to compare, by what they are without tuned options; and a table of all candidates.
     """
-    runner = CellRunner(trials.plan.plugins)
     chosen: dict[Pair, Pair] = {}
     rows: list[dict[str, Any]] = []
     for key, cells in trials.groups.items():
-        judged = [_judged(runner.task(cell).objective, results[cell], trials.metrics[key]) for cell in cells]
+        judged = [_judged(trials.objectives[key], results[cell], trials.metrics[key]) for cell in cells]
         best = max(range(len(cells)), key=lambda k: judged[k]["score"])
         chosen[key] = cells[best].task, cells[best].estimators[0]
         rows += [{**row, "best": k == best} for k, row in enumerate(judged)]

@@ -111,7 +111,7 @@ def test_compare_measured_the_plugin_beside_the_built_in_ones(compared):
     assert about["command"].startswith("estbench compare --executor inline --tasks toy")
 
 
-def test_the_same_comparison_again_measures_nothing(compared):
+def test_the_same_comparison_again_measures_nothing(compared, svg_only):
     """Finished cells are kept: the second run gives the very same rows."""
     folder, _ = compared
     done = call(
@@ -131,7 +131,7 @@ def test_the_same_comparison_again_measures_nothing(compared):
     pd.testing.assert_frame_equal(one, two)
 
 
-def test_a_report_can_be_written_again_from_its_results(compared):
+def test_a_report_can_be_written_again_from_its_results(compared, svg_only):
     """``estbench report`` makes page and figures from the results of a run."""
     folder, _ = compared
     page = folder / "out" / "index.html"
@@ -142,7 +142,7 @@ def test_a_report_can_be_written_again_from_its_results(compared):
     assert call("report", "nowhere", cwd=folder).returncode == 2
 
 
-def test_a_failing_plugin_makes_the_exit_code_1_and_costs_the_others_nothing(tmp_path):
+def test_a_failing_plugin_makes_the_exit_code_1_and_costs_the_others_nothing(svg_only, tmp_path):
     """The failure is on stderr in one line; the other estimator's rows are there."""
     (tmp_path / "half.py").write_text(MINE.replace("torch.full_like(cost, 0.5)", "cost.nothing"))
     done = call("compare", *SMALL, "--estimators", "half,rloo", "-e", "half.py", "--out", "out", cwd=tmp_path)

@@ -19,7 +19,7 @@ from estbench.plugins import options
 from estbench.plugins.registry import discover
 from estbench.plugins.spec import Spec
 from estbench.published import NOT_STATED, protocols, results
-from estbench.published.select import select
+from estbench.published.select import select_published
 from estbench.report.model.protocol_match import same
 from estbench.report.model.published_match import matches
 from estbench.report.model.study import Study
@@ -84,7 +84,7 @@ def test_parts_of_protocols_are_options_of_tasks():
 )  # fmt: skip
 def test_table_1_of_jang_gu_and_poole_is_as_printed(task, metric, expected):
     """Two rows of the table, typed from the paper for this test: SF, DARN, MuProp, ST, annealed, Gumbel, ST Gumbel."""
-    found = [r for r in select(paper="jang2017") if str(r.task) == task and r.metric == metric]
+    found = [r for r in select_published(paper="jang2017") if str(r.task) == task and r.metric == metric]
     assert [r.value for r in found] == expected
     names = [
         "nvil",
@@ -100,10 +100,10 @@ def test_table_1_of_jang_gu_and_poole_is_as_printed(task, metric, expected):
 
 def test_results_are_selected_by_paper_task_and_estimator():
     """By part of a paper, by globs of tasks and estimators under either name, whatever the case."""
-    assert {r.paper for r in select(paper="MNIH (2016)")} == {"Gu, Levine, Sutskever & Mnih (2016)"}
-    assert {r.task.name for r in select(task="semi*")} == {"semi_supervised"}
+    assert {r.paper for r in select_published(paper="MNIH (2016)")} == {"Gu, Levine, Sutskever & Mnih (2016)"}
+    assert {r.task.name for r in select_published(task="semi*")} == {"semi_supervised"}
     for name in ("darn", "1/2"):
-        assert {r.estimator.name for r in select(estimator=name, paper="gu2016_sp")} == {"darn"}
+        assert {r.estimator.name for r in select_published(estimator=name, paper="gu2016_sp")} == {"darn"}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_results_are_selected_by_paper_task_and_estimator():
 def test_what_is_not_there_is_said_in_one_line(wanted, message):
     """A typo brings the nearest name; what does not go together is named together."""
     with pytest.raises(UserError, match=re.escape(message)) as error:
-        select(**wanted)
+        select_published(**wanted)
     assert "\n" not in str(error.value)
 
 
@@ -270,7 +270,7 @@ def test_one_seed_has_no_interval():
     assert row[4].endswith("(one seed)")
 
 
-def test_published_figures_are_in_page_markdown_and_plot(tmp_path):
+def test_published_figures_are_in_page_markdown_and_plot(svg_only, tmp_path):
     """All three show the paper's value beside the measured one."""
     table, known = run_of()
     index = report.write(table, {"options": known}, tmp_path)

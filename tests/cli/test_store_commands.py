@@ -16,6 +16,8 @@ from estbench.workflows import diff as differences
 from estbench.workflows.export import export
 from tests.support.plans import plan_of
 
+# they share one store
+pytestmark = pytest.mark.xdist_group("store commands")
 SUITE = {
     "tasks": ["toy[units=5]"],
     "estimators": ["rloo", "arm"],

@@ -51,7 +51,7 @@ RED = r"raise RuntimeError('=nul \x00 and \x1b[31mred\x1b[0m \u202e and \r\nmore
 
 
 @pytest.fixture
-def compare(tmp_path, monkeypatch, capfd):
+def compare(tmp_path, monkeypatch, svg_only, capfd):
     """Compares a plugin with RLOO; exit code, stdout, stderr, and the rows."""
 
     def compared(name, estimators, signature="self", body="pass", baseline="pass", command="compare"):

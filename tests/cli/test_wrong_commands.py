@@ -175,7 +175,7 @@ plan bytes.toml|not valid TOML
 plan odd.toml|unknown key
 plan types.toml|tasks
 plan empty.toml --tasks ''|--tasks is empty
-plan empty.toml --tasks ,|at least 1 item
+plan empty.toml --tasks ,|at least one is needed
 plan folder.toml|
 compare SMALL --seeds x|--seeds takes a number
 compare SMALL --seeds ,|--seeds takes a number

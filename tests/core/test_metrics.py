@@ -9,7 +9,7 @@ from estbench.core.metrics import Metrics
 from estbench.errors import UserError
 from estbench.measures.metrics import BUILT_IN
 from estbench.measures.training import Training
-from estbench.plugins.declarations import verify
+from estbench.plugins.declarations import check_declarations
 from estbench.plugins.registry import discover
 from tests.support import PATIENCE
 
@@ -57,7 +57,7 @@ def test_what_a_measure_declares_is_looked_at_before_anything_is_measured(wrong)
     with pytest.raises(
         UserError, match=r"measure 'mine'.*'metrics' must be a tuple of estbench\.Metric.*; got"
     ) as error:
-        verify("measure", "mine", type("Mine", (Training,), {"metrics": wrong})())
+        check_declarations("measure", "mine", type("Mine", (Training,), {"metrics": wrong})())
     assert "\n" not in str(error.value)
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.support import PATIENCE, ROOT
 
+# they share one environment
+pytestmark = pytest.mark.xdist_group("example")
 EXAMPLE = ROOT / "examples" / "estbench-antithetic-rloo"
 
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from estbench import Bernoulli, Splits, Task, load_estimator
 from estbench.engine.base import Bench
-from estbench.engine.moments.op_graph import recorded
 from estbench.engine.moments.points import Point
+from estbench.engine.op_graph import recorded
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.training_run import TrainingRun
 
@@ -71,12 +71,12 @@ def test_replicates_of_a_recorded_graph_are_unbiased(name):
 
 def test_an_ensemble_has_the_gradients_of_its_replicas_alone():
     """Replicas with varying slopes train together as each does alone: the ensemble compares them as it begins."""
-    trainees = [TrainingRun(bench(seed), load_estimator("rloo"), "rloo") for seed in range(2)]
+    training_runs = [TrainingRun(bench(seed), load_estimator("rloo"), "rloo") for seed in range(2)]
     alone = TrainingRun(bench(1), load_estimator("rloo"), "rloo")
-    ensemble = Ensemble(trainees)
+    ensemble = Ensemble(training_runs)
     for _ in range(5):
         ensemble.train()
         alone.advance()
     ensemble.settle()
-    for one, other in zip(trainees[1].model.parameters(), alone.model.parameters(), strict=True):
+    for one, other in zip(training_runs[1].model.parameters(), alone.model.parameters(), strict=True):
         torch.testing.assert_close(one, other)

@@ -4,21 +4,25 @@ The instance of one step has the logits (.3, -.2, .1), the rewards (0, 1, 3) and
 costs; all means and advantages below are those of rewards.
 """
 
+import itertools
 import math
+import runpy
 from functools import cache
 
 import pytest
 import torch
 from torch.func import grad, vmap
 
-from estbench import Bernoulli, Categorical, ScoreFunction, load_estimator
-from tests.support.gradients import FixedClasses
+from estbench import Bernoulli, Categorical, ScoreFunction, Subset, load_estimator
+from tests.support import ROOT
+from tests.support.gradients import FixedClasses, assert_unbiased
 
 LOGITS = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64)
 REWARDS = torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64)
 PROBS = LOGITS.softmax(0)
 SCORES = torch.eye(3, dtype=torch.float64) - PROBS
 made = cache(load_estimator)
+SCRIPT = runpy.run_path(str(ROOT / "scripts" / "group_baselines.py"))
 TRUE = torch.tensor([-0.5207, -0.0657, 0.5864], dtype=torch.float64)
 
 
@@ -61,6 +65,44 @@ def test_dr_grpo_is_rloo_times_a_constant(samples):
     rewards = REWARDS[groups_of(3, samples)].T
     ours = advantages(f"dr_grpo[samples={samples}]", rewards)
     torch.testing.assert_close(ours, advantages(f"rloo[samples={samples}]", rewards) * (samples - 1) / samples)
+
+
+def test_the_group_baselines_are_one_estimator():
+    """VarGrad, James-Stein without shrinkage and K/(K-1) times OPO of equal lengths are RLOO, group by group."""
+    rewards = REWARDS[groups_of(3, 4)].T
+    rloo = advantages("rloo[samples=4]", rewards)
+    torch.testing.assert_close(advantages("vargrad[samples=4]", rewards), rloo)
+    torch.testing.assert_close(advantages("james_stein[samples=4,shrinkage=0.0]", rewards), rloo)
+    opo = advantages("opo[samples=4]", rewards, lengths=torch.full_like(rewards, 3))
+    torch.testing.assert_close(opo * 4 / 3, rloo)
+    left = advantages("opo[samples=4,leave_one_out=true]", rewards, lengths=torch.full_like(rewards, 3))
+    torch.testing.assert_close(left, rloo)
+
+
+@pytest.mark.parametrize("samples", [2, 3, 4, 6])
+@pytest.mark.parametrize("rate", [0.05, 0.5, 0.8])
+def test_of_right_and_wrong_grpo_makes_a_multiple_of_the_gradient(rate, samples):
+    """For rewards of 0 and 1 the mean is the gradient times a factor: that of the script, and at K = 2 root 1/2."""
+    probs = torch.tensor([rate, (1 - rate) / 3, 2 * (1 - rate) / 3], dtype=torch.float64)
+    rewards, scores = torch.tensor([1.0, 0, 0], dtype=torch.float64), torch.eye(3, dtype=torch.float64) - probs
+    mean, _ = moments(f"grpo[samples={samples},eps=0.0]", samples, rewards, probs, scores)
+    factor = SCRIPT["factor"](rate, samples).item()
+    torch.testing.assert_close(mean, factor * (rewards * probs) @ scores)
+    assert samples > 2 or factor == pytest.approx(0.5**0.5)
+
+
+def test_grpo_tends_to_one_over_the_deviation():
+    """At 100,000 samples the factor is 1 over the deviation of a reward of 0 or 1, to one part in 10,000."""
+    for rate in (0.05, 0.5):
+        assert SCRIPT["factor"](rate, 100_000) == pytest.approx((rate * (1 - rate)) ** -0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("samples", [2, 4])
+def test_passk_of_right_and_wrong_leaves_out_prompts_that_succeed(samples):
+    """For rewards of 0 and 1 its mean is (1-p)^(K-1) times the gradient of the success rate p."""
+    rate, rewards = PROBS[0].item(), torch.tensor([1.0, 0, 0], dtype=torch.float64)
+    mean, _ = moments(f"passk[samples={samples}]", samples, rewards)
+    torch.testing.assert_close(mean, (1 - rate) ** (samples - 1) * (rewards * PROBS) @ SCORES)
 
 
 def test_grpo_of_two_is_a_ranking():
@@ -283,3 +325,40 @@ def test_grpo_weights_prompts_by_a_factor_of_the_success_rate(samples, p):
     assert mean.item() == pytest.approx(factor(samples, p) * p * (1 - p), abs=1e-9)
     if samples == 2:
         assert factor(samples, p) == pytest.approx(math.sqrt(0.5))
+
+
+SUBSET_LOGITS = torch.tensor([0.5, -0.3, 0.2, -1.0], dtype=torch.float64)
+SUBSET_WEIGHTS = torch.tensor([1.0, 2.0, -1.0, 0.5], dtype=torch.float64)
+
+
+def subset_cost(value):
+    return (value @ SUBSET_WEIGHTS - 1.3).square()
+
+
+@cache
+def on_subsets(name):
+    """The mean over all groups of two subsets, by the advantages and an enumeration of the six subsets of two items."""
+    pairs = list(itertools.combinations(range(4), 2))
+    values = torch.tensor([[float(i in pair) for i in range(4)] for pair in pairs], dtype=torch.float64)
+    probs = (values @ SUBSET_LOGITS).softmax(0)
+    lengths = [4.0] * 6
+    greedy = -subset_cost(values[probs.argmax()]).item()
+    return -moments(name, 2, -subset_cost(values), probs, values - probs @ values, lengths, greedy)[0]
+
+
+@pytest.mark.parametrize("name", ["rloo", "opo[leave_one_out=true,samples=2]", "remax[samples=2]", "vargrad"])
+def test_on_subsets_the_unbiased_ones_have_the_gradient_as_mean(name):
+    """The mean over all groups of subsets is the gradient of the expected cost, by the enumeration of ``exact``."""
+    wanted = grad(lambda t: made("exact")(lambda sample: subset_cost(sample("z", Subset(t, 2))[0])))(SUBSET_LOGITS)
+    torch.testing.assert_close(on_subsets(name), wanted)
+
+
+@pytest.mark.parametrize("name", ["rloo", *(f"{name}[samples=2]" for name in ("dr_grpo", "grpo", "opo", "passk"))])
+def test_on_subsets_the_estimator_has_the_mean_of_its_groups(name):
+    """The mean of 8,192 gradients of a subset program is that over all groups; a false alarm in a million runs."""
+    torch.manual_seed(0)
+
+    def once(_):
+        return grad(lambda t: made(name)(lambda sample: subset_cost(sample("z", Subset(t, 2))[0])))(SUBSET_LOGITS)
+
+    assert_unbiased(vmap(once, randomness="different")(torch.zeros(8192)), on_subsets(name))

@@ -367,5 +367,5 @@ def test_exact_gumbel_rao_has_the_expectation_of_straight_through_gumbel_softmax
 def test_exact_gumbel_rao_of_classes_says_what_it_can_do():
     """The mean over the noise has no closed form for several classes."""
     node = Categorical(torch.zeros(1, 1, 3))
-    with pytest.raises(NotApplicableError, match="exact mean for Bernoulli nodes; 'd' is not"):
+    with pytest.raises(NotApplicableError, match="exact mean for Bernoulli nodes only; set noises for 'd'"):
         load_estimator("gumbel_rao", noises=0)(lambda sample: sample("d", node)[0].sum((-1, -2)))

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from estbench.core.node import Bernoulli, Categorical
 from estbench.plugins.registry import load_estimator
-from estbench.testing.inference import RunningCovariance, judge
+from estbench.testing.inference import RunningCovariance, zero_mean_test
 
 ROWS = 200_000
 ALPHA = 1e-4
@@ -59,7 +59,7 @@ def same_moments(one, other):
         moments.append(RunningCovariance(2 * rows.shape[1]))
         moments[-1].add(torch.cat([standard, standard.square()], 1))
     covariance = sum(m.covariance / m.n for m in moments)
-    return judge(moments[0].mean - moments[1].mean, covariance, ROWS).p
+    return zero_mean_test(moments[0].mean - moments[1].mean, covariance, ROWS).p
 
 
 def straight_through(logits):

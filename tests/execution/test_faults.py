@@ -53,7 +53,7 @@ LATE = """    unbiased = True
 
 
 @pytest.fixture
-def compare(tmp_path, monkeypatch):
+def compare(tmp_path, monkeypatch, svg_only):
     """Compares in a folder of its own; exit code, stderr and the rows."""
     monkeypatch.chdir(tmp_path)
 
@@ -128,7 +128,7 @@ def test_a_task_that_ends_its_process_ends_no_driver(compare, tmp_path):
     code, _, rows = compare([file], "rloo", "training[steps=5]", tasks, "local[workers=1]", more)
     assert code == 1
     found = dict(zip(rows["task"], rows["error"], strict=True))
-    assert "EXIT(0)" in found["dies[how=exit]"]
+    assert found["dies[how=exit]"] == "it tried to exit the interpreter, with 0"
     assert "SIGSEGV" in found["dies[how=segv]"]
     assert "--timeout of 15 s" in found["dies[how=hang]"]
     assert status(rows, "task")["toy[units=3]"] == "ok"

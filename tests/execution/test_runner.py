@@ -9,7 +9,7 @@ from estbench.errors import UserError
 from estbench.execution.cell_runner import CellRunner
 from estbench.execution.executors.inline import Inline
 from estbench.execution.runner import CellWork, run
-from estbench.planning.suite import Suite, load, validate
+from estbench.planning.suite import Suite, load_suite, validate
 from estbench.plugins.registry import Plugins
 from estbench.store.records import COLUMNS, joined
 from estbench.store.store import Store
@@ -237,17 +237,17 @@ def test_a_wrong_suite_is_one_line_for_each_mistake(values, message):
 
 def test_suites_come_by_name_or_file_and_options_replace_their_values(tmp_path):
     """The shipped suite is valid; a file's values are replaced by the command line's."""
-    assert load("quick", {}).seeds == [0, 1, 2]
+    assert load_suite("quick", {}).seeds == [0, 1, 2]
     file = tmp_path / "mine.toml"
     file.write_text('tasks = ["toy"]\nseeds = [4]\n')
-    assert load(str(file), {"seeds": 2}) == Suite(tasks=["toy"], seeds=[0, 1])
+    assert load_suite(str(file), {"seeds": 2}) == Suite(tasks=["toy"], seeds=[0, 1])
     file.write_text("tasks = [")
     with pytest.raises(UserError, match="not valid TOML"):
-        load(str(file), {})
+        load_suite(str(file), {})
     with pytest.raises(UserError, match="did you mean 'quick'"):
-        load("quik", {})
+        load_suite("quik", {})
     with pytest.raises(UserError, match="No such file"):
-        load(str(tmp_path / "none.toml"), {})
+        load_suite(str(tmp_path / "none.toml"), {})
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from estbench.measures.training import Training
 from estbench.plugins.spec import Spec
 from estbench.runtime import memory
 from estbench.workflows import comparison
-from tests.support.benches import SCHEDULED, bench, steps, trainees
+from tests.support.benches import SCHEDULED, bench, steps, training_runs
 from tests.support.pretended_gpu import pretended
 from tests.support.replicas import member, small
 
@@ -121,7 +121,7 @@ def test_a_chunk_that_was_recorded_can_be_asked_for(monkeypatch):
 
 def test_an_ensemble_is_as_large_as_memory_has_room_for(monkeypatch):
     """Parameters, a step and an evaluation of replicas are set aside; on a CPU all are taken together."""
-    (one,) = trainees("vae[units=20,hidden=200]", "rloo", 1, device="cpu")
+    (one,) = training_runs("vae[units=20,hidden=200]", "rloo", 1, device="cpu")
     assert replicas_that_fit(one) > 2**32
     on_gpu = dataclasses.replace(one.bench, device=GPU)
     monkeypatch.setattr(type(one.bench), "aside", lambda *_: contextlib.nullcontext())
@@ -205,7 +205,7 @@ def test_ray_is_told_to_share_out_gpus():
 def test_learning_rates_that_fall_do_not_wait(monkeypatch):
     """They come from pinned memory, and a pretended GPU that copies otherwise notes it."""
     with pretended(monkeypatch) as where:
-        ensemble = Ensemble(trainees(SCHEDULED, "rloo", 2), graphs=False)
+        ensemble = Ensemble(training_runs(SCHEDULED, "rloo", 2), graphs=False)
         steps(where, ensemble.train)
 
 

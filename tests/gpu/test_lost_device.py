@@ -162,7 +162,7 @@ def test_nothing_is_tried_again_where_the_gpu_is_lost(lost, monkeypatch):
     monkeypatch.setattr(Training, "_alone", never)
     monkeypatch.setattr(training, "replicas_that_fit", lambda _: 8)
     members = [on_gpu(member(small(), "rloo", seed)) for seed in range(2)]
-    monkeypatch.setattr(Training, "_trainee", lambda _, one: trainee(one))
+    monkeypatch.setattr(Training, "_training_run", lambda _, one: training_run(one))
     with pytest.raises(DeviceLostError, match="device-side assert"):
         Training(2, 1, 0, 10).together(members)
 
@@ -174,7 +174,7 @@ def on_gpu(one):
     return Member(there, one.key, one.maker)
 
 
-def trainee(one):
+def training_run(one):
     """A training on the CPU in its place."""
     from estbench.engine.training.training_run import TrainingRun
 
@@ -208,7 +208,7 @@ def test_a_cell_that_fails_by_it_is_no_row(lost, tmp_path, monkeypatch):
     (job,) = jobs(1)
     journal = Checkpoints(Store(tmp_path), job.entry, 60)
     runner = CellRunner(plan(1).plugins)
-    assert runner.alone(job.cell, journal)[0]["error"].endswith(ASSERTION)
+    assert runner.alone(job.cell, journal)[0].row.error.endswith(ASSERTION)
     monkeypatch.setattr(torch, "device", lambda _: GPU)
     with pytest.raises(DeviceLostError):
         runner.alone(job.cell, journal)

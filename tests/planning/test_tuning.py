@@ -8,7 +8,7 @@ from estbench.errors import UserError
 from estbench.execution.cell_runner import CellRunner
 from estbench.planning import plan as planning
 from estbench.planning.resolved import ResolvedSuite
-from estbench.planning.suite import FOLDER, load, validate
+from estbench.planning.suite import FOLDER, load_suite, validate
 from estbench.planning.trials import trials as trials_of
 from estbench.plugins.registry import Plugins
 from estbench.workflows import tuning
@@ -147,10 +147,10 @@ def test_parts_inherit_and_replace():
     first, second = whole.comparisons
     assert (first.tasks, first.estimators) == (["toy[units=2]"], TUNED["estimators"])
     assert (second.tasks, second.estimators) == (TUNED["tasks"], ["arm"])
-    assert all(part.tasks == ["toy"] for part in load("jang2017", {"tasks": ["toy"]}).comparisons)
-    assert len(load("jang2017", {}, [2]).comparisons) == 1
+    assert all(part.tasks == ["toy"] for part in load_suite("jang2017", {"tasks": ["toy"]}).comparisons)
+    assert len(load_suite("jang2017", {}, [2]).comparisons) == 1
     with pytest.raises(UserError, match=r"has 4 parts; got --parts 0"):
-        load("jang2017", {}, [0])
+        load_suite("jang2017", {}, [0])
 
 
 def test_every_shipped_suite_is_documented():
@@ -163,6 +163,6 @@ def test_every_shipped_suite_is_documented():
 @pytest.mark.parametrize("name", [path.stem for path in FOLDER.glob("*.toml")])
 def test_shipped_suites_resolve(name):
     """Every name and option of every shipped suite exists, in the comparison and in the tuning before it."""
-    wanted = ResolvedSuite.of(load(name, {"device": "cpu"}), Plugins.found())
+    wanted = ResolvedSuite.of(load_suite(name, {"device": "cpu"}), Plugins.found())
     assert planning.make(wanted).cells
     assert trials_of(wanted) or not any(part.suite.tune for part in wanted.comparisons)

@@ -1,9 +1,11 @@
 """Estimators in one line: value and gradient are those of the estimator itself."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from estbench import Bernoulli, Categorical, Pathwise, discover, expectation, load_estimator, rsample
+from estbench import Bernoulli, Categorical, Normal, Pathwise, Subset, discover, expectation, load_estimator, rsample
 from estbench.errors import UserError
 
 PATHWISE = [
@@ -136,6 +138,24 @@ def test_logits_of_half_precision_have_gradients_of_half_precision():
     assert layer.weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("name", PATHWISE)
+def test_a_sample_has_the_dtype_of_the_logits(name, dtype):
+    """As that of ``torch.nn.functional.gumbel_softmax``, so that the next layer takes it; hard samples are exact."""
+    own = logits(4, 3).detach().to(dtype).requires_grad_()
+    kind = load_estimator(name).accepts[0]
+    ways = {
+        Subset: partial(Subset, k=2),
+        Categorical: lambda own: Categorical(own[:, None]),
+        Normal: partial(Normal, scale=1),
+    }
+    sample = rsample(ways.get(kind, kind)(own), name)
+    assert sample.dtype == torch.nn.functional.gumbel_softmax(own).dtype == dtype
+    assert torch.autograd.grad(sample.square().sum(), own)[0].dtype == dtype
+    if load_estimator(name).hard and kind is not Normal:
+        assert set(sample.unique().tolist()) <= {0.0, 1.0}
+
+
 def test_what_cannot_be_is_one_clear_error():
     """An estimator without samples, one that learns, an unknown name, and options of a made one are refused."""
     own = logits(4, 3)
@@ -147,6 +167,12 @@ def test_what_cannot_be_is_one_clear_error():
         rsample(own, "renmax")
     with pytest.raises(ValueError, match=r"event_dim is 1 .* got 2"):
         rsample(own, event_dim=2)
+    with pytest.raises(TypeError, match="takes logits as a tensor, or a node; got list"):
+        rsample([0.0, 1.0])
+    with pytest.raises(TypeError, match=r"takes a node, such as Bernoulli\(logits\); got Tensor"):
+        expectation(own, lambda z: z.sum(-1))
+    with pytest.raises(ValueError, match="RODEO takes Bernoulli nodes; got Categorical"):
+        expectation(Categorical(own), lambda z: z.sum((-1, -2)), "rodeo")
     with pytest.raises(ValueError, match="got temperature"):
         rsample(own, load_estimator("reinmax"), temperature=2)
 

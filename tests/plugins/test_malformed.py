@@ -3,7 +3,7 @@
 import pytest
 
 from estbench.errors import UserError
-from estbench.plugins.declarations import verify
+from estbench.plugins.declarations import check_declarations
 from estbench.plugins.registry import Plugins, discover
 from tests.cli.test_wrong_commands import outcome
 
@@ -109,14 +109,14 @@ class Declares:
 )
 def test_wrong_declarations_are_refused(other):
     """The line says which declaration, what it must be and what it is."""
-    verify("estimator", "mine", Declares())
+    check_declarations("estimator", "mine", Declares())
     (name,) = other
     with pytest.raises(UserError, match=f"estimator 'mine': the declaration '{name}' must be .*; got ") as error:
-        verify("estimator", "mine", Declares(**other))
+        check_declarations("estimator", "mine", Declares(**other))
     assert "\n" not in str(error.value)
 
 
 def test_missing_declarations_are_refused():
     """The line says which declaration is missing, and where it belongs."""
     with pytest.raises(UserError, match=r"task 'mine' does not declare 'objective': .* as an attribute of the class"):
-        verify("task", "mine", object())
+        check_declarations("task", "mine", object())

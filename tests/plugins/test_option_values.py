@@ -14,9 +14,9 @@ from pydantic import AllowInfNan, Field
 
 from estbench.errors import UserError
 from estbench.plugins.grammar import written
-from estbench.plugins.options import ConstructionError, check, defaults, make
+from estbench.plugins.options import ConstructionError, checked_options, construct, defaults
 from estbench.plugins.spec import Spec, expand, select, split
-from estbench.plugins.values import plain
+from estbench.plugins.values import as_plain
 
 
 class Colour(enum.Enum):
@@ -114,37 +114,37 @@ def taking(annotation):
 @pytest.mark.parametrize(("annotation", "text", "value"), ADMITTED)
 def test_values_are_read_by_the_declared_type(annotation, text, value):
     """What is written becomes the value and the type that the annotation asks for."""
-    found = make(taking(annotation), Spec.one(f"x[value={text}]")).value
+    found = construct(taking(annotation), Spec.one(f"x[value={text}]")).value
     assert (type(found), found) == (type(value), value)
 
 
 @pytest.mark.parametrize(("annotation", "text", "value"), ADMITTED)
 def test_a_specification_that_was_checked_makes_the_same_value_elsewhere(annotation, text, value):
     """Plain options go through JSON and through their own text, and make the same value in another process."""
-    spec = Spec("x", check(taking(annotation), Spec.one(f"x[value={text}]")))
+    spec = Spec("x", checked_options(taking(annotation), Spec.one(f"x[value={text}]")))
     assert Spec.one(str(spec)) == spec
     for again in (Spec.one(str(spec)), Spec("x", json.loads(spec.params)), Spec("x", dict(spec.options))):
         assert again.params == spec.params
         # of text or nothing, the word none stays nothing
         if value != "none" or annotation != str | None:
-            assert plain(make(taking(annotation), again).value) == plain(value)
+            assert as_plain(construct(taking(annotation), again).value) == as_plain(value)
 
 
 @pytest.mark.parametrize(("annotation", "text", "reason"), REFUSED)
 def test_refusals_say_what_is_expected(annotation, text, reason):
     """A value that the type does not admit is refused in one line, with what is expected and what was given."""
     with pytest.raises(UserError, match=f"^x: option 'value': {reason}") as error:
-        make(taking(annotation), Spec.one(f"x[value={text}]"))
+        construct(taking(annotation), Spec.one(f"x[value={text}]"))
     assert "\n" not in str(error.value)
 
 
 def test_values_from_python_are_held_to_the_type_too():
     """Text is no number, and a list is one whatever its container."""
-    assert make(taking(tuple[int, ...]), Spec("x", {"value": [1, 2]})).value == (1, 2)
-    assert make(taking(float), Spec("x", {"value": 1})).value == 1.0
+    assert construct(taking(tuple[int, ...]), Spec("x", {"value": [1, 2]})).value == (1, 2)
+    assert construct(taking(float), Spec("x", {"value": 1})).value == 1.0
     for annotation, value in ((int, "4"), (float, float("nan")), (str, 4), (bool, 1)):
         with pytest.raises(UserError, match="expected"):
-            make(taking(annotation), Spec("x", {"value": value}))
+            construct(taking(annotation), Spec("x", {"value": value}))
 
 
 def test_annotations_as_text():
@@ -155,10 +155,10 @@ def test_annotations_as_text():
             self.good = good
 
     Texts.__init__.__globals__["sys"] = __import__("sys")
-    assert make(Texts, Spec.one("x[good=1 2]")).good == (1, 2)
+    assert construct(Texts, Spec.one("x[good=1 2]")).good == (1, 2)
     for option, reason in (("bad", "NameError"), ("worse", "SystemExit")):
         with pytest.raises(UserError, match=f"option '{option}': its annotation .* does not resolve: {reason}"):
-            make(Texts, Spec.one(f"x[{option}=1]"))
+            construct(Texts, Spec.one(f"x[{option}=1]"))
 
 
 def test_none_by_default_admits_none():
@@ -168,7 +168,7 @@ def test_none_by_default_admits_none():
         def __init__(self, value: float = None):  # noqa: RUF013
             self.value = value
 
-    assert make(Lax, Spec.one("x[value=none]")).value is None
+    assert construct(Lax, Spec.one("x[value=none]")).value is None
 
 
 def test_defaults_have_stable_names():
@@ -186,7 +186,7 @@ def test_defaults_have_stable_names():
     assert "lambda" in found["f"]
     assert "0x" not in json.dumps(found)
     with pytest.raises(ConstructionError, match="x cannot be made: KeyError: 'gone'"):
-        make(Odd, Spec("x"))
+        construct(Odd, Spec("x"))
 
 
 def test_what_a_constructor_prints_is_dropped(capfd):
@@ -196,7 +196,7 @@ def test_what_a_constructor_prints_is_dropped(capfd):
         def __init__(self):
             print("noise")  # noqa: T201
 
-    make(Loud, Spec("x"))
+    construct(Loud, Spec("x"))
     assert capfd.readouterr() == ("", "")
 
 

@@ -8,7 +8,7 @@ import pytest
 from estbench.errors import UserError
 from estbench.plugins import registry
 from estbench.plugins.loading import base, kind_of
-from estbench.plugins.options import make
+from estbench.plugins.options import construct
 from estbench.plugins.registry import discover, load_estimator, load_task
 from estbench.plugins.spec import Spec
 
@@ -190,7 +190,7 @@ def test_load_by_name():
     assert load_estimator("rloo[samples=3]").samples == 3
     assert load_estimator("rloo", samples=4).samples == 4
     assert load_task("toy", units=3).units == 3
-    assert make(type(load_estimator("rloo")), Spec("rloo", {"samples": 5})).samples == 5
+    assert construct(type(load_estimator("rloo")), Spec("rloo", {"samples": 5})).samples == 5
 
 
 def test_files_of_one_name_are_two_modules(write, tmp_path):

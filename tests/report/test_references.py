@@ -13,6 +13,8 @@ from estbench.report.text.findings import answers
 from estbench.report.text.tables import table
 from tests.support.report_results import ENVIRONMENT, results
 
+# they share one study
+pytestmark = pytest.mark.xdist_group("references")
 REASON = "logits: too few replicates: 1,024 draw about 2.5 values that are not the likeliest"
 
 

@@ -23,14 +23,14 @@ from scipy import stats
 from estbench import UserError, report
 from estbench.engine.profiling.png import png
 from estbench.errors import plain, shorten
-from estbench.report import gallery
+from estbench.report import gallery, illustrations
 from estbench.report.charts.shared.plane import pareto
 from estbench.report.drawing import curve_labels, style
 from estbench.report.drawing.legend import legend, legend_height
 from estbench.report.drawing.point_labels import place_numbers
 from estbench.report.model import looks
 from estbench.report.model.intervals import averaged, root_mean_square
-from estbench.report.model.rows import prepare
+from estbench.report.model.rows import labelled
 from estbench.report.model.study import Study
 from estbench.report.text import formatting, tables
 from estbench.report.text.findings import answers
@@ -86,6 +86,7 @@ def test_the_report_runs_no_torch():
 
 def test_the_same_results_make_the_same_files(five, written, tmp_path):
     """No date and no random identifier is in a report."""
+    illustrations._drawn.cache_clear()
     report.write(five, ENVIRONMENT, tmp_path)
     for path in (path for path in written.rglob("*") if path.is_file()):
         assert (tmp_path / path.relative_to(written)).read_bytes() == path.read_bytes(), path.name
@@ -669,7 +670,7 @@ def test_texts_of_a_figure_say_how_wide_they_are(written):
 
 def test_results_of_earlier_versions_are_reported(five):
     """Columns that came later are filled in with what they would have been."""
-    prepared = prepare(five.drop(columns=["replicas", "picture", "chosen"]))
+    prepared = labelled(five.drop(columns=["replicas", "picture", "chosen"]))
     assert set(prepared["replicas"]) == {1}
     assert set(prepared["picture"]) == {""}
 

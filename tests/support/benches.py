@@ -25,7 +25,7 @@ def bench(task, seed=0, device="cuda", dtype=torch.float32):
     return Bench(made, seed, torch.device(device), dtype, baseline, None, cell=str(seed))
 
 
-def trainees(task, name, replicas, device="cuda"):
+def training_runs(task, name, replicas, device="cuda"):
     benches = [bench(task, seed, device) for seed in range(replicas)]
     return [TrainingRun(each, load_estimator(name).to(each.device), name) for each in benches]
 

@@ -27,8 +27,13 @@ BODIES = {
             except BaseException:
                 pass""".strip(),
     "exits": "sys.exit(3)",
-    "dies": "os._exit(9)",
-    "forks": "os.fork()",
+    "dies": "os.abort()",
+    "leaves": "os._exit(9)",
+    # a copy counts on from where it was made, so that there are at most three
+    "forks": """
+        self.forked = getattr(self, "forked", 0) + 1
+        if self.forked <= 2:
+            os.fork()""".strip(),
     "shouts": """
         sys.stdout.write("noise" * 2_000_000)
         os.write(1, b"noise" * 1000)

@@ -38,7 +38,7 @@ def member(task, name, seed=0, dtype=torch.float64, device="cpu", make=None):
     return Member(bench, name, lambda: (make() if make else load_estimator(name)).to(dtype))
 
 
-def trainees(members):
+def training_runs(members):
     return [TrainingRun(each.bench, each.maker().to(each.bench.device), each.key) for each in members]
 
 
@@ -127,7 +127,8 @@ class Whispers(Pathwise):
 
 def calls(replicas, task="vae[units=8]", name="rloo"):
     """What a step asks of torch, by name; not the first ones, which set things up."""
-    ensemble = Ensemble(trainees([member(task, name, seed, torch.float32) for seed in range(replicas)]))
+    runs = training_runs([member(task, name, seed, torch.float32) for seed in range(replicas)])
+    ensemble = Ensemble(runs, graphs=False)
     for _ in range(2):
         ensemble.train()
     with profile(activities=[ProfilerActivity.CPU]) as profiled:

@@ -22,10 +22,13 @@ def chance_of_one(rules, x):
     return 1 / (1 + np.where(x[:, 10] < 0, logits[first], logits[second]))
 
 
-@pytest.mark.parametrize("name", ["feature_selection[hidden=8]", "feature_selection[rules=syn1,features=13,hidden=8]"])
-def test_it_is_a_task(name):
+OPTIONS = ["hidden=8", "rules=syn1,features=13,hidden=8", "keep=4,hidden=8"]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_it_is_a_task(options):
     """The data stay the same, the program broadcasts, and a gradient reaches every parameter."""
-    check_task(load_task(name))
+    check_task(load_task(f"feature_selection[{options}]"))
 
 
 @pytest.mark.parametrize("rules", RULES)
@@ -147,3 +150,22 @@ def test_wrong_options_say_what_was_received():
     for options in ("features=10", "penalty=-1", "batch_size=0", "hidden=a", "rules=syn7"):
         with pytest.raises(ValueError, match="got"):
             load_task(f"feature_selection[{options}]")
+
+
+def test_a_subset_of_exactly_so_many_features_is_kept():
+    """With ``keep=3`` every sample and the most probable selection have three features, and all 165 are enumerated."""
+    torch.manual_seed(0)
+    task = load_task("feature_selection[keep=3,hidden=8]")
+    model, batch = task.model(), tuple(v[:50] for v in task.splits().test)
+    node = run(model(*batch), draw)[1]["kept"].node
+    assert (node.sample().sum(-1) == 3).all()
+    assert node.cardinality == 165
+    assert (model.selection(batch[0]).most_probable().sum(-1) == 3).all()
+    assert load_estimator("exact")(model(*batch)) > 0
+
+
+@pytest.mark.parametrize("keep", [-1, 12])
+def test_a_number_of_features_that_there_is_not_is_refused(keep):
+    """No subset has fewer than no features, or more than there are."""
+    with pytest.raises(ValueError, match=f"from 1 to 11, or 0 for any number; got {keep}"):
+        load_task("feature_selection", keep=keep)

@@ -1,12 +1,13 @@
 """Every built-in estimator holds what it declares."""
 
-from functools import partial
+import functools
 
 import pytest
 
 from estbench.errors import UserError
 from estbench.plugins.options import options_of
-from estbench.plugins.registry import discover, load_estimator
+from estbench.plugins.registry import discover
+from estbench.plugins.spec import Spec
 from estbench.testing import CHECKS
 from estbench.testing.subject import Subject
 
@@ -25,23 +26,40 @@ def small(plugin):
         return plugin.name
 
 
-def most(name):
+def most(plugin):
     """Few replicates of what is unbiased; of what is declared biased as many as it takes until the bias shows."""
     try:
-        return {"most": FEW} if load_estimator(name).unbiased else {}
+        return {"most": FEW} if plugin.load().unbiased else {}
     except UserError:
         return {}
 
 
+@functools.cache
+def built_in():
+    """The catalogue of estimators, and by their names, with options that make them small, those that are built in."""
+    catalogue = discover("estimator")
+    return catalogue, {small(plugin): plugin for plugin in catalogue.plugins.values() if plugin.origin == "built-in"}
+
+
 def cases(checks, options):
     """A test for every estimator and check; those of an estimator share what was drawn, and so a worker of xdist."""
-    built_in = [plugin for plugin in discover("estimator").plugins.values() if plugin.origin == "built-in"]
-    subjects = {name: Subject(partial(load_estimator, name), **options(name)) for name in map(small, built_in)}
+    catalogue, plugins = built_in()
+    makers = {name: functools.partial(catalogue.make, Spec.one(name)) for name in plugins}
+    subjects = {name: Subject(makers[name], **options(plugin)) for name, plugin in plugins.items()}
     return [
         pytest.param(subject, check, id=f"{name}-{check.name}", marks=pytest.mark.xdist_group(name))
         for name, subject in subjects.items()
         for check in checks
+        if applies(check, subject)
     ]
+
+
+def applies(check, subject):
+    """Whether a check can apply; one of an estimator that cannot be made does, and fails."""
+    try:
+        return not check.exclusion(subject)
+    except UserError:
+        return True
 
 
 @pytest.mark.parametrize(("estimator", "check"), cases(CHECKS, most))

@@ -9,7 +9,7 @@ from scipy.stats import binom, kstest
 from estbench.core.node import Bernoulli
 from estbench.plugins.registry import load_estimator
 from estbench.testing import POWER, RESOLUTION
-from estbench.testing.inference import RunningCovariance, Scale, judge, needed, noncentrality, resolution
+from estbench.testing.inference import RunningCovariance, Scale, needed, noncentrality, resolution, zero_mean_test
 from estbench.testing.oracle import TooLargeError, objective, truth
 from estbench.testing.programs import RECIPES
 from estbench.testing.statistical import ALPHA
@@ -44,7 +44,7 @@ def test_false_alarms_are_as_stated(draw):
     torch.manual_seed(0)
     level, count, n = 0.02, 2000, 2048
     draw64 = lambda *shape: draw(*shape).double()  # noqa: E731
-    p = [judge(m.mean, m.covariance / n, n).p for m in samples(count, n, 8, draw64)]
+    p = [zero_mean_test(m.mean, m.covariance / n, n).p for m in samples(count, n, 8, draw64)]
     rejected = sum(value < level for value in p)
     assert rejected <= binom.isf(1e-4, count, level)
 
@@ -68,7 +68,7 @@ def test_resolution_is_what_is_caught():
     worst = torch.linalg.eigh(first.covariance)[1][:, -1]
     shift = resolution(first, scale, alpha / 2) * worst
     found = [
-        judge(m.mean + shift, m.covariance / n, n).p < alpha
+        zero_mean_test(m.mean + shift, m.covariance / n, n).p < alpha
         for m in samples(count, n, 6, partial(torch.randn, dtype=torch.float64))
     ]
     assert sum(found) >= binom.ppf(1e-4, count, POWER)

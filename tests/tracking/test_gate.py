@@ -289,9 +289,9 @@ def test_measuring_again_needs_an_environment_that_asv_builds(tmp_path, monkeypa
 def test_what_cannot_be_measured_again_is_refused(tmp_path):
     """Files are of the past; and fewer than three measurements a side allow no test."""
     with pytest.raises(UserError, match="only commits can be measured again"):
-        remeasure.check(str(tmp_path), "HEAD", 5)
+        remeasure.check_repeatable(str(tmp_path), "HEAD", 5)
     with pytest.raises(UserError, match="at least 3 measurements a side; got 2"):
-        remeasure.check("no_such_file", "HEAD", 2)
+        remeasure.check_repeatable("no_such_file", "HEAD", 2)
 
 
 SPREAD = spread(1.0)

@@ -301,10 +301,10 @@ def test_what_init_writes_is_a_valid_suite(tmp_path):
     from estbench.plugins.registry import Plugins
 
     init(tmp_path)
-    wanted = suite.load(str(tmp_path / "tracking.toml"), {})
+    wanted = suite.load_suite(str(tmp_path / "tracking.toml"), {})
     assert plan.make(ResolvedSuite.of(wanted, Plugins.found())).cells
     manifest = json.loads((tmp_path / MANIFEST).read_text())
-    assert manifest["estimators"] == suite.load(str(tmp_path / "tracking.toml"), {}).estimators
+    assert manifest["estimators"] == suite.load_suite(str(tmp_path / "tracking.toml"), {}).estimators
 
 
 @pytest.mark.long

@@ -63,7 +63,7 @@ def discoveries():
 
 
 @pytest.fixture
-def noting(tmp_path):
+def noting(svg_only, tmp_path):
     """A plugin file, and a count of its imports by process."""
     log, file = tmp_path / "imports.txt", tmp_path / "noting.py"
     file.write_text(NOTING.format(log=str(log)))

@@ -54,7 +54,8 @@ def test_an_existing_folder_is_refused(tmp_path):
         ("estimator", "", "lower-case words"),
         ("task", "class", "lower-case words"),
         ("estimator", "rloo", "built-in estimator 'rloo' already"),
-        ("chart", "mine", "an estimator, a task or a measure; got 'chart'"),
+        ("chart", "mine", "an estimator, a task or a measure; got 'chart', known: estimator, measure, task"),
+        ("estimater", "mine", r"got 'estimater', did you mean 'estimator'\?"),
     ],
 )
 def test_invalid_names_are_refused(kind, name, reason, tmp_path):
@@ -65,7 +66,7 @@ def test_invalid_names_are_refused(kind, name, reason, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_new_measure_is_installed_and_run(tmp_path, monkeypatch):
+def test_a_new_measure_is_installed_and_run(tmp_path, monkeypatch, svg_only):
     """Installed, it is found by its entry point, measures in this process, and has its column in the report."""
     place = new("measure", "my_own", tmp_path)
     target = tmp_path / "installed"

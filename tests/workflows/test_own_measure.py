@@ -17,6 +17,8 @@ from estbench.tracking import tracked_values
 from estbench.tracking.tracked_values import Key
 from estbench.workflows.diff import diff
 
+# they share two comparisons
+pytestmark = pytest.mark.xdist_group("own measure")
 PLUGIN = Path(__file__).parent.parent / "support" / "own_measure.py"
 TITLES = ("Gradient norm, all", "Agreement", "Surprise")
 
@@ -34,7 +36,7 @@ def compare(folder, scale):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(svg_only_in_module, tmp_path_factory):
     """Two runs, of which the second has gradients three times as long, and what the first printed."""
     folders = [tmp_path_factory.mktemp(name) for name in ("before", "after")]
     printed = [compare(folder, scale) for folder, scale in zip(folders, (1, 3), strict=True)]
@@ -126,7 +128,7 @@ def test_it_is_tracked(runs):
     assert not [key for key in found if "surprise" in key.benchmark]
 
 
-def test_a_report_of_results_alone_shows_them_all_the_same(runs, tmp_path):
+def test_a_report_of_results_alone_shows_them_all_the_same(runs, svg_only, tmp_path):
     """Where the declarations are lost the metrics have columns, with their keys as headings and no best."""
     (run, _), _ = runs
     rows = pd.read_parquet(run / "results.parquet")

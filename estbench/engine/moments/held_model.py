@@ -162,7 +162,7 @@ class HeldModel:
     @contextlib.contextmanager
     def _numbers_seeded(self) -> Iterator[None]:
         """Seeds the global generators of NumPy and Python, and restores them afterwards."""
-        with shared_generators.kept():
+        with shared_generators.restored():
             shared_generators.seed(self._seed)
             self._started = shared_generators.state()
             yield

@@ -31,7 +31,7 @@ ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
-class Layer:
+class LinearLayer:
     """A linear layer between a minibatch and the logits.
 
     Args:
@@ -78,7 +78,7 @@ class Layered(Variables):
         point: Point,
         child: str,
         names: Sequence[str],
-        layers: Sequence[Layer],
+        layers: Sequence[LinearLayer],
         pull: Callable[[Mapping[str, Tensor]], Sequence[Tensor]],
         constant: Mapping[str, Tensor],
         *,
@@ -245,7 +245,7 @@ def _linear(model: nn.Module, child: str, names: Sequence[str]) -> dict[str, nn.
     return linear if own == set(names) and own <= kinds else {}
 
 
-def _traced(point: Point, modules: Mapping[str, nn.Linear]) -> list[Layer] | None:
+def _traced(point: Point, modules: Mapping[str, nn.Linear]) -> list[LinearLayer] | None:
     """The layers in their order; None if one is not called exactly once, with one input per example."""
     inputs: dict[int, list[Tensor]] = {index: [] for index in range(len(modules))}
 
@@ -261,7 +261,7 @@ def _traced(point: Point, modules: Mapping[str, nn.Linear]) -> list[Layer] | Non
     if not fits or any(node.batch_ndim < 1 or len(node.logits) != examples for node in nodes.values()):
         return None
     return [
-        Layer(own[0], module.out_features, f"{name}.weight", f"{name}.bias" if module.bias is not None else "")
+        LinearLayer(own[0], module.out_features, f"{name}.weight", f"{name}.bias" if module.bias is not None else "")
         for own, (name, module) in zip(inputs.values(), modules.items(), strict=True)
     ]
 

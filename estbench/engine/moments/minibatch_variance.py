@@ -211,7 +211,7 @@ class MinibatchVariance:
             chunk = self.chunk or self._chunk(bench, lambda: gradient(*variables.point.batch)) if mapped else BATCHES
             seeds = functools.partial(bench.stream, *stream)
             drawn = (lambda number: next(bench.minibatches(name, number))), self.minibatches
-            with shared_generators.kept():
+            with shared_generators.restored():
                 found = halves(gradient, *drawn, chunk, seeds, None if mapped else pair)
         estimator.train()
         return found, chunk

@@ -214,12 +214,12 @@ class Reference:
         return bench.once(memo, lambda: rounding(bench, variables, exact))
 
 
-def kept(parts: Parts) -> dict[str, dict[str, Any]]:
+def to_state(parts: Parts) -> dict[str, dict[str, Any]]:
     """Moments as the state of a journal."""
     return {part: vars(moments) for part, moments in parts.items()}
 
 
-def loaded(parts: Mapping[str, Mapping[str, Any]], device: torch.device) -> Parts:
+def from_state(parts: Mapping[str, Mapping[str, Any]], device: torch.device) -> Parts:
     """Moments from the state of a journal."""
 
     def there(value: Any) -> Any:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from estbench.engine.moments.op_graph import Graph, recorded, seed_generators
+from estbench.engine.op_graph import Graph, recorded, seed_generators
 from estbench.runtime import shared_generators
 
 Reduced = TypeVar("Reduced")
@@ -99,7 +99,7 @@ class LoopedReplicates(contextlib.ExitStack):
         self._function = function
 
     def __enter__(self) -> Self:
-        self.enter_context(shared_generators.kept())
+        self.enter_context(shared_generators.restored())
         return self
 
     def draw(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from estbench.core.estimator import Estimator
-from estbench.core.node import Categorical, Node
+from estbench.core.node import Node
 from estbench.core.program import Program, Sample
 from estbench.engine.base import Bench
 from estbench.engine.moments.moments import Moments
@@ -178,9 +178,7 @@ class _Seen:
 
 def _departures(node: Node) -> float:
     """The expected number of variables of a node that differ from their most likely value."""
-    mean = node.at(node.logits.detach().double()).mean
-    likeliest = mean.amax(-1) if isinstance(node, Categorical) else mean.maximum(1 - mean)
-    return float((1 - likeliest).sum())
+    return float(node.at(node.logits.detach().double()).departures().sum())
 
 
 def _generators(bench: Bench) -> list[Tensor]:

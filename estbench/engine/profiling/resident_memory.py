@@ -44,7 +44,7 @@ def resident_peak(make_bench: Callable[[], Bench], maker: MakeEstimator) -> int:
     return int(done.stdout.split()[-1])
 
 
-def measured(bench: Bench, maker: MakeEstimator) -> int:
+def measured_here(bench: Bench, maker: MakeEstimator) -> int:
     """The same, measured in the current process, which should be new."""
     model, estimator = bench.model(), maker().to(bench.device)
     batch = next(bench.minibatches())
@@ -75,7 +75,7 @@ def main() -> None:
     threads, where, make_bench, maker = pickle.load(sys.stdin.buffer)  # noqa: S301  (from the process that started this one)
     torch.set_num_threads(threads)
     with contextlib.redirect_stdout(sys.stderr), arithmetic(*where):
-        peak = measured(make_bench(), maker)
+        peak = measured_here(make_bench(), maker)
     print(peak)  # noqa: T201
 
 

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from estbench.core.making import KEPT_AS
 from estbench.engine.base import same_data
 from estbench.engine.training.stacked_optimizer import kind
 from estbench.engine.training.training_run import TrainingRun
 
-# attributes that every module has; its hooks do not matter here
-_OF_MODULES = frozenset(vars(nn.Module())) - {"training"}
+# attributes that every module has, whose hooks do not matter here; and how an estimator or a task was made
+_OF_MODULES = (frozenset(vars(nn.Module())) - {"training"}) | {KEPT_AS}
 
 _PLAIN = (bool, int, float, str, list, tuple, dict, set, type(None))
 
@@ -31,15 +32,15 @@ class Number(NamedTuple):
     values: tuple[float, ...]
 
 
-def alike(trainees: Sequence[TrainingRun]) -> list[list[TrainingRun]]:
+def alike(runs: Sequence[TrainingRun]) -> list[list[TrainingRun]]:
     """Groups of runs that can be trained together, in order: they differ only in seeds, learning rates and floats."""
     groups: list[list[TrainingRun]] = []
-    for trainee in trainees:
-        fitting = (group for group in groups if _fit(group[0], trainee))
+    for run in runs:
+        fitting = (group for group in groups if _fit(group[0], run))
         if (group := next(fitting, None)) is None:
-            groups.append([trainee])
+            groups.append([run])
         else:
-            group.append(trainee)
+            group.append(run)
     return groups
 
 
@@ -84,26 +85,26 @@ def _data(first: TrainingRun, other: TrainingRun) -> bool:
     return same_data(first.bench.on_cpu(), other.bench.on_cpu())
 
 
-def _owners(trainee: TrainingRun) -> list[tuple[str, Any]]:
+def _owners(run: TrainingRun) -> list[tuple[str, Any]]:
     """The objects whose attributes are compared: the task, and the modules of model and estimator."""
-    wholes = _wholes(trainee)
+    wholes = _wholes(run)
     modules = [(f"{which}.{name}", module) for which, whole in wholes for name, module in whole.named_modules()]
-    return [("task", trainee.bench.task), *modules]
+    return [("task", run.bench.task), *modules]
 
 
-def _wholes(trainee: TrainingRun) -> tuple[tuple[str, nn.Module], ...]:
-    return ("model", trainee.model), ("estimator", trainee.estimator)
+def _wholes(run: TrainingRun) -> tuple[tuple[str, nn.Module], ...]:
+    return ("model", run.model), ("estimator", run.estimator)
 
 
 def _attributes(owner: Any) -> Mapping[str, Any]:
     return {name: value for name, value in vars(owner).items() if name not in _OF_MODULES}
 
 
-def numbers(trainees: Sequence[TrainingRun]) -> list[Number]:
+def numbers(runs: Sequence[TrainingRun]) -> list[Number]:
     """The attributes in which compatible runs differ."""
     found: list[Number] = []
-    for place, (_, owner) in enumerate(_owners(trainees[0])):
-        others = [_owners(trainee)[place][1] for trainee in trainees]
+    for place, (_, owner) in enumerate(_owners(runs[0])):
+        others = [_owners(run)[place][1] for run in runs]
         for name, value in _attributes(owner).items():
             values = tuple(vars(other)[name] for other in others)
             if isinstance(value, float) and len(set(values)) > 1:
@@ -111,11 +112,11 @@ def numbers(trainees: Sequence[TrainingRun]) -> list[Number]:
     return found
 
 
-def plain(trainee: TrainingRun) -> dict[str, str]:
+def plain_attributes(run: TrainingRun) -> dict[str, str]:
     """The attributes of task, model and estimator that are not tensors, as text, by name."""
     return {
         f"{place.rstrip('.')}.{name}": repr(value)
-        for place, owner in _owners(trainee)
+        for place, owner in _owners(run)
         for name, value in _attributes(owner).items()
         if isinstance(value, _PLAIN)
     }

@@ -18,36 +18,36 @@ from estbench.runtime.memory import free
 LARGE_STEP, LARGE_OPERATION = 5 * 2**20, 2**15
 
 
-def together_pays(trainee: TrainingRun) -> bool:
+def together_pays(run: TrainingRun) -> bool:
     """Whether a run trained in one batch with others like it takes no longer than all of them one after another."""
-    if trainee.bench.device.type != "cpu":
+    if run.bench.device.type != "cpu":
         return True
-    made = _step(trainee)
+    made = _step(run)
     return made.bytes <= LARGE_STEP or made.bytes <= LARGE_OPERATION * made.operations
 
 
-def replicas_that_fit(trainee: TrainingRun) -> int:
+def replicas_that_fit(run: TrainingRun) -> int:
     """How many such replicas fit into the memory of their GPU, evaluation included; there is no limit on a CPU.
 
     The estimate errs on the safe side. For a MNIST VAE (1.8 MB of parameters, 9 MB per step), one replica of an
     ensemble keeps 7.5 MB, uses 12.6 MB while it is stacked and 5.3 MB during a step, and the evaluation of 1,000 rows
     uses 17 MB.
     """
-    device = trainee.bench.device
+    device = run.bench.device
     if device.type == "cpu":
         return sys.maxsize
-    made, examples = _step(trainee).bytes, len(trainee.minibatches.at(trainee.step)[0])
-    state = sum(x.nbytes for module in (trainee.model, trainee.estimator) for x in module.parameters())
+    made, examples = _step(run).bytes, len(run.minibatches.at(run.step)[0])
+    state = sum(x.nbytes for module in (run.model, run.estimator) for x in module.parameters())
     evaluation = ROWS_AT_ONCE[device.type] * made // examples // 4
     return max(1, (free(device) * 3 // 4 - evaluation) // max(1, made + 8 * state))
 
 
-def _step(trainee: TrainingRun) -> "_Made":
+def _step(run: TrainingRun) -> "_Made":
     """Counts the tensors that a training step creates, without the optimiser's update."""
     # a copy, since estimators count steps
-    model, estimator = copy.deepcopy((trainee.model, trainee.estimator))
-    with trainee.bench.aside("worth"), _Made() as made:  # type: ignore[no-untyped-call]
-        estimator(model(*trainee.minibatches.at(trainee.step))).backward()
+    model, estimator = copy.deepcopy((run.model, run.estimator))
+    with run.bench.aside("worth"), _Made() as made:  # type: ignore[no-untyped-call]
+        estimator(model(*run.minibatches.at(run.step))).backward()
     return made
 
 

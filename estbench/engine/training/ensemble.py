@@ -16,11 +16,12 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from estbench.core.noise import drawn_from
 from estbench.core.task import Batch
-from estbench.engine.training.compatibility import instead, numbers, plain
+from estbench.engine.training.compatibility import instead, numbers, plain_attributes
 from estbench.engine.training.cuda_graph import Replayed
 from estbench.engine.training.minibatches import Minibatches
 from estbench.engine.training.random_routing import Routed
 from estbench.engine.training.random_tape import CannotTogetherError, Place, Tape
+from estbench.engine.training.recorded_step import RecordedStep
 from estbench.engine.training.run_group import Question, RunGroup, asked, chunks, gather, rows_at_once
 from estbench.engine.training.stacked_optimizer import StackedTrainer
 from estbench.engine.training.training_run import TrainingRun
@@ -45,35 +46,35 @@ class Ensemble(RunGroup):
     """Compatible training runs, trained as one batch.
 
     Args:
-        trainees: the runs, as grouped by ``alike``.
-        graphs: whether to capture the step as a CUDA graph on a CUDA device.
+        runs: the training runs, as grouped by ``alike``.
+        graphs: whether to replay the step: as a CUDA graph, on a CPU as recorded operations.
 
     Raises:
         CannotTogetherError: they cannot be trained together.
     """
 
-    def __init__(self, trainees: Sequence[TrainingRun], *, graphs: bool = True) -> None:
-        super().__init__(trainees)
-        first, benches = trainees[0], [trainee.bench for trainee in trainees]
+    def __init__(self, runs: Sequence[TrainingRun], *, graphs: bool = True) -> None:
+        super().__init__(runs)
+        first, benches = runs[0], [run.bench for run in runs]
         self._task, self._device = first.bench.task, first.bench.device
-        self._pairs = [_ModelAndEstimator(trainee.model, trainee.estimator) for trainee in trainees]
+        self._pairs = [_ModelAndEstimator(run.model, run.estimator) for run in runs]
         names = [{id(parameter): name for name, parameter in pair.named_parameters()} for pair in self._pairs]
-        self._trainer = StackedTrainer([trainee.trainer for trainee in trainees], names)
+        self._trainer = StackedTrainer([run.trainer for run in runs], names)
         self._fixed = self._stacked("named_parameters", without=self._trainer.leaves)
         self._buffers = self._stacked("named_buffers")
-        self._numbers = numbers(trainees)
+        self._numbers = numbers(runs)
         values = [torch.tensor(number.values, dtype=first.bench.dtype) for number in self._numbers]
         self._values = [value.to(self._device) for value in values]
-        self._replicas = torch.arange(len(trainees), device=self._device)[:, None]
+        self._replicas = torch.arange(len(runs), device=self._device)[:, None]
         self._minibatches = Minibatches(benches)
-        self._tape = Tape([trainee.stream for trainee in trainees], self._device)
-        for trainee in trainees:
-            trainee.replicas = max(trainee.replicas, len(trainees))
+        self._tape = Tape([run.stream for run in runs], self._device)
+        for run in runs:
+            run.replicas = max(run.replicas, len(runs))
         self._look()
         self._compare()
-        self._replayed = Replayed(self._device) if graphs and self._device.type == "cuda" else None
+        self._replayed = _replaying(self._device, first.trainer.optimizers) if graphs else None
         if self._replayed and self.strangers:
-            self._replayed.reason = f"{', '.join(sorted(self.strangers))} draws from torch's generator"
+            self._replayed.give_up(f"{', '.join(sorted(self.strangers))} draws from torch's generator")
 
     def _stacked(self, kind: str, without: Mapping[str, Tensor] | None = None) -> Tensors:
         each = [dict(getattr(pair, kind)()) for pair in self._pairs]
@@ -97,14 +98,14 @@ class Ensemble(RunGroup):
 
     def _compare(self) -> None:
         """Checks that the gradients of the first and the last replica are those that each has alone."""
-        before = plain(self.trainees[0])
+        before = plain_attributes(self.runs[0])
         found, _ = self._gradients(self._laid_out(self.step))
-        if changed := [name for name, value in plain(self.trainees[0]).items() if before.get(name) != value]:
+        if changed := [name for name, value in plain_attributes(self.runs[0]).items() if before.get(name) != value]:
             # a CUDA graph would keep its first value, and all replicas share it
             raise CannotTogetherError(f"{', '.join(changed)} changes from step to step and is no buffer")
-        for number in () if self.strangers else sorted({0, len(self.trainees) - 1}):
-            trainee, pair = self.trainees[number], copy.deepcopy(self._pairs[number])
-            tape, batch = Tape([trainee.stream], self._device), trainee.minibatches.at(self.step)
+        for number in () if self.strangers else sorted({0, len(self.runs) - 1}):
+            run, pair = self.runs[number], copy.deepcopy(self._pairs[number])
+            tape, batch = Tape([run.stream], self._device), run.minibatches.at(self.step)
             tape.begin(self.step)
             with drawn_from(tape), Routed(tape):
                 loss = pair.estimator(pair.model(*batch))
@@ -134,8 +135,8 @@ class Ensemble(RunGroup):
         # no reference to the step is kept, so that a graph's memory is freed together with the ensemble
         losses = self._replayed(self._step, inputs) if self._replayed else self._step(inputs)
         self._trainer.schedule()
-        for trainee in self.trainees:
-            trainee.step += 1
+        for run in self.runs:
+            run.step += 1
         return losses
 
     def _step(self, inputs: Sequence[Tensor]) -> Tensor:
@@ -184,9 +185,9 @@ class Ensemble(RunGroup):
 
     @property
     def note(self) -> str:
-        """Why its steps are not a CUDA graph, if they could be one."""
-        reason = self._replayed.reason if self._replayed else ""
-        return f"no CUDA graph: {reason}" if reason else ""
+        """Why its steps are not replayed, if they could be."""
+        reason = self._replayed.remark if self._replayed else ""
+        return f"steps are not replayed: {reason}" if reason else ""
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -199,9 +200,9 @@ class Ensemble(RunGroup):
     @torch.no_grad()
     def ask(self, question: Question, data: Sequence[Batch], size: int, *names: int | str) -> Tensors:
         """The answers of each replica, for as many replicas at once as fit into memory."""
-        streams = [trainee.bench.stream(*names) for trainee in self.trainees]
+        streams = [run.bench.stream(*names) for run in self.runs]
         many = max(1, ROWS_AT_ONCE[self._device.type] // rows_at_once(self._device))
-        with self.trainees[0].bench.aside(*names):
+        with self.runs[0].bench.aside(*names):
             parts = [
                 self._some(question, data, size, streams, slice(start, start + many))
                 for start in range(0, len(streams), many)
@@ -250,3 +251,7 @@ class Ensemble(RunGroup):
     @property
     def _state(self) -> tuple[Tensors, Tensors, Tensors]:
         return self._trainer.leaves, self._fixed, self._buffers
+
+
+def _replaying(device: torch.device, optimizers: Sequence[torch.optim.Optimizer]) -> Replayed | RecordedStep:
+    return RecordedStep(optimizers) if device.type == "cpu" else Replayed(device)

@@ -2,7 +2,7 @@
 
 import abc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from estbench.core.noise import drawn_from
 from estbench.core.task import Batch
+from estbench.engine.training.compatibility import plain_attributes
 from estbench.engine.training.random_routing import Routed
 from estbench.engine.training.random_tape import Tape
+from estbench.engine.training.recorded_step import RecordedStep
+from estbench.engine.training.stacked_optimizer import rates
 from estbench.engine.training.training_run import TrainingRun
 
 # a function of model and batch that returns named tensors with a value per example
@@ -22,25 +25,25 @@ class RunGroup(abc.ABC):
     """Training runs at the same step.
 
     Args:
-        trainees: the training runs.
+        runs: the training runs.
     """
 
-    def __init__(self, trainees: Sequence[TrainingRun]) -> None:
-        self.trainees = trainees
+    def __init__(self, runs: Sequence[TrainingRun]) -> None:
+        self.runs = runs
 
     @property
     def alive(self) -> list[tuple[int, TrainingRun]]:
         """The runs that have not failed, each with its index."""
-        return [(number, trainee) for number, trainee in enumerate(self.trainees) if trainee.error is None]
+        return [(number, run) for number, run in enumerate(self.runs) if run.error is None]
 
     @property
     def step(self) -> int:
         """The number of steps done."""
-        return self.trainees[0].step
+        return self.runs[0].step
 
     def advance(self, stop: int) -> None:
         """Trains up to a step, and keeps states in the journals from time to time."""
-        losses, start = torch.zeros(len(self.trainees)), time.perf_counter()
+        losses, start = torch.zeros(len(self.runs)), time.perf_counter()
         alive = self.alive
         while self.step < stop and alive:
             losses = self.train()
@@ -52,16 +55,16 @@ class RunGroup(abc.ABC):
 
     def _account(self, start: float, losses: Tensor) -> None:
         # reading a result waits for the device, so the step is finished here
-        for trainee, loss in zip(self.trainees, losses.tolist(), strict=True):
-            trainee.judge(loss)
-        for trainee in self.trainees:
-            trainee.seconds += (time.perf_counter() - start) / len(self.trainees)
+        for run, loss in zip(self.runs, losses.tolist(), strict=True):
+            run.judge(loss)
+        for run in self.runs:
+            run.seconds += (time.perf_counter() - start) / len(self.runs)
 
     def keep(self, *, done: bool) -> None:
         """Keeps the states of the runs that have not failed in their journals."""
         self.settle()
-        for _, trainee in self.alive:
-            trainee.bench.journal.keep(trainee.state(), done=done)
+        for _, run in self.alive:
+            run.bench.journal.keep(run.state(), done=done)
 
     @property
     def note(self) -> str:
@@ -89,23 +92,61 @@ class RunGroup(abc.ABC):
 
 
 class Alone(RunGroup):
-    """A single training run."""
+    """A single training run; on a CPU its steps are recorded once and replayed.
+
+    Args:
+        runs: the training run.
+        recorded: whether to record its steps.
+    """
+
+    def __init__(self, runs: Sequence[TrainingRun], *, recorded: bool = True) -> None:
+        super().__init__(runs)
+        (run,) = runs
+        self._replayed = RecordedStep(run.trainer.optimizers) if recorded and run.bench.device.type == "cpu" else None
+        self._rates = rates(run.trainer)
+        if self._replayed and run.trainer.schedulers:
+            self._replayed.give_up("its learning rate follows a schedule")
 
     def train(self) -> Tensor:
         """One training step."""
-        return self.trainees[0].advance()[None]
+        run = self.runs[0]
+        if self._replayed is None or self._replayed.reason:
+            return run.advance()[None]
+        if rates(run.trainer) != self._rates:
+            self._replayed, self._rates = RecordedStep(run.trainer.optimizers), rates(run.trainer)
+        before = {} if self._replayed.steps else plain_attributes(run)
+        loss = self._replayed(run.take, run.inputs())
+        run.step += 1
+        if unrecordable := self._unrecordable(before):
+            self._replayed.give_up(unrecordable)
+        return loss[None]
+
+    def _unrecordable(self, before: Mapping[str, str]) -> str:
+        """Why steps cannot be recorded, from attributes before the first; empty if they can."""
+        run = self.runs[0]
+        if run.strangers:
+            return f"{', '.join(sorted(run.strangers))} draws from torch's generator"
+        now = plain_attributes(run) if before else {}
+        changed = [name for name, value in now.items() if before.get(name) != value]
+        return f"{', '.join(changed)} changes from step to step and is no buffer" if changed else ""
+
+    @property
+    def note(self) -> str:
+        """Why its steps are not replayed, if they could be."""
+        reason = self._replayed.remark if self._replayed else ""
+        return f"steps are not replayed: {reason}" if reason else ""
 
     def settle(self) -> None:
         """Does nothing, since the run already holds its own state."""
 
     def ask(self, question: Question, data: Sequence[Batch], size: int, *names: int | str) -> dict[str, Tensor]:
         """The answers of the single run."""
-        bench = self.trainees[0].bench
+        bench = self.runs[0].bench
         tape = Tape([bench.stream(*names)], bench.device, ahead=False)
         found: dict[str, Tensor] = {}
         with torch.no_grad(), bench.aside(*names):
             for number, chunk in chunks(data[0], size):
-                answers = asked(question, self.trainees[0].model, chunk, tape, number)
+                answers = asked(question, self.runs[0].model, chunk, tape, number)
                 gather(found, answers, number * size, len(data[0][0]))
         return {name: values[None] for name, values in found.items()}
 

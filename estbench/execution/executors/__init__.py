@@ -1,4 +1,4 @@
-"""Executors: where cells are measured; one a file, found by looking into this folder and at installed packages."""
+"""Executors, which measure cells in some place; each is a file of this folder or part of an installed package."""
 
 import joblib
 
@@ -12,17 +12,17 @@ AUTO = "auto"
 
 
 def make(spec: Spec, workers: int | None, device: str) -> Executor:
-    """An executor by its name and options, ``ray[address=auto,gpus=0.25]``.
+    """An executor by its name and options, such as ``ray[address=auto,gpus=0.25]``.
 
     Args:
-        spec: as ``estbench list executors`` names them, or ``auto``: local where there are several cores to share out
-            or a GPU, which a failed kernel takes from the process that started it; else inline.
-        workers: how many cells at once; None for what the executor makes of the machine.
-        device: where the cells run.
+        spec: a name from ``estbench list executors``, or ``auto``. The latter is ``local`` if there are several cores
+            or a GPU, which a process cannot use any more after a failed kernel; otherwise it is ``inline``.
+        workers: number of cells that are measured at once; None for the executor's default on this machine.
+        device: the device of the cells.
 
     Raises:
-        UserError: there is no such executor, or it is not installed, or an option is not what it must be, or it cannot
-            measure cells on the device.
+        UserError: the executor does not exist or is not installed, an option is invalid, or it cannot measure cells on
+            the device.
     """
     found = parts("executor")
     for problem in found.problems:
@@ -34,14 +34,14 @@ def make(spec: Spec, workers: int | None, device: str) -> Executor:
     cls = found[spec.name].load()
     if workers and "workers" in options.options_of(cls):
         spec = spec.having({"workers": workers})
-    executor: Executor = options.make(cls, spec)
+    executor: Executor = options.construct(cls, spec)
     if refusal := executor.refusal(device):
         raise UserError(f"{spec}: {refusal}")
     return executor
 
 
 def elsewhere(name: str) -> bool:
-    """Whether an executor measures cells on other machines; False for one that there is not."""
+    """Whether an executor measures cells on other machines; False if there is no such executor."""
     found = parts("executor").plugins
     return name in found and bool(found[name].declared.get("elsewhere", False))
 

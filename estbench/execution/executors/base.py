@@ -1,4 +1,4 @@
-"""What an executor implements."""
+"""The interface of executors."""
 
 import abc
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ class Job:
 
     Args:
         cell: the cell.
-        entry: what its result is kept under.
-        along: others that are measured together with it.
-        auto: whether they are only if that is faster, which shows where they are measured.
+        entry: the entry of the store under which its result is kept.
+        along: other cells that are measured together with it.
+        auto: whether they are measured together only if that is faster, which is decided where they are measured.
     """
 
     cell: Cell
@@ -33,7 +33,7 @@ class Job:
 
     @property
     def singles(self) -> tuple["Job", ...]:
-        """Its cells as a job each."""
+        """One job for each of its cells."""
         return (Job(self.cell, self.entry), *self.along)
 
 
@@ -42,8 +42,8 @@ class Failure:
     """A job whose process did not return a result.
 
     Args:
-        reason: why, in one line.
-        seconds: how long it had been at work.
+        reason: the reason in one line.
+        seconds: how long the job had been running.
     """
 
     reason: str
@@ -51,24 +51,24 @@ class Failure:
 
 
 class Work(Protocol):
-    """What makes a result of a job; it can be pickled.
+    """A function that measures a job, which can be pickled.
 
     Attributes:
-        timeout: seconds after which a job is given up; None for no limit.
+        timeout: seconds after which a job is stopped; None for no limit.
     """
 
     @property
     def timeout(self) -> float | None:
-        """Seconds after which a job is given up."""
+        """Seconds after which a job is stopped; None for no limit."""
 
     def __call__(self, job: Job) -> "Done":
-        """The result; of each of its cells where it has several."""
+        """The result of the job, or the results of its cells if it has several."""
 
     def keep(self, job: Job, outcome: "Outcome") -> None:
-        """Keeps what came of a job from where it was measured; elsewhere the driver does."""
+        """Keeps the outcome of a job from the process that measured it; with other executors the driver does so."""
 
     def kept(self, job: Job, since: float) -> "Done | None":
-        """What was kept of a job since a time (``time.time``)."""
+        """The results of a job that were kept since a time (``time.time``)."""
 
 
 Done: TypeAlias = Result | tuple[Result, ...]
@@ -76,7 +76,7 @@ Outcome: TypeAlias = Done | Failure
 
 
 def altered(outcome: Outcome) -> bool:
-    """Whether the code of a job left its process otherwise than it found it."""
+    """Whether the code of a job changed its process."""
     results = outcome if isinstance(outcome, tuple) else (outcome,)
     return any(isinstance(result, Result) and bool(result.about.get("altered")) for result in results)
 
@@ -84,26 +84,26 @@ def altered(outcome: Outcome) -> bool:
 class Executor(abc.ABC):
     """Measures cells somewhere, in any order, timing cells alone and after the others.
 
-    An option ``workers``, if its constructor has one, is what ``--workers`` sets.
+    If the constructor has an option ``workers``, ``--workers`` sets it.
 
     Attributes:
-        workers: jobs at once; 0 if that is not known beforehand.
-        elsewhere: whether it measures cells on other machines, which may have devices that this one has not; a literal,
-            as it is read before the file is imported.
+        workers: number of jobs that run at once; 0 if it is not known beforehand.
+        elsewhere: whether it measures cells on other machines, which may have other devices than this one. It must be a
+            literal, since it is read before the file is imported.
     """
 
     workers: int
     elsewhere: ClassVar[bool] = False
 
     def refusal(self, device: str) -> str:  # noqa: ARG002
-        """Why it cannot measure cells on a device such as ``cpu``, ``cuda`` or ``cuda:1``; empty if it can."""
+        """The reason why it cannot measure cells on a device such as ``cpu`` or ``cuda:1``; empty if it can."""
         return ""
 
     @abc.abstractmethod
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
-        """Yields each job with what came of it as it is done."""
+        """Yields each job with its outcome when it is done."""
 
 
 def alone_last(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
-    """Jobs that may run side by side, and those that need the machine to themselves."""
+    """The jobs that may run side by side, and the jobs that need the whole machine."""
     return [job for job in jobs if not job.cell.joint], [job for job in jobs if job.cell.joint]

@@ -1,4 +1,4 @@
-"""Inline: one cell after another, in this process."""
+"""Inline: measures one cell after another in this process."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from estbench.runtime.guard import DeviceLostError, OutOfTimeError, time_limit
 
 
 class Inline(Executor):
-    """Measures cells in this process: what ends the process ends the run, and so does the loss of its GPU."""
+    """Measures cells in this process; a cell that ends the process or loses its GPU ends the run."""
 
     workers = 1
 
@@ -17,10 +17,10 @@ class Inline(Executor):
         self._lost = ""
 
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
-        """Yields each job with its result as it is done.
+        """Yields each job with its result when it is done.
 
         Raises:
-            UserError: the GPU does no longer answer this process, and there are jobs left.
+            UserError: the GPU no longer answers this process, and there are further jobs.
         """
         shared, alone = alone_last(jobs)
         for job in (*shared, *alone):

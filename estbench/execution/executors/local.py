@@ -1,5 +1,6 @@
-"""Local: cells in worker processes of this machine, timing cells alone afterwards."""
+"""Local: measures cells in worker processes of this machine, and afterwards timing cells one at a time."""
 
+import contextlib
 import importlib
 import os
 import signal
@@ -15,17 +16,18 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from estbench.errors import reason
 from estbench.execution.executors.base import Executor, Failure, Job, Outcome, Work, alone_last, altered
+from estbench.runtime.descendants import descendants, end
 from estbench.runtime.guard import DeviceLostError, out_of_time
 
 
 class Local(Executor):
-    """Measures cells in processes.
+    """Measures cells in worker processes.
 
-    Every worker is a pool of its own, so that it is known which cell killed it, and only that one fails.
+    Every worker has a pool of its own, so that it is known which cell killed it, and only that cell fails.
 
     Args:
-        workers: how many processes; 0 for one a core, or one a GPU.
-        gpus: GPUs to share out: each worker sees one of them as its only one. 0 leaves them alone.
+        workers: number of processes; 0 for one per core, or one per GPU.
+        gpus: number of GPUs that are distributed to the workers, each of which sees a single GPU; 0 for none.
     """
 
     def __init__(self, workers: int = 0, gpus: int = 0) -> None:
@@ -41,7 +43,7 @@ class Local(Executor):
         return f"every worker sees one GPU, as its only one, so its cells run on --device cuda; got --device {device}"
 
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
-        """Yields each job with what came of it as it is done."""
+        """Yields each job with its outcome when it is done."""
         shared, alone = alone_last(jobs)
         slots = [_Slot(self._environment(index)) for index in range(min(self.workers, max(len(shared), 1)))]
         try:
@@ -67,14 +69,14 @@ class _Slot:
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
         self._pool: ProcessPoolExecutor | None = None
-        self._ready: Future[None] | None = None
+        self._ready: Future[int] | None = None
         self._since = 0.0
         self.job: Job | None = None
         self.future: Future[Outcome] | None = None
 
     def start(self, job: Job, work: Work) -> None:
         if self._pool is None:
-            # a worker that has grown is replaced once its job is done, and nothing is lost
+            # a worker whose memory has grown is replaced when its job is done, so no result is lost
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
             self._pool = ProcessPoolExecutor(1, initializer=_prepare, initargs=(os.getpid(),), env=self._environment)
             self._ready = self._pool.submit(_warm)
@@ -82,13 +84,13 @@ class _Slot:
         self._since = time.monotonic() if self._ready is not None and self._ready.done() else 0.0
 
     def deadline(self, timeout: float) -> float:
-        """When its job is out of time; a worker that is still starting has all of it before it."""
+        """The time at which its job is stopped; it does not run while a worker is still starting."""
         if not self._since and self._ready is not None and self._ready.done():
             self._since = time.monotonic()
         return (self._since or time.monotonic()) + timeout
 
     def outcome(self) -> Outcome:
-        """What came of its job, which is done."""
+        """The outcome of its job, which is done."""
         assert self.future is not None
         try:
             found = self.future.result()
@@ -102,12 +104,12 @@ class _Slot:
             self.stop()
             return Failure(reason(error), self._seconds)
         if altered(found):
-            # the next cell gets a process that nobody has changed
+            # the next cell gets a process that was not changed
             self.stop()
         return found
 
     def give_up(self, timeout: float) -> Outcome:
-        """Ends its job, which is out of time."""
+        """Stops its job, whose time has run out."""
         self.stop()
         return Failure(out_of_time(timeout), self._seconds)
 
@@ -116,9 +118,15 @@ class _Slot:
         return time.monotonic() - self._since if self._since else 0.0
 
     def stop(self) -> None:
-        """Ends the worker, with what it has started."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, kill_workers=True)
+        """Ends the worker and the processes that it has started."""
+        if self._pool is None:
+            return
+        worker = self._ready.result() if self._ready and self._ready.done() and not self._ready.exception() else None
+        started = descendants(worker) if worker else set[int]()
+        self._pool.shutdown(wait=False, kill_workers=True)
+        end(started)
+        if worker:
+            _end_group(worker)
         self._pool = self._ready = None
 
 
@@ -139,7 +147,7 @@ def _spread(slots: Sequence[_Slot], jobs: Sequence[Job], work: Work) -> Iterator
 
 
 def _finished(busy: Sequence[_Slot], timeout: float | None) -> list[tuple[_Slot, Outcome]]:
-    """The slots whose jobs are done or out of time, once there are any, or none after a while."""
+    """The slots whose jobs are done or out of time; waits until there are any, or for a while."""
     patience = None
     if timeout is not None:
         patience = max(0.0, min(1.0, min(slot.deadline(timeout) for slot in busy) - time.monotonic()))
@@ -153,22 +161,23 @@ def _finished(busy: Sequence[_Slot], timeout: float | None) -> list[tuple[_Slot,
 
 
 def _death(message: str) -> str:
-    """Why a worker died, from what its pool says."""
+    """The reason why a worker died, from the message of its pool."""
     codes = message.partition("exit codes of the workers are ")[2].partition("\n")[0].strip("{}. ")
     hint = " (out of memory?)" if "SIGKILL" in codes else ""
     return f"its worker process died{hint}: {codes or message.splitlines()[0]}"
 
 
-def _warm() -> None:
-    """Imports what every cell needs, before any cell's time runs."""
+def _warm() -> int:
+    """Imports what every cell needs before the time of a cell starts; returns the number of the worker's process."""
     importlib.import_module("estbench.execution.cell_runner")
     from estbench.runtime.process_state import settle  # noqa: PLC0415  (imports torch, in a worker)
 
     settle()
+    return os.getpid()
 
 
 def _call(work: Work, job: Job) -> Outcome:
-    """In a worker: a job, whose exceptions of any kind are not taken for the driver's own."""
+    """In a worker: measures a job; its exceptions are wrapped, so that the driver does not take them for its own."""
     try:
         return work(job)
     except KeyboardInterrupt as error:
@@ -177,12 +186,21 @@ def _call(work: Work, job: Job) -> Outcome:
 
 
 def _prepare(driver: int) -> None:
-    """In a worker: leaves Ctrl-C to the driver, and ends with it."""
+    """In a worker: leaves Ctrl-C to the driver, and ends with it and with the processes that the worker has started."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setsid"):
+        os.setsid()
     threading.Thread(target=_follow, args=(driver,), daemon=True).start()
 
 
 def _follow(driver: int) -> None:
     while os.getppid() == driver:
         time.sleep(1)
+    _end_group(os.getpid())
     os._exit(1)
+
+
+def _end_group(worker: int) -> None:
+    """Ends the processes of a worker's group, including those whose parent has ended."""
+    with contextlib.suppress(AttributeError, ProcessLookupError, PermissionError):
+        os.killpg(worker, signal.SIGKILL)

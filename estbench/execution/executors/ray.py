@@ -1,4 +1,4 @@
-"""Ray: cells on a cluster, or on this machine as on one."""
+"""Ray: measures cells on a cluster, or on this machine as a cluster of one."""
 
 import contextlib
 import functools
@@ -10,11 +10,11 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError, WorkerCrashedError
 
-from estbench.errors import UserError
+from estbench.errors import UserError, reason, shorten
 from estbench.execution.executors.base import Executor, Failure, Job, Outcome, Work, alone_last
 from estbench.runtime.guard import DeviceLostError, last_resort, out_of_time
 
-# a worker may have to be started first, which imports torch
+# time for a worker that has to be started first, which imports torch
 _START = 30.0
 
 
@@ -24,10 +24,11 @@ class Ray(Executor):
     Every machine of a cluster needs the same installation, and plugin files and the store at the same paths.
 
     Args:
-        address: of a cluster that runs; ``auto`` for the one this machine belongs to, empty to start one here.
-        workers: cells at once; 0 for as many as the cluster has room for.
-        cpus: processors that a cell takes, in parts of one if need be.
-        gpus: GPUs that a cell takes, in parts of one if need be: with 0.25 four cells share one.
+        address: address of a running cluster; ``auto`` for the one to which this machine belongs, empty to start one
+            here.
+        workers: number of cells that are measured at once; 0 for as many as the cluster has room for.
+        cpus: number of processors that a cell takes, which may be a fraction.
+        gpus: number of GPUs that a cell takes, which may be a fraction: with 0.25 four cells share one.
     """
 
     elsewhere = True
@@ -38,13 +39,13 @@ class Ray(Executor):
         self.address, self.workers, self.cpus, self.gpus = address, workers, cpus, gpus
 
     def refusal(self, device: str) -> str:
-        """A cell that asks for no GPU is shown none."""
+        """Ray hides the GPUs from a cell that does not ask for one."""
         if self.gpus or not device.startswith("cuda"):
             return ""
         return f"ray shows cells no GPU that they do not ask for: --executor 'ray[gpus=1]'; got --device {device}"
 
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
-        """Yields each job with what came of it as it is done.
+        """Yields each job with its outcome when it is done.
 
         Raises:
             UserError: the cluster cannot be reached, or has no room for a single cell.
@@ -69,8 +70,8 @@ class Ray(Executor):
                 else:
                     start("local", num_cpus=self.workers or None, include_dashboard=False)
             except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-                reason = str(error).splitlines()[0]
-                raise UserError(f"no ray cluster at address {self.address or 'local'!r}: {reason}") from error
+                why = str(error).splitlines()[0]
+                raise UserError(f"no ray cluster at address {self.address or 'local'!r}: {why}") from error
         try:
             yield
         finally:
@@ -78,7 +79,7 @@ class Ray(Executor):
                 ray.shutdown()
 
     def _places(self) -> int:
-        """How many cells run at once."""
+        """The number of cells that run at once."""
         room: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         wanted = {"CPU": self.cpus, "GPU": self.gpus}
         fits = [int(room.get(name, 0) / amount + 1e-9) for name, amount in wanted.items() if amount]
@@ -88,7 +89,7 @@ class Ray(Executor):
 
 
 def _measure(work: Work, job: Job) -> Outcome:
-    """In a worker; if its GPU is lost, the job has failed."""
+    """In a worker: measures a job, which fails if its GPU is lost."""
     started = time.monotonic()
     try:
         with last_resort(work.timeout, lambda: None):
@@ -122,9 +123,9 @@ def _outcome(reference: Any, since: float, timeout: float | None) -> Outcome:
         return ray.get(reference)
     except (WorkerCrashedError, TaskCancelledError):
         late = timeout is not None and time.monotonic() - since >= timeout
-        reason = out_of_time(timeout) if late and timeout else "its worker process died (out of memory?)"
+        why = out_of_time(timeout) if late and timeout else "its worker process died (out of memory?)"
     except RayTaskError as error:
-        reason = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
+        why = reason(error.cause)
     except RayError as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return Failure(reason, time.monotonic() - since)
+        why = shorten(reason(error), 300)
+    return Failure(why, time.monotonic() - since)

@@ -1,4 +1,4 @@
-"""Slurm: cells as job arrays of a cluster."""
+"""Slurm: measures cells as job arrays of a cluster."""
 
 import contextlib
 import functools
@@ -20,12 +20,12 @@ class Slurm(Executor):
     Every machine needs the same installation, and plugin files and the store at the same paths.
 
     Args:
-        partition: of the cluster; empty for its default.
-        workers: jobs at once; 0 for as many as the cluster gives.
-        cells: cells in one job, one after another: a job takes seconds to start.
-        cpus: processors of a job.
-        gpus: GPUs of a job.
-        memory: of a job, in GB; 0 for the cluster's default.
+        partition: partition of the cluster; empty for its default.
+        workers: number of jobs that run at once; 0 for as many as the cluster runs.
+        cells: number of cells of a job, which are measured one after another, since a job takes seconds to start.
+        cpus: number of processors of a job.
+        gpus: number of GPUs of a job.
+        memory: memory of a job in GB; 0 for the cluster's default.
         minutes: time limit of a job.
         logs: folder for the logs of jobs, on a file system that all machines share.
         cluster: ``slurm``, or ``local`` for processes of this machine instead.
@@ -60,7 +60,7 @@ class Slurm(Executor):
         }
 
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Outcome]]:
-        """Yields each job with what came of it as it is done.
+        """Yields each job with its outcome when it is done.
 
         Raises:
             UserError: there is no such cluster.
@@ -74,7 +74,7 @@ class Slurm(Executor):
         # a local cluster has no queue of its own
         at_once = self.workers or 2 if self._cluster == "local" else len(shared)
         yield from self._spread(executor, shared, work, max(at_once, 1))
-        # nobody else's jobs on the machine either
+        # no job of another user may run on the machine either
         executor.update_parameters(slurm_exclusive=True)
         yield from self._spread(executor, alone, work, 1)
 
@@ -105,9 +105,9 @@ class Slurm(Executor):
 
 
 def _measure(work: Work, jobs: list[Job]) -> list[Outcome]:
-    """In a job: a result is kept at once, for the job may be killed before its end.
+    """In a job: keeps each result at once, since the job may be killed before its end.
 
-    Once its GPU no longer answers it ends, and the rest is submitted anew.
+    If its GPU no longer answers, the job ends, and the remaining cells are submitted again.
     """
     outcomes: list[Outcome] = []
     for job in jobs:
@@ -126,7 +126,7 @@ def _measure(work: Work, jobs: list[Job]) -> list[Outcome]:
 
 
 def _outcomes(task: Any, jobs: list[Job], since: float, work: Work) -> list[Outcome]:
-    """What came of the cells of a job; if it died, up to the one that it was at."""
+    """The outcomes of the cells of a job; if it died, those up to the cell that it was measuring."""
     try:
         return task.result()
     except submitit.core.utils.UncompletedJobError as error:

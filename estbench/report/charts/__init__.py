@@ -1,1 +1,1 @@
-"""The kinds of figures, one a file, found by looking into this folder."""
+"""The kinds of figures, one per file; every file of this folder is found."""

@@ -1,4 +1,4 @@
-"""What a figure is, and what figures share."""
+"""The base class of figures, and the functions that figures share."""
 
 import abc
 import math
@@ -28,7 +28,7 @@ class Chart(abc.ABC):
         title: its heading.
         caption: how to read it, in a sentence or two.
         across_tasks: whether one figure shows all tasks.
-        position: where it stands in a report: kinds with lower numbers first, those with equal ones by name.
+        position: its place in a report: kinds with lower numbers come first, those with equal numbers by name.
     """
 
     title: ClassVar[str]
@@ -38,19 +38,21 @@ class Chart(abc.ABC):
 
     @abc.abstractmethod
     def rows(self, study: Study, task: str) -> pd.DataFrame:
-        """What it draws for a task (or for all); empty where there is nothing to draw."""
+        """The data that it draws for a task, or for all tasks; empty if there is nothing to draw."""
 
     @abc.abstractmethod
     def height(self, rows: pd.DataFrame, width: float) -> float:
-        """Inches it needs at a width, in the style "paper"."""
+        """The height in inches that it needs at a width, in the style "paper"."""
 
     @abc.abstractmethod
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
         """Draws rows."""
 
 
-def listed(axes: Axes, rows: pd.DataFrame, quantity: Quantity, looks: Mapping[str, Look], scale: float = 1.0) -> None:
-    """One estimator a line, top to bottom: its figure with the interval, on the axis that the metric declares."""
+def estimator_lines(
+    axes: Axes, rows: pd.DataFrame, quantity: Quantity, looks: Mapping[str, Look], scale: float = 1.0
+) -> None:
+    """Draws one line per estimator, from the top: its value with the interval, on the axis that the metric declares."""
     log = quantity.declared.log
     zero = zero_place(rows["value"] / scale)
     for line, (_, row) in enumerate(rows.iterrows()):
@@ -72,7 +74,7 @@ def listed(axes: Axes, rows: pd.DataFrame, quantity: Quantity, looks: Mapping[st
 
 
 def point(axes: Axes, place: tuple[float, float], look: Look, text: str, *, hollow: bool = False) -> None:
-    """A figure, with its exact value for those who hover over it."""
+    """A value as a point, with a tooltip that gives the exact value."""
     face = PAPER if hollow else look.colour
     (line,) = axes.plot(*place, look.marker, color=look.colour, markerfacecolor=face, markeredgewidth=1.2)
     line.set_gid(hover(text))
@@ -80,19 +82,19 @@ def point(axes: Axes, place: tuple[float, float], look: Look, text: str, *, holl
 
 
 def second(joined: pd.DataFrame, suffix: str) -> pd.DataFrame:
-    """The columns that came from the second of two joined quantities, under their own names."""
+    """The columns of the second of two joined quantities, under their original names."""
     columns = [column for column in joined.columns if column.endswith(suffix)]
     return joined[columns].rename(columns=lambda column: column.removesuffix(suffix))
 
 
 def zero_place(values: pd.Series) -> float:
-    """Where a logarithmic axis shows a figure that is exactly 0."""
+    """The place at which a logarithmic axis shows a value of exactly 0."""
     positive = values[values > 0]
     return 1.0 if positive.empty else float(positive.min()) / 4
 
 
 def mark_zero(axes: Axes, values: pd.Series, place: float) -> None:
-    """Makes the place of zeros on a horizontal logarithmic axis a tick that says 0."""
+    """Adds a tick with the label 0 at the place of zeros on a horizontal logarithmic axis."""
     if not (values <= 0).any():
         return
     axes.axvline(place * 2, color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
@@ -103,9 +105,9 @@ def mark_zero(axes: Axes, values: pd.Series, place: float) -> None:
 
 
 def titled(figure: Figure | SubFigure, title: str, whole: str = "") -> None:
-    """The title of a figure or of one task's part, and what those who hover over it see of it.
+    """Draws the title of a figure or of one task's panel, with the full text as its tooltip.
 
-    It starts at the left edge, as axes beside long names have no room for it.
+    It starts at the left edge, since there is no room for it over axes beside long names.
     """
     size = mpl.rcParams["axes.titlesize"]
     text = figure.suptitle(name(title), x=0.01, horizontalalignment="left", fontsize=size)

@@ -18,7 +18,7 @@ _CLASSES = re.compile(r"(?<=[\[,])classes=(\d+),?")
 
 
 class Classes(Chart):
-    """Milliseconds of a training step against classes, where tasks differ in nothing else."""
+    """Milliseconds of a training step against the number of classes, for tasks that differ in nothing else."""
 
     title = "Time against classes"
     caption = "Median time of a training step against the task's number of classes, with 95 % intervals."
@@ -26,7 +26,7 @@ class Classes(Chart):
     across_tasks = True
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:  # noqa: ARG002
-        """Times by estimator and classes, of the family of tasks with most numbers of classes."""
+        """Times by estimator and number of classes, for the group of tasks with the most numbers of classes."""
         times = study.estimates[study.estimates["quantity"] == STEP_TIME.key]
         found = times.assign(
             classes=[_classes(task) for task in times["task"]],

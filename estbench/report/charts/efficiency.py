@@ -9,8 +9,8 @@ class Efficiency(Plane):
 
     title = "Bias and variance × time"
     caption = (
-        "Relative bias against variance times the seconds of one gradient, with 95 % intervals. On the line: "
-        f"estimators that no other one beats in both (the Pareto front). {ARROWS}"
+        "Relative bias against variance times the seconds of one gradient, with 95 % intervals. The line connects the "
+        f"estimators that no other one surpasses in both (the Pareto front). {ARROWS}"
     )
     position = 60
     across = WORK

@@ -1,13 +1,13 @@
-"""Metrics: one panel for each metric that has no figure of its own, with a line an estimator."""
+"""Metrics: one panel for each metric that has no figure of its own, with one line per estimator."""
 
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from estbench.report.charts.base import LINE, Chart, listed, titled
+from estbench.report.charts.base import LINE, Chart, estimator_lines, titled
 from estbench.report.model.study import Study
 from estbench.report.text.tables import scale_for
 
-FRAME = 0.7  # inches of a panel beside its lines
+FRAME = 0.7  # height of a panel in inches, without its lines
 
 
 class MetricsChart(Chart):
@@ -31,7 +31,7 @@ class MetricsChart(Chart):
         return pd.concat(parts, ignore_index=True) if parts else study.estimates.iloc[:0]
 
     def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
-        """A line an estimator in each panel."""
+        """One line per estimator in each panel."""
         return 0.2 + FRAME * rows["quantity"].nunique() + LINE * len(rows)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
@@ -42,6 +42,6 @@ class MetricsChart(Chart):
         for place, own in zip(axes, panels, strict=True):
             quantity = study.quantity(own["quantity"].iloc[0])
             scale, unit = scale_for(own["value"], quantity)
-            listed(place, own, quantity, study.looks, scale)
+            estimator_lines(place, own, quantity, study.looks, scale)
             place.set_xlabel(f"{quantity.title}, {unit}" if unit else quantity.title)
         titled(figure, study.display[rows["task"].iloc[0]], rows["task"].iloc[0])

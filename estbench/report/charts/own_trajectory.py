@@ -7,6 +7,6 @@ class OwnTrajectory(Along):
     """Variance at the points of each estimator's own run."""
 
     title = "Variance along each estimator's own training"
-    caption = f"{VARIANCE_AT} with the estimator itself: each curve is at parameters of its own. {IN_COLOUR}"
+    caption = f"{VARIANCE_AT} with the estimator itself, so each curve is at different parameters. {IN_COLOUR}"
     position = 40
     own = True

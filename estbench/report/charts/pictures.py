@@ -1,4 +1,4 @@
-"""Pictures that tasks made with the trained models."""
+"""Pictures that tasks make with the trained models."""
 
 import base64
 import binascii
@@ -16,19 +16,19 @@ from estbench.report.drawing.style import hover, name
 from estbench.report.model.study import Study
 
 PREFIX = "picture/"
-# a PNG that says it is larger is no picture of a measure's
+# no measure makes pictures that are larger than this
 _MOST = 4096
 COLUMNS, SIDES = 2, ("left", "right")
 _INCHES = WIDTH / COLUMNS - 0.2
 
 
 class Pictures(Chart):
-    """What each estimator's model draws, for the first seed."""
+    """Pictures from the model that each estimator trained, for the first seed."""
 
     title = "Pictures"
     caption = (
-        "What the models draw at the end of training, each estimator's for the same test examples, in ink what is 1. "
-        "Pictures are those of the first seed."
+        "Pictures from the models at the end of training, for the same test examples for all estimators; dark pixels "
+        "are 1. The pictures are those of the first seed."
     )
     position = 130
 
@@ -43,11 +43,11 @@ class Pictures(Chart):
         return rows[rows["pixels"].notna()].drop_duplicates(["label", "kind"])
 
     def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
-        """Lines of pictures, with a name above each, and what they are on top."""
+        """The lines of pictures with a name above each, and a title on top."""
         return sum(_heights(rows)) + 0.17 * rows["kind"].nunique()
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:  # noqa: ARG002
-        """Kinds of pictures beside each other; of one kind, two estimators beside each other."""
+        """Kinds of pictures side by side; if there is one kind, two estimators side by side."""
         heights, places = _heights(rows), _places(rows)
         grid = figure.subplots(len(heights), COLUMNS, squeeze=False, gridspec_kw={"height_ratios": heights})
         for axes in grid.flat:
@@ -63,7 +63,7 @@ class Pictures(Chart):
 
 
 def _places(rows: pd.DataFrame) -> list[tuple[int, int]]:
-    """Line and column of each picture."""
+    """The line and the column of each picture."""
     labels, kinds = list(dict.fromkeys(rows["label"])), list(dict.fromkeys(rows["kind"]))
     lines = math.ceil(len(kinds) / COLUMNS)
     if len(kinds) == 1:
@@ -73,13 +73,13 @@ def _places(rows: pd.DataFrame) -> list[tuple[int, int]]:
 
 
 def _heights(rows: pd.DataFrame) -> list[float]:
-    """Inches of each line: those of its tallest picture, and a name above."""
+    """The height of each line in inches: that of its tallest picture and of the name above."""
     ratios = pd.Series([pixels.shape[0] / pixels.shape[1] for pixels in rows["pixels"]])
     return list(_INCHES * ratios.groupby([line for line, _ in _places(rows)]).max() + 0.3)
 
 
 def _pixels(text: str) -> "np.ndarray | None":
-    """The brightness of a PNG in base64; None if it is none."""
+    """The brightness of the pixels of a PNG in base64; None if the text is no such image."""
     try:
         content = base64.b64decode(text, validate=True)
         width, height = (int.from_bytes(content[start : start + 4]) for start in (16, 20))

@@ -13,9 +13,9 @@ class Profiles(ShareChart):
 
     title = "Performance profiles"
     caption = (
-        "Share of the tasks on which an estimator's variance × time is within a factor of the least "
-        "(Dolan & Moré 2002). Left out: estimators without variance, and those with a bias that was found, as less "
-        "variance at any price is not what is asked for. The best eight are in colour."
+        "Share of the tasks on which an estimator's variance × time is within a factor of the smallest one "
+        "(Dolan & Moré 2002). Estimators without variance and those with a bias that was found are left out, since a "
+        "small variance does not make up for a bias. The best eight are in colour."
     )
     position = 140
     across = "factor"
@@ -39,6 +39,6 @@ class Profiles(ShareChart):
         return found.assign(text=found["label"], low=np.nan, high=np.nan)
 
     def curves(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The same as stairs: a share holds until the next factor."""
+        """The shares as step functions: each share holds until the next factor."""
         before = rows.assign(value=rows.groupby("label")["value"].shift()).dropna(subset="value")
         return pd.concat([before, rows]).sort_values(["label", "factor", "value"], kind="stable")

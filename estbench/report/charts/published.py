@@ -1,4 +1,4 @@
-"""Published figures against measured ones."""
+"""Published values against measured ones."""
 
 import math
 import re
@@ -17,23 +17,23 @@ from estbench.report.model.published_match import Match, PublishedModel, matches
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import number
 
-# letters over a panel that shares the width with the names of estimators
+# number of letters in the title of a panel that shares the width with the names of estimators
 WIDEST = 34
 
 
 class PublishedChart(Chart):
-    """Measured figures with their intervals against published ones, a panel for each published table."""
+    """Measured values with their intervals against published ones, with one panel for each published table."""
 
     title = "Published against measured"
     caption = (
-        "A vertical mark is a published figure, a point the measured one of the same estimator with its 95 % interval "
-        "over seeds, both as the paper prints them. Hollow points: something in the protocols differs (or is not "
-        "recorded), so that the distance is no error of either; the table says what."
+        "A vertical mark is a published value, a point the measured one of the same estimator with its 95 % interval "
+        "over seeds, both in the paper's scale. Hollow points: the protocols differ, or a part of them is not "
+        "recorded, so the distance is no error of either; the table names the parts."
     )
     position = 120
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
-        """A row for each pair of figures of the same estimator."""
+        """One row for each pair of a published and a measured value of the same estimator."""
         pairs = [
             {
                 "task": task, "panel": i, "title": f"{_short(group.first.paper)}, {group.first.table}",
@@ -48,11 +48,11 @@ class PublishedChart(Chart):
         return pd.DataFrame(pairs)
 
     def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
-        """A line an estimator, and room for each panel's titles and axis."""
+        """One line per estimator, and room for the title and the axis of each panel."""
         return LINE * len(rows) + 1.0 * rows["panel"].nunique() + 0.5
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
-        """A panel for each published table."""
+        """One panel for each published table."""
         panels = [own for _, own in rows.groupby("panel")]
         ratios = [LINE * len(own) + 0.5 for own in panels]
         axes = figure.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": ratios})
@@ -74,7 +74,7 @@ def _short(paper: str) -> str:
 
 
 def _line(group: PublishedModel, pair: Match) -> str:
-    """An estimator, with the paper's name where it has several figures in the table."""
+    """An estimator, with its name in the paper if it has several values in the table."""
     several = sum(other.label == pair.label for other in group.pairs) > 1
     return f"{pair.label}: {pair.result.estimator_published}" if several else pair.label
 

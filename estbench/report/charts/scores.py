@@ -1,4 +1,4 @@
-"""Performance profiles of where trainings end, over tasks and seeds."""
+"""Performance profiles of the final objective, over tasks and seeds."""
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,13 @@ THRESHOLDS = np.linspace(0, 1, 101)
 
 
 class ScoreProfiles(ShareChart):
-    """How often a training scores more than so much."""
+    """The share of trainings that score more than a threshold."""
 
     title = "Scores"
     caption = (
         "Share of all trainings, over tasks and seeds, whose final objective scores more than a threshold (Agarwal et "
-        "al. 2021); on each task 0 is the worst of the estimators' means and 1 the best. Bands hold at each threshold "
-        "with 95 %; with fewer than five seeds there are none. The best eight are in colour."
+        "al. 2021); on each task 0 is the worst of the estimators' means and 1 the best. Bands are 95 % intervals at "
+        "each threshold; with fewer than five seeds there are none. The best eight are in colour."
     )
     position = 150
     across = "threshold"
@@ -37,5 +37,5 @@ class ScoreProfiles(ShareChart):
         return pd.concat(tables, ignore_index=True)
 
     def curves(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The shares as they are."""
+        """The shares without changes."""
         return rows

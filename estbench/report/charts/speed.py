@@ -5,14 +5,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from estbench.core.metrics import Quantity
-from estbench.report.charts.base import LINE, Chart, listed, second, titled
+from estbench.report.charts.base import LINE, Chart, estimator_lines, second, titled
 from estbench.report.drawing.legend import magnification
 from estbench.report.model.quantities import PEAK_MEMORY, STEP_TIME
 from estbench.report.model.study import Study
 from estbench.report.text.tables import scale_for
 
 _OF_MEMORY = "_memory"
-NARROW = 4.5  # inches: below, the axes have two-line labels
+NARROW = 4.5  # height below the panels in inches, where the axes have labels of two lines
 
 
 class SpeedChart(Chart):
@@ -23,13 +23,13 @@ class SpeedChart(Chart):
     position = 90
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
-        """Times, and memory beside them."""
+        """Times, joined with memory."""
         times, memory = study.column(task, STEP_TIME.key), study.column(task, PEAK_MEMORY.key)
         joined = times.join(memory.add_suffix(_OF_MEMORY))
         return joined.reset_index().sort_values("value", kind="stable")
 
     def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
-        """A line an estimator."""
+        """One line per estimator."""
         return 0.9 + LINE * len(rows)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
@@ -47,5 +47,5 @@ class SpeedChart(Chart):
 
 def _panel(axes: Axes, rows: pd.DataFrame, quantity: Quantity, study: Study, what: str) -> None:
     scale, unit = scale_for(rows["value"], quantity)
-    listed(axes, rows, quantity, study.looks, scale)
+    estimator_lines(axes, rows, quantity, study.looks, scale)
     axes.set_xlabel(unit + what)

@@ -28,7 +28,7 @@ class Temperature(Chart):
     position = 50
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
-        """Bias and variance by temperature of each estimator that has several."""
+        """Bias and variance by temperature of each estimator that was run at several temperatures."""
         rows = study.rows[study.rows["task"] == task].drop_duplicates("label")
         sweep = pd.DataFrame(
             [(own, *_without(name, params)) for own, name, params in
@@ -62,7 +62,7 @@ class Temperature(Chart):
 
 
 def _without(name: str, params: str) -> tuple[str, float | None]:
-    """An estimator's label without its temperature, and the temperature if it has one."""
+    """The label of an estimator without its temperature, and the temperature if it has one."""
     try:
         options = dict(json.loads(params or "{}"))
         temperature = float(options.pop("temperature"))

@@ -1,4 +1,4 @@
-"""Which estimators are not told apart from the best."""
+"""The estimators that are not told apart from the best."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from estbench.report.model.looks import INK
 from estbench.report.model.study import Study
 from estbench.report.text.tables import exact
 
-_BAR = 1.03  # across the axes, in parts of their width
+_BAR = 1.03  # place of the bar, as a fraction of the width of the axes
 
 
 class Ties(Chart):
@@ -21,14 +21,14 @@ class Ties(Chart):
 
     title = "Ties"
     caption = (
-        "The final objective, best first, with Student's 95 % interval over seeds. The bar on the right stands beside "
-        "all estimators that are not told apart from the best, as in the table; only a thin line passes the others "
+        "The final objective, best first, with Student's 95 % interval over seeds. The bar on the right marks all "
+        "estimators that are not told apart from the best, as in the table; beside the others is only a thin line "
         "(5 %, adjusted for all comparisons with the best)."
     )
     position = 80
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
-        """The last objective on test data, best first; nothing where no test could be made."""
+        """The final objective on test data, best first; nothing if no test could be made."""
         quantity = study.objective(task)
         if quantity is None:
             return study.estimates.iloc[:0]
@@ -39,7 +39,7 @@ class Ties(Chart):
         return column.sort_values("value", ascending=quantity.better == "lower", kind="stable")
 
     def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
-        """A line an estimator."""
+        """One line per estimator."""
         return 0.9 + LINE * len(rows)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
@@ -62,7 +62,7 @@ class Ties(Chart):
 
 
 def _draw_bar(axes: Axes, tied: list[int]) -> None:
-    """A bar beside these lines, which need not be neighbours, with a thin line from the first to the last."""
+    """Draws a bar beside these lines, which need not be neighbours, and a thin line from the first to the last."""
     if len(tied) < 2:
         return
     style: dict[str, Any] = {

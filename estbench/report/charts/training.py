@@ -18,14 +18,14 @@ class TrainingChart(Chart):
 
     title = "TrainingChart"
     caption = (
-        "The objective against training steps and against seconds of training, evaluation left out: mean "
-        "over seeds, with Student's 95 % band where there are several. Of many estimators the best eight are "
-        "in colour. The axis shows the range after the first tenth of training; curves outside it are cut off."
+        "The objective against training steps and against seconds of training without evaluation: the mean over seeds, "
+        "with Student's 95 % band if there are several. If there are many estimators, the best eight are in colour. "
+        "The axis shows the range after the first tenth of training; curves outside it are cut off."
     )
     position = 70
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
-        """Means and bands by estimator and step of one objective: on validation data if there is one."""
+        """Means and bands of one objective by estimator and step, on validation data if there are any."""
         rows = measured(study.rows, TRAINING)
         rows = rows[rows["task"] == task]
         for split in ("_valid", "_train", "_test"):
@@ -71,7 +71,7 @@ def _leaders(rows: pd.DataFrame) -> list[str]:
 
 
 def _range(rows: pd.DataFrame) -> tuple[float, float]:
-    """The range after the first tenth without the worst few: one that diverges must not flatten all."""
+    """The range after the first tenth without the worst few, so that a diverging curve does not flatten the others."""
     later = rows[rows["step"] >= rows["step"].max() / 10]["value"]
     low, high = float(later.quantile(0.02)), float(later.quantile(0.98))
     margin = (high - low) / 10 or max(abs(high), 1.0) / 100

@@ -3,13 +3,13 @@
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from estbench.report.charts.base import LINE, Chart, listed, titled
+from estbench.report.charts.base import LINE, Chart, estimator_lines, titled
 from estbench.report.model.quantities import VARIANCE
 from estbench.report.model.study import Study
 
 
 class Variance(Chart):
-    """Variance by estimator, least first."""
+    """Variance by estimator, smallest first."""
 
     title = "Variance by estimator"
     caption = (
@@ -23,12 +23,12 @@ class Variance(Chart):
         return study.column(task, VARIANCE.key).reset_index().sort_values("value", kind="stable")
 
     def height(self, rows: pd.DataFrame, width: float) -> float:  # noqa: ARG002
-        """A line an estimator."""
+        """One line per estimator."""
         return 0.9 + LINE * len(rows)
 
     def draw(self, figure: Figure | SubFigure, rows: pd.DataFrame, study: Study) -> None:
         """One panel."""
         axes = figure.subplots()
-        listed(axes, rows, VARIANCE, study.looks)
+        estimator_lines(axes, rows, VARIANCE, study.looks)
         axes.set_xlabel("variance")
         titled(figure, study.display[rows["task"].iloc[0]], rows["task"].iloc[0])

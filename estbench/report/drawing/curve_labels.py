@@ -12,19 +12,19 @@ from estbench.report.drawing.legend import magnification
 from estbench.report.drawing.style import FAINT, name
 from estbench.report.model.looks import INK, Look
 
-# inches of a line, of what is above and below a panel, and letters beside those of the figure
+# height of a line and of the space around a panel in inches, and size of the letters relative to those of the figure
 LINE, AROUND, _SMALL = 0.125, 0.85, 0.8
 _OUT, _AWAY = 1.01, 1.08
 _BEHIND = "#5f6672"
 
 
 def ends_height(labels: Sequence[str]) -> float:
-    """Inches that a figure with so many names needs, in the style "paper"."""
+    """The height in inches that a figure with this number of names needs, in the style "paper"."""
     return LINE * len(labels) + AROUND
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """The places in [0, 1] nearest to ascending ones, none closer to the next than a gap; even where it is too wide."""
+    """The places in [0, 1] nearest to ascending places that are a gap apart; evenly spaced if the gap is too wide."""
     count = len(places)
     gap = min(gap, 1 / max(count - 1, 1))
     shifts = gap * np.arange(count)
@@ -33,7 +33,7 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
 
 
 def name_ends(axes: Axes, rows: pd.DataFrame, x: str, front: Sequence[str], looks: Mapping[str, Look]) -> None:
-    """Names of all curves on a logarithmic axis, whose limits must be set; those in front in ink and colour."""
+    """Draws the names of all curves on a logarithmic axis, whose limits must be set; the leaders are in colour."""
     ends = rows.sort_values(x, kind="stable").groupby("label").tail(1).sort_values("value", kind="stable")
     low, high = np.log(axes.get_ylim())
     places = (np.log(ends["value"].to_numpy()) - low) / (high - low)

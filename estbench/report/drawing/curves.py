@@ -27,7 +27,7 @@ def curves(
     bands: bool = True,
     dots: bool = False,
 ) -> None:
-    """A curve an estimator over ``x``; ``rows`` say in ``text`` what a curve's tooltip says."""
+    """Draws one curve per estimator over ``x``; the column ``text`` of ``rows`` holds the tooltip of the curve."""
     for label, curve in rows.sort_values(x, kind="stable").groupby("label", sort=False):
         if label not in front:
             (line,) = axes.plot(curve[x], curve["value"], color=FAINT, linewidth=1, zorder=1)

@@ -1,7 +1,7 @@
 """Figures as files."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,7 +16,7 @@ FORMATS = ("svg", "png", "pdf")
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Refuses what figures are not written as.
+    """Checks that figures can be written in these formats.
 
     Raises:
         ValueError: a format is unknown, or there is none.
@@ -29,16 +29,35 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
-    """Writes a figure in several formats; to be called under the settings it was drawn with.
+    """Writes a figure in several formats; it has to be called under the settings with which the figure was drawn.
+
+    Raises:
+        UserError: a file cannot be written; an earlier file of this name is left as it was.
+    """
+    return written(encoded(figure, name, formats), folder, name)
+
+
+def encoded(figure: Figure, name: str, formats: Sequence[str]) -> dict[str, bytes]:
+    """The content of a figure's files by format; to be called under the settings it was drawn with."""
+    # the layout is the same in all formats; savefig would draw everything once more in each, to make it again
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return {form: _WRITERS[form](figure, name) for form in formats}
+
+
+def written(contents: Mapping[str, bytes], folder: Path, name: str) -> list[Path]:
+    """Writes a figure's files, and returns them.
+
+    Args:
+        contents: by format.
+        folder: made if it is not there.
+        name: of the files, without an ending.
 
     Raises:
         UserError: a file cannot be written; what was there under its name is as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # the layout is the same in all formats; savefig would draw everything once more in each, to make it again
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    files = {folder / f"{name}.{form}": _WRITERS[form](figure, name) for form in formats}
+    files = {folder / f"{name}.{form}": content for form, content in contents.items()}
     for file, content in files.items():
         write_atomically(file, content)
     return list(files)
@@ -46,7 +65,7 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> lis
 
 def _svg(figure: Figure, name: str) -> bytes:
     drawn = io.StringIO()
-    # no date inside: the same results give the same files
+    # without a date, the same results give the same files
     FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None})
     return svg.tidy(drawn.getvalue(), name).encode()
 

@@ -1,4 +1,4 @@
-"""Names below a figure, in as many columns as it has room for."""
+"""Legends below a figure, in as many columns as there is room for."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from estbench.report.model.looks import INK, Look
 from estbench.report.text.widths import text_width
 
 FEW = 12
-# in parts of the letters' size, as matplotlib sets legends
+# in units of the size of the letters, as matplotlib sets legends
 _LINE, _POINT, _PAD, _SPACE, _MARGIN, _LEADING = 2.6, 1.2, 0.8, 1.2, 0.9, 1.45
 
 
@@ -30,7 +30,7 @@ def legend(
     lines: bool,
     numbered: bool = False,
 ) -> None:
-    """Names below the figure."""
+    """Draws the legend below the figure."""
     handles = [
         Line2D(
             [], [],
@@ -49,7 +49,7 @@ def legend(
 
 
 def legend_height(labels: Sequence[str], width: float, *, lines: bool) -> float:
-    """Inches that the legend takes below a figure of a width, in the style "paper"."""
+    """The height in inches of the legend below a figure of this width, in the style "paper"."""
     return _LEADING * _size(labels) / 72 * math.ceil(len(labels) / _columns(labels, width, lines=lines)) + 0.1
 
 
@@ -58,13 +58,13 @@ def _texts(labels: Sequence[str], *, numbered: bool) -> list[str]:
 
 
 def _size(labels: Sequence[str]) -> float:
-    """Many names are set small."""
+    """The size of the letters, which is smaller for many names."""
     return SIZE if len(labels) <= FEW else SIZE / 1.2
 
 
 def _columns(labels: Sequence[str], width: float, *, lines: bool) -> int:
     size = _size(labels)
-    # with numbers, whether they are there or not, so that the height is known without them
+    # includes the numbers even if there are none, so that the height does not depend on them
     longest = max((text_width(text, size) for text in _texts(labels, numbered=not lines)), default=0.0)
     column = longest + ((_LINE if lines else _POINT) + _PAD + _SPACE) * size
     return max(1, min(len(labels), int((72 * width + (_SPACE - 2 * _MARGIN) * size) / column)))

@@ -1,4 +1,4 @@
-"""Numbers beside points, placed so that none lies on another."""
+"""Numbers beside points, placed so that they do not overlap."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from estbench.report.drawing.style import PAPER
 from estbench.report.model.looks import INK
 
-Point: TypeAlias = tuple[float, float]
+Position: TypeAlias = tuple[float, float]
 Array: TypeAlias = np.ndarray
 
 # half a number's box, and how far from its point it may be, in inches of the style "paper"
@@ -25,15 +25,15 @@ _ALONG = np.linspace(0, 1, 33)[:, None]
 _SWEEPS = 6
 
 
-def place_numbers(axes: Axes, places: list[Point], below: list[bool], panel: Point, scale: float) -> None:
-    """Numbers the points from 1: near them where there is room, else further off, at the end of a line.
+def place_numbers(axes: Axes, places: list[Position], below: list[bool], panel: Position, scale: float) -> None:
+    """Numbers the points from 1. A number is near its point if there is room, otherwise at the end of a line.
 
     Args:
-        axes: with logarithmic axes.
-        places: of the points.
+        axes: the axes, which are logarithmic.
+        places: places of the points.
         below: whether an arrow points down from each.
-        panel: width and height of the axes, as far as one can tell before the layout is made.
-        scale: how much larger than in the style "paper" everything is.
+        panel: estimated width and height of the axes, before the layout is made.
+        scale: ratio of all sizes to those in the style "paper".
     """
     points = np.array([_inches(axes, place, panel) for place in places])
     for i, (place, best) in enumerate(zip(places, _best(points, np.array(below), np.array(panel)), strict=True), 1):
@@ -50,7 +50,7 @@ def _best(points: Array, below: Array, panel: Array) -> list[int]:
     markers = np.stack([points - 0.05, points + 0.05], 1)
     markers[below, 0, 1] -= 0.2
     middle = points.mean(0)
-    # from the middle of a heap outwards; then again, as each knows all others only after the first time
+    # from the middle of a cluster outwards, and then again, since all other places are only known after the first pass
     order = sorted(range(len(points)), key=lambda i: math.dist(points[i], middle))
     chosen: dict[int, int] = {}
     sweeps = []
@@ -66,7 +66,7 @@ def _best(points: Array, below: Array, panel: Array) -> list[int]:
 
 
 def _others(points: Array, markers: Array, chosen: Mapping[int, int], one: int) -> "_Taken":
-    """What is taken by all numbers but one."""
+    """The space that all numbers but one take."""
     others = {j: best for j, best in chosen.items() if j != one}
     centres = np.array([points[j] + _OFFSETS[best] for j, best in others.items()]).reshape(-1, 2)
     far = [_line(points[j], _OFFSETS[best]) for j, best in others.items() if _FAR[best]]
@@ -75,14 +75,14 @@ def _others(points: Array, markers: Array, chosen: Mapping[int, int], one: int) 
 
 @dataclass(frozen=True)
 class _Taken:
-    """What a number must not lie on; boxes are ``(count, 2 corners, 2)``, points along lines ``(count, 2)``."""
+    """The space that is taken: boxes, ``(count, 2 corners, 2)``, and points along lines, ``(count, 2)``."""
 
     markers: Array
     numbers: Array
     lines: Array
 
     def first_free(self, at: Array, panel: Array) -> int:
-        """The nearest offset at which nothing is covered; rather with a line through a number than nowhere."""
+        """The nearest offset at which nothing is covered; if there is none, its line may lead through a number."""
         boxes = np.stack([at + _OFFSETS - _HALF, at + _OFFSETS + _HALF], 1)
         inside = (boxes[:, 0] >= -0.1).all(-1) & (boxes[:, 1] <= panel + 0.1).all(-1)
         free = np.flatnonzero((inside | ~_FAR) & ~_overlap(boxes, self.markers) & ~_overlap(boxes, self.numbers))
@@ -101,7 +101,7 @@ def _line(at: Array, offset: Array) -> Array:
 
 
 def _overlap(boxes: Array, others: Array) -> Array:
-    """Which boxes lie on any of the others."""
+    """Which boxes overlap with any of the others."""
     apart = (boxes[:, None, 0] >= others[None, :, 1]) | (others[None, :, 0] >= boxes[:, None, 1])
     return np.asarray((~apart.any(-1)).any(-1))
 
@@ -111,7 +111,7 @@ def _within(points: Array, boxes: Array) -> Array:
     return np.asarray(((points > boxes[..., 0, :]) & (points < boxes[..., 1, :])).all(-1))
 
 
-def _inches(axes: Axes, place: Point, panel: Point) -> Point:
+def _inches(axes: Axes, place: Position, panel: Position) -> Position:
     spans = []
     for value, limits, size in zip(place, (axes.get_xlim(), axes.get_ylim()), panel, strict=True):
         low, high = math.log10(limits[0]), math.log10(limits[1])

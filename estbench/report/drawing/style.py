@@ -1,4 +1,4 @@
-"""How figures look: one style for all of them."""
+"""The style of all figures."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from estbench.report.text.formatting import power_of_ten
 # the page replaces these by its own colours, light or dark
 FAINT, PAPER = "#d5d8dd", "#fefefe"
 STYLES = ("paper", "talk")
-SIZE = 8.5  # of letters, in points, in the style "paper"
+SIZE = 8.5  # size of letters in points, in the style "paper"
 HOVER = "hover:"
 _SIZES = (
     "font.size",
@@ -77,10 +77,10 @@ def logarithmic(axes: Axes, which: str) -> None:
 
 
 def hover(text: str) -> str:
-    """An artist's identifier that the page turns into a tooltip."""
+    """Gives an artist an identifier that the page turns into a tooltip."""
     return HOVER + text
 
 
 def name(label: str, look: Look | None = None) -> str:
-    """A label short enough for a figure, which says of a reference that it is one."""
+    """The label of an estimator, short enough for a figure; a reference is marked as such."""
     return shorten(label, LONGEST) + (" (reference)" if look and look.reference else "")

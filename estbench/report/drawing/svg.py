@@ -2,7 +2,7 @@
 
 import re
 
-# the text is what matplotlib made of our figure, no foreign document
+# the text was written by matplotlib and is no foreign document
 from xml.etree import ElementTree as ET
 
 from estbench.report.drawing.style import FAINT, HOVER, PAPER
@@ -11,13 +11,13 @@ from estbench.report.text.widths import text_width
 
 _NAMESPACE = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
-# older versions of matplotlib write all of a font as one property
+# older versions of matplotlib write the whole font as one property
 _SIZE = re.compile(r"font(?:-size)?: (?:[\w ]+ )?([\d.]+)px")
 _COLOURS = {INK: "var(--ink, #1f2329)", FAINT: "var(--faint, #d5d8dd)", PAPER: "var(--paper, #fefefe)"}
 
 
 def tidy(text: str, prefix: str) -> str:
-    """Gives the figure tooltips, and identifiers of its own."""
+    """Adds tooltips to a figure, and makes its identifiers unique."""
     ET.register_namespace("", _NAMESPACE[1:-1])
     ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
     root = ET.fromstring(text)  # noqa: S314
@@ -31,7 +31,7 @@ def tidy(text: str, prefix: str) -> str:
 
 
 def inline(text: str, about: str) -> str:
-    """A tidy figure for a page, which gives it size and colours; described for those who do not see it."""
+    """A tidy figure for a page, which sets its size and colours; it has a description for screen readers."""
     root = ET.fromstring(text)  # noqa: S314
     for element in root.iter():
         style = element.get("style")
@@ -57,7 +57,7 @@ def _explain(element: ET.Element) -> None:
 
 
 def _measure(element: ET.Element) -> None:
-    """Gives a text the width that the layout was made for, whatever font a reader has."""
+    """Gives a text the width for which the layout was made, whatever fonts the reader's computer has."""
     size = _SIZE.search(element.get("style", ""))
     if element.tag == f"{_NAMESPACE}text" and size and element.text and len(element) == 0:
         element.set("textLength", f"{text_width(element.text, float(size[1])):.2f}")

@@ -52,7 +52,7 @@ def _table(found: Table, number: int) -> str:
 
 
 def _body(found: Table, shown: list[int], bias: int) -> list[str]:
-    """The rows, those of references below a rule."""
+    """The rows of the table; references stand below a rule."""
     contestants, references = ([row for row in found.rows if row.reference == kind] for kind in (False, True))
     rule = [r"\midrule"] if contestants and references else []
     return [
@@ -71,14 +71,14 @@ def _line(cells: list[str]) -> str:
 
 
 def _cell(cell: TableCell) -> str:
-    text = _figure(cell.text)
+    text = _number(cell.text)
     command = {"best": r"\textbf", "close": r"\textit", "tied": r"\underline"}.get(cell.mark)
     text = f"{command}{{{text}}}" if command else text
-    return rf"{text} {{\scriptsize ({_figure(cell.interval)})}}" if cell.interval else text
+    return rf"{text} {{\scriptsize ({_number(cell.interval)})}}" if cell.interval else text
 
 
-def _figure(text: str) -> str:
-    """A figure of ours with its power of ten, as papers write it."""
+def _number(text: str) -> str:
+    """A number with its power of ten as papers write it."""
     return re.sub(r"(?<=\d)e(?:(\$-)\$)?(\d+)", _power, latex(text))
 
 
@@ -87,9 +87,9 @@ def _power(found: re.Match[str]) -> str:
 
 
 def citations(study: Study, environment: Mapping[str, Any]) -> str:
-    """BibTeX of the papers of the estimators in the results, as far as the environment's ``papers`` say.
+    """BibTeX of the papers of the estimators in the results, from ``papers`` of the environment.
 
-    Papers are written "Authors (year), address; ..."; what is written otherwise becomes a note.
+    Papers are written "Authors (year), address; ..."; a text of another form becomes a note.
     """
     papers = {plain(name): plain(paper) for name, paper in dict(environment.get("papers") or {}).items()}
     used = dict.fromkeys(study.rows["estimator"])
@@ -114,5 +114,5 @@ def _entry(key: str, paper: str) -> str:
 
 
 def _address(address: str) -> str:
-    """An address that cannot leave the braces of its command."""
+    """An address whose characters cannot end the braces of its command."""
     return re.sub(r"[\\{}^\"<>|`]", lambda sign: f"%{ord(sign[0]):02X}", address)

@@ -26,15 +26,15 @@ def render(study: Study, environment: Mapping[str, Any], drawn: Sequence[Drawn])
     parts += [*_comparison(comparison.of_all(study)), *_figures("", drawn)]
     parts += ["## Provenance", "", *_provenance(environment)]
     bibtex = latex.citations(study, environment)
-    # four spaces make a block of code that nothing inside can end
+    # a block indented by four spaces is code, which no text in it can end
     block = ["", "## Papers", "", *[f"    {line}" for line in bibtex.splitlines()]] if bibtex else []
     return "\n".join([*parts, *block]) + "\n"
 
 
 def _published(study: Study, task: str) -> list[str]:
-    """Published figures beside measured ones, a table for each published one."""
+    """Published values beside measured ones, with one table for each published one."""
     found = published.published(study, task)
-    parts = ["### Beside published figures", ""] if found.blocks or found.lines else []
+    parts = ["### Beside published values", ""] if found.blocks or found.lines else []
     for block in found.blocks:
         parts += [f"{markdown(block.title)} ({block.link}): {markdown(block.metric)}.", ""]
         rows = [_line(list(map(markdown, row))) for row in block.rows]
@@ -44,7 +44,7 @@ def _published(study: Study, task: str) -> list[str]:
 
 
 def _comparison(found: ComparisonTable | None) -> list[str]:
-    """Estimators against the best."""
+    """The comparison of the estimators with the best."""
     if found is None:
         return []
     head, *rows = [_line(list(map(markdown, row))) for row in (found.columns, *found.rows)]
@@ -75,7 +75,7 @@ def _table(found: Table) -> list[str]:
     return [*lines, "", legend, *([""] if notes else []), *notes]
 
 
-_LEGEND = f"In parentheses: 95 % intervals. Best: the best figure of its column; {MARKS}."
+_LEGEND = f"In parentheses: 95 % intervals. Best: the best value of its column; {MARKS}."
 
 
 def _line(cells: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing but itself."""
+"""The report as a single self-contained page."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ class InlineFigure:
     """A figure with its drawing, which is part of the page.
 
     Args:
-        chart: its kind, which has the title and the caption.
+        chart: the kind of figure, which has the title and the caption.
         drawing: the SVG.
     """
 
@@ -42,14 +42,14 @@ class InlineFigure:
 
 @dataclass(frozen=True)
 class Part:
-    """What the page has of one task.
+    """The part of the page about one task.
 
     Args:
         table: the main table.
         answers: the sentences above it.
         notes: the remarks on estimators, each with the estimator's label.
         figures: the figures.
-        comparison: the differences to the best, where there are any.
+        comparison: the differences to the best, if there are any.
         published: published results beside measured ones.
     """
 
@@ -64,8 +64,8 @@ class Part:
 def render(study: Study, environment: Mapping[str, Any], drawn: Sequence[Drawn], figures: Path) -> str:
     """The whole page.
 
-    Its security policy lets only our own scripts run, known by their hashes, and nothing be loaded: what a
-    plugin calls itself cannot do anything even if an escape were forgotten.
+    Its security policy allows only the page's own scripts, by their hashes, and loads nothing. The name of a plugin can
+    therefore do no harm, even if it were not escaped somewhere.
     """
     scripts = [_own(name) for name in _SCRIPTS]
     return _template().render(
@@ -96,13 +96,13 @@ def _template() -> jinja2.Template:
 
 
 def _own(name: str) -> Markup:
-    """A file of this package, which is markup as it stands."""
+    """A file of this package as markup, which is not escaped."""
     return Markup(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))  # noqa: S704
 
 
 def _breakable(name: str) -> Markup:
-    """A name, escaped, with places where a narrow column may break it."""
-    # none of these signs is part of an escape
+    """An escaped name with places at which a narrow column may break it."""
+    # none of these characters is part of an escape
     return Markup(re.sub(r"(?=\[)|(?<=[,_])", "<wbr>", str(escape(name))))  # noqa: S704
 
 

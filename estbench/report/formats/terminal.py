@@ -23,21 +23,21 @@ _STYLES = {
 
 
 def terminal_table(results: pd.DataFrame, metrics: Metrics | None = None) -> list[Group]:
-    """One table a task: the main columns, best and its ties in green, reasons below.
+    """One table per task with the main columns, the best and its ties in green, and reasons below.
 
     Args:
         results: rows as in docs/reference/results.md.
-        metrics: what the measures declare, as a run's folder holds it; the built-in ones need none.
+        metrics: the metrics that the measures declare, as in a run's folder; for built-in measures they may be absent.
     """
     found = Study.of(results, metrics=metrics)
     shown = [tables.table(found, task) for task in found.tasks]
-    # notes stand below a table rather than in its caption, which would fold them to its width
+    # notes are below the table and not in its caption, which would wrap them to the width of the table
     return [Group(_grid(table), _notes(table)) for table in shown]
 
 
 def _grid(table: tables.Table) -> Grid:
     wanted = [i for i, heading in enumerate(table.headings) if _wanted(heading)]
-    # names are made Text, as markup in a string would be obeyed
+    # names become Text objects, since markup in a string would be interpreted
     grid = Grid(title=Text(table.task), title_justify="left")
     grid.add_column("estimator", overflow="fold")
     if table.declares:
@@ -58,12 +58,8 @@ def _wanted(heading: tables.Heading) -> bool:
 
 
 def _text(cell: tables.TableCell) -> Text:
-    star = {"best": " *", "close": " =", "tied": " ~"}.get(cell.mark, "")
-    return Text(cell.text + star, style=_STYLES.get(cell.mark or cell.status, ""))
+    return Text(cell.text + tables.SIGNS[cell.mark], style=_STYLES.get(cell.mark or cell.status, ""))
 
 
 def _notes(table: tables.Table) -> Text:
-    notes = [f"{row.label}: {note}" for row in table.rows for note in row.notes]
-    marks = {cell.mark for row in table.rows for cell in row.cells}
-    legend = [f"* best; = {tables.MARKS.replace('tied:', '~ tied:')}"] if "best" in marks else []
-    return Text("\n".join([*legend, *table.remarks, *notes, ""]))
+    return Text("\n".join([*table.notes, ""]))

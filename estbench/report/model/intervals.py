@@ -53,7 +53,7 @@ def _unless(keys: Sequence[str], **columns: tuple[str, str]) -> dict[str, tuple[
     return {column: how for column, how in columns.items() if column not in keys}
 
 
-def product(a: pd.DataFrame, b: pd.DataFrame, quantity: str) -> pd.DataFrame:
+def products(a: pd.DataFrame, b: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Products of two independent positive quantities, such as variance and seconds."""
     both = a.merge(b, on=["task", "label"], suffixes=("", "_b"))
     sides = ("value", "low", "high")

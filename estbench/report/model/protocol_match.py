@@ -14,7 +14,7 @@ from estbench.report.model.rows import given_in
 from estbench.report.model.study import Study
 
 NO_OPTION = "no such option"
-Verdict: TypeAlias = Literal["same", "differs", "not stated", "not recorded"]
+Agreement: TypeAlias = Literal["same", "differs", "not stated", "not recorded"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ProtocolPart:
     name: str
     here: str
     there: str
-    verdict: Verdict
+    verdict: Agreement
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,9 @@ def _read(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def parts(run: MeasuredProtocol, result: PublishedResult, protocol: Protocol, metric: str) -> Iterator[ProtocolPart]:
+def protocol_parts(
+    run: MeasuredProtocol, result: PublishedResult, protocol: Protocol, metric: str
+) -> Iterator[ProtocolPart]:
     """All parts of a published result's protocol, against a run and the metric it has."""
     for key, value in {**protocol.task, **result.task.options}.items():
         yield _part(key, run.task_options, value, recorded=run.recorded)

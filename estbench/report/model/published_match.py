@@ -10,7 +10,7 @@ import pandas as pd
 
 from estbench.published import Protocol, PublishedResult, protocols, results
 from estbench.report.model.intervals import student
-from estbench.report.model.protocol_match import MeasuredProtocol, ProtocolPart, parts
+from estbench.report.model.protocol_match import MeasuredProtocol, ProtocolPart, protocol_parts
 from estbench.report.model.rows import measured
 from estbench.report.model.study import Study
 from estbench.stats import normal_margin
@@ -150,7 +150,7 @@ def _other_data(run: MeasuredProtocol, result: PublishedResult) -> str:
 def _pair(result: PublishedResult, run: MeasuredProtocol, label: str, row: pd.Series, metric: str) -> Match:
     value, *ends = (float(row[key]) * result.scale for key in ("value", "low", "high"))
     low, high = sorted(ends)
-    found = tuple(parts(run, result, protocols()[result.protocol], metric))
+    found = tuple(protocol_parts(run, result, protocols()[result.protocol], metric))
     return Match(label, result, value, low, high, int(row["seeds"]), found)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from estbench.core.metrics import Metric, Metrics, Quantity
 from estbench.measures.metrics import BUILT_IN
 from estbench.measures.metrics.gradient import OWN
-from estbench.report.model.intervals import KEYS, averaged, product, root_mean_square, student
+from estbench.report.model.intervals import KEYS, averaged, products, root_mean_square, student
 from estbench.report.model.rows import measured
 from estbench.stats import SIGNIFICANCE, combined, holm
 
@@ -170,7 +170,7 @@ def _products(columns: Columns, found: pd.DataFrame) -> Iterator[pd.DataFrame]:
         if parts and all(len(part) for part in parts):
             first, *others = parts
             for other in others:
-                first = product(first, other, quantity.key)
+                first = products(first, other, quantity.key)
             if len(first):
                 yield first
 

@@ -30,7 +30,7 @@ _LATER: dict[str, str | int | bool] = {"picture": "", "chosen": "{}", "replicas"
 _NUMBERS = ("step", "seconds", "value", "low", "high", "n")
 
 
-def prepare(results: pd.DataFrame) -> pd.DataFrame:
+def labelled(results: pd.DataFrame) -> pd.DataFrame:
     """Checks the columns and adds ``label``, the estimator with its options, and ``spec``, the task as it was run.
 
     If results come from several devices or dtypes, the task is labelled with them, since values from different
@@ -132,7 +132,7 @@ def replica_counts(rows: pd.DataFrame) -> list[int]:
     return sorted(int(count) for count in measured(rows, "training")["replicas"].fillna(1).unique())
 
 
-def lengths(rows: pd.DataFrame) -> str:
+def steps_remark(rows: pd.DataFrame) -> str:
     """A remark on the range of training steps; empty if all estimators had the same number."""
     ends = measured(rows, "training").groupby("label")["step"].max()
     return f"{ends.min():,.0f} to {ends.max():,.0f} steps" if ends.min() < ends.max() else ""

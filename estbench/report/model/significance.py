@@ -103,7 +103,7 @@ def mark(
         if quantity.better and len(usable) > 1:
             own = runs[(runs["task"] == task) & (runs["quantity"] == key) & runs["label"].isin(usable["label"])]
             by_seeds = quantity.by_seeds
-            found.append(_paired(usable, quantity, Paired.of(own)) if by_seeds else judge(usable, quantity))
+            found.append(_paired(usable, quantity, Paired.of(own)) if by_seeds else compare_with_best(usable, quantity))
     if found:
         judged = pd.concat(found)
         for name in judged:
@@ -135,7 +135,7 @@ def _competing(column: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
     return usable[fair] if quantity.declared.unbiased and fair.any() else usable
 
 
-def judge(column: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
+def compare_with_best(column: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
     """Compares independent values with the best of them, by their intervals; see ``mark`` for the columns.
 
     Args:

@@ -13,7 +13,7 @@ from estbench.report.model.declared import Declared
 from estbench.report.model.display import display_names
 from estbench.report.model.looks import Look, looks
 from estbench.report.model.quantities import Columns, described, estimates, final
-from estbench.report.model.rows import prepare, troubles
+from estbench.report.model.rows import labelled, troubles
 from estbench.report.model.significance import Paired, mark, uncrowned
 from estbench.report.model.targets import Target, reached, targets, times
 
@@ -77,7 +77,7 @@ class Study:
             metrics: what the measures declare; of a measure that is not among them, what the built-in one of this
                 name does.
         """
-        rows = prepare(results)
+        rows = labelled(results)
         names = dict(zip(rows["label"], rows["estimator"], strict=True))
         known = families or {}
         by_label = {label: known[name] for label, name in names.items() if name in known}

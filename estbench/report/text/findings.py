@@ -8,10 +8,10 @@ import pandas as pd
 from estbench.core.metrics import Quantity
 from estbench.measures.metrics.gradient import OWN
 from estbench.report.model.quantities import RELATIVE_BIAS, STEP_TIME, VARIANCE
-from estbench.report.model.significance import Paired, judge
+from estbench.report.model.significance import Paired, compare_with_best
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import listing, number, probability, with_interval
-from estbench.report.text.recommendation import gap_words, named, recommendation
+from estbench.report.text.recommendation import gap_words, recommendation, title_in_sentence
 from estbench.report.text.tables import samples, scale_for
 from estbench.stats import SIGNIFICANCE
 
@@ -45,8 +45,9 @@ def _objective(study: Study, task: str, quantity: Quantity) -> str:
     best, value = str(order.index[0]), number(order["value"].iloc[0], 5)
     if not order["tied"].any():
         if study.partial(task, quantity.measure):
-            return f"Training: so far {best} has the best {named(quantity)} ({value})."
-        return f"Training: {best} ended best ({named(quantity)} {value}), but a single seed shows no certainty."
+            return f"Training: so far {best} has the best {title_in_sentence(quantity)} ({value})."
+        ended = f"{best} ended best ({title_in_sentence(quantity)} {value})"
+        return f"Training: {ended}, but a single seed shows no certainty."
     if order["tied"].sum() > 1:
         return ""
     second = order.iloc[1]
@@ -156,7 +157,7 @@ def _variance(study: Study, task: str) -> str:
     if len(noisy) < 2:
         return silent.strip()
     best = str(noisy.index[0])
-    marks = judge(noisy, VARIANCE)
+    marks = compare_with_best(noisy, VARIANCE)
     ties = [str(label) for label in marks.index[marks["tied"]]] if len(marks) else []
     among = (
         f"Among the {'other ' if exact else ''}{'unbiased estimators' if declared else 'estimators with no bias found'}"

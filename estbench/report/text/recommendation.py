@@ -97,7 +97,7 @@ def incomplete(study: Study, task: str) -> list[str]:
 
 
 def _use(study: Study, task: str, found: Choice) -> str:
-    name = named(found.quantity)
+    name = title_in_sentence(found.quantity)
     column = study.contestants(task, found.quantity.key)
     if len(found.ties) > 1:
         which = f"no difference in {name} was found between {listing(found.ties)}; {found.reason}"
@@ -183,7 +183,7 @@ def _bias(study: Study, task: str, label: str) -> list[str]:
     return [f"Bias: {'; '.join(parts)}."] if parts else []
 
 
-def named(quantity: Quantity) -> str:
+def title_in_sentence(quantity: Quantity) -> str:
     """A metric's title within a sentence."""
     title = quantity.title
     return title if title[:2].isupper() else title[0].lower() + title[1:]

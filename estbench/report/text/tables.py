@@ -8,7 +8,7 @@ import pandas as pd
 from estbench.core.metrics import Quantity
 from estbench.errors import shorten
 from estbench.report.model.quantities import STEPS_TO_TARGET, TRAINING
-from estbench.report.model.rows import lengths, shares, tuned
+from estbench.report.model.rows import shares, steps_remark, tuned
 from estbench.report.model.study import Study
 from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number, probability
 
@@ -16,6 +16,8 @@ MARKS = (
     "equally good: not told apart from the best, and at most 5 % worse (objectives: 1 %); "
     "tied: not told apart from it, but it may be worse (5 %, adjusted for all comparisons with the best)"
 )
+# the sign of each mark where colours cannot be shown
+SIGNS = {"best": " *", "close": " =", "tied": " ~", "": ""}
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
     "B": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
@@ -88,6 +90,13 @@ class Table:
         """Whether it is known what its estimators declare; results of earlier versions do not say it."""
         return any(row.declared for row in self.rows)
 
+    @property
+    def notes(self) -> list[str]:
+        """What stands below it where marks are signs: what the signs mean, the remarks, and what went wrong."""
+        marks = {cell.mark for row in self.rows for cell in row.cells}
+        legend = [f"* best; = {MARKS.replace('tied:', '~ tied:')}"] if "best" in marks else []
+        return [*legend, *self.remarks, *(f"{row.label}: {note}" for row in self.rows for note in row.notes)]
+
 
 def table(study: Study, task: str) -> Table:
     """The main table of a task, ordered by the column of the highest rank; missing values come last."""
@@ -121,7 +130,7 @@ def _remarks(study: Study, task: str, headings: list[Heading]) -> list[str]:
         target = study.targets[task]
         remarks.append(f"Target: {study.metrics.find(TRAINING, target.metric).title} {number(target.value, 5)}.")
     rows = study.rows[study.rows["task"] == task]
-    if told := lengths(rows):
+    if told := steps_remark(rows):
         remarks.append(f"Trained for {told}, and compared at the end of each training.")
     if told := shares(rows):
         remarks.append(f"Seconds of training are {told}.")

@@ -95,10 +95,12 @@ class FixedByTorch(StraightThrough):
         return torch.rand(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
 
 
-def measured(make, task="toy[units=4]", groups="logits"):
+def measured(make, task="toy[units=4]", groups="logits", seed=0):
     task = load_task(task)
     baseline = functools.partial(load_estimator, task.baseline)
-    where = Bench(task, 0, torch.device("cpu"), torch.float32, baseline, lambda m: load_estimator("exact", samples=m))
+    where = Bench(
+        task, seed, torch.device("cpu"), torch.float32, baseline, lambda m: load_estimator("exact", samples=m)
+    )
     measure = Gradient(REPLICATES, after=0, groups=groups)
     return {row.metric: row for _, row in measure.rows(where, {"x": make})}
 
@@ -142,6 +144,19 @@ def test_a_fixed_seed_is_no_low_variance(make):
 def test_estimators_without_noise_or_with_torch_noise_are_mapped(name):
     """What has no variance by its nature is not taken for one with a fixed seed, and takes no loop."""
     assert "note" not in measured(functools.partial(load_estimator, name))
+
+
+@pytest.mark.parametrize("name", ["reinforce", "rloo", "straight_through"])
+def test_a_single_bit_that_came_out_alike_twice_takes_no_loop(name):
+    """Two seeds give one bit the same value in half of the cases, which shows nothing about an estimator."""
+    for seed in range(6):
+        assert "note" not in measured(functools.partial(load_estimator, name), "toy[units=1]", seed=seed)
+
+
+def test_a_single_bit_of_own_noise_takes_a_loop():
+    """What draws a single bit out of the reach of torch's seed is found, although two draws often agree."""
+    for seed in range(6):
+        assert "out of its reach" in measured(NumpyOwn, "toy[units=1]", seed=seed)["note"].error
 
 
 def test_shared_generators_are_left_as_they_were():

@@ -11,7 +11,7 @@ from estbench.engine.training import cuda_graph
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.random_tape import CannotTogetherError
 from tests.support.pretended_gpu import without_streams
-from tests.support.replicas import member, small, trainees
+from tests.support.replicas import member, small, training_runs
 
 
 def fails_at(calls, monkeypatch):
@@ -160,4 +160,4 @@ class Counts(ScoreFunction):
 def test_what_a_graph_would_keep_as_it_was_is_refused():
     """An estimator whose plain number changes from step to step is trained alone, and the reason names it."""
     with pytest.raises(CannotTogetherError, match=r"estimator\.steps changes from step to step and is no buffer"):
-        Ensemble(trainees([member(small(), "x", make=Counts)]))
+        Ensemble(training_runs([member(small(), "x", make=Counts)]))

@@ -29,7 +29,7 @@ from tests.support.replicas import (
     kept,
     member,
     small,
-    trainees,
+    training_runs,
 )
 
 
@@ -68,7 +68,7 @@ def test_a_hundred_steps_in_single_precision():
     """With the seeds' own minibatches, views and noise the objective is that of each alone to single precision."""
     task = "vae[units=20,binarisation=dynamic,optimizer=adam]"
     members = [member(task, "rloo", seed, torch.float32) for seed in (0, 1)]
-    lone, together = trainees(members), Ensemble(trainees(members))
+    lone, together = training_runs(members), Ensemble(training_runs(members))
     for _ in range(100):
         losses = together.train()
         torch.testing.assert_close(losses, torch.stack([each.advance() for each in lone]), rtol=1e-4, atol=0)

@@ -1,1 +1,1 @@
-"""Abstract charts: what several kinds share."""
+"""Abstract charts, from which several kinds of figures derive."""

@@ -27,7 +27,7 @@ class Along(Chart, abc.ABC):
     """Variance at the points of a training run.
 
     Attributes:
-        own: whether the run is each estimator's own, or the common one.
+        own: whether each estimator has its own training run, or all share one.
     """
 
     own: ClassVar[bool]
@@ -44,7 +44,7 @@ class Along(Chart, abc.ABC):
         return found.assign(text=found["label"].map(texts))
 
     def height(self, rows: pd.DataFrame, width: float) -> float:
-        """A panel and a legend; beside many curves their names."""
+        """A panel and a legend, or for many curves the names beside them."""
         labels = list(rows["label"].unique())
         if len(labels) > LEADERS:
             return max(2.8, ends_height(labels))

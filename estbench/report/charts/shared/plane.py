@@ -1,4 +1,4 @@
-"""Planes of bias against what it is traded for."""
+"""Planes of bias against variance, or against variance times time."""
 
 import abc
 from typing import ClassVar
@@ -22,8 +22,8 @@ from estbench.report.text.tables import exact
 MANY = 10
 _ARROW = Path([(0, 0), (0, -1), (-0.2, -0.75), (0, -1), (0.2, -0.75)], [1, 2, 1, 2, 2])
 ARROWS = (
-    "An arrow pointing down marks an estimator in which no bias was found: it lies somewhere below the upper "
-    "end of its interval, which is where the arrow starts."
+    "An arrow pointing down marks an estimator in which no bias was found: its bias lies below the upper end of its "
+    "interval, at which the arrow starts."
 )
 
 
@@ -39,7 +39,7 @@ class Plane(Chart, abc.ABC):
     front: ClassVar[bool]
 
     def rows(self, study: Study, task: str) -> pd.DataFrame:
-        """Both quantities of each estimator that has both."""
+        """Both quantities of each estimator for which both were measured."""
         bias, other = (study.column(task, quantity.key) for quantity in (RELATIVE_BIAS, self.across))
         both = bias.join(other.add_suffix("_x"), how="inner").reset_index()
         return both[both["value"].notna() & both["value_x"].notna()].sort_values("label", kind="stable")
@@ -90,7 +90,7 @@ class Plane(Chart, abc.ABC):
 
 
 def _places(rows: pd.DataFrame, zero: float) -> list[tuple[float, float]]:
-    """Where the points are; without a bias that was found, at the interval's upper end."""
+    """The places of the points; if no bias was found, the upper end of the interval."""
     up = rows["value"].where(~(rows["low"] <= 0), rows["high"])
     return list(zip(rows["value_x"].clip(lower=zero), up.clip(lower=zero_place(up)), strict=True))
 
@@ -104,7 +104,7 @@ def _intervals(axes: Axes, rows: pd.DataFrame, places: list[tuple[float, float]]
 
 
 def pareto(rows: pd.DataFrame) -> list[int]:
-    """Positions of the rows that no other row beats in both; a bias that was not found counts as none."""
+    """Positions of the rows that no other row surpasses in both quantities; a bias that was not found counts as 0."""
     bias = rows["value"].mask(rows["low"] <= 0, 0.0)
     pairs = sorted(zip(rows["value_x"], bias, range(len(rows)), strict=True))
     front: list[int] = []

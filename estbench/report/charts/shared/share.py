@@ -15,11 +15,11 @@ from estbench.report.model.study import Study
 
 
 class ShareChart(Chart, abc.ABC):
-    """Shares that estimators reach, by what is asked of them, over all tasks; the largest areas are in colour.
+    """Shares over all tasks that estimators reach, against a factor or threshold; the largest areas are in colour.
 
     Attributes:
         across: the column of the horizontal axis.
-        labels: of the horizontal and the vertical axis.
+        labels: labels of the horizontal and of the vertical axis.
         log: whether the horizontal axis is logarithmic.
     """
 
@@ -30,7 +30,7 @@ class ShareChart(Chart, abc.ABC):
 
     @abc.abstractmethod
     def curves(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The points of the curves that are drawn of the rows."""
+        """The points of the curves, from the rows."""
 
     def height(self, rows: pd.DataFrame, width: float) -> float:
         """A panel and a legend."""
@@ -47,6 +47,6 @@ class ShareChart(Chart, abc.ABC):
         legend(figure, best, study.looks, lines=True)
 
     def _best(self, rows: pd.DataFrame) -> list[str]:
-        """The estimators with the largest mean share, the area under the curve."""
+        """The estimators with the largest mean share, which is the area under the curve."""
         means = rows.groupby(["label"], as_index=False).agg(value=("value", "mean"), end=(self.across, "max"))
         return leaders(means.rename(columns={"end": self.across}), self.across, ascending=False)

@@ -2,7 +2,7 @@ from importlib.metadata import version
 
 import pytest
 
-from estbench.plugins.kept import Kept, kept
+from estbench.plugins.recorded_code import RecordedCode, recorded_code
 from estbench.plugins.registry import Plugins
 
 SOURCE = '''
@@ -38,7 +38,7 @@ def folder(tmp_path):
 def test_the_files_of_a_plugin_are_kept_and_the_versions_of_what_it_imports(folder):
     """All files beside it that it needs, and no others; a folder with copies of them imports alike."""
     plugin = Plugins.found((str(folder / "mine.py"),)).estimators["mine"]
-    found = kept([plugin])
+    found = recorded_code([plugin])
     (own,) = found.sources.values()
     assert list(found.sources) == ["estimator/mine"]
     needed = {"mine.py", "helper_one.py", "helper_two.py", "package_of_mine/__init__.py", "package_of_mine/part.py"}
@@ -53,5 +53,5 @@ def test_a_file_that_was_spoilt_since_is_kept_as_it_is(folder):
     """What is no Python names no package, and raises nothing; without plugins of others nothing is kept."""
     plugin = Plugins.found((str(folder / "mine.py"),)).estimators["mine"]
     (folder / "mine.py").write_text("class :")
-    assert kept([plugin]).sources == {"estimator/mine": {"mine.py": "class :"}}
-    assert kept([]) == Kept()
+    assert recorded_code([plugin]).sources == {"estimator/mine": {"mine.py": "class :"}}
+    assert recorded_code([]) == RecordedCode()

@@ -10,7 +10,7 @@ from estbench.plugins.plugin import Plugin
 
 
 @dataclass(frozen=True)
-class Kept:
+class RecordedCode:
     """What is kept.
 
     Args:
@@ -23,7 +23,7 @@ class Kept:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def kept(plugins: Iterable[Plugin]) -> Kept:
+def recorded_code(plugins: Iterable[Plugin]) -> RecordedCode:
     """What is to be kept of plugins; nothing is imported to find out.
 
     Args:
@@ -37,7 +37,7 @@ def kept(plugins: Iterable[Plugin]) -> Kept:
             continue
         own = sources[f"{plugin.kind}/{plugin.name}"] = {}
         modules |= set(_gathered(plugin.path, plugin.path.parent, own))
-    return Kept(sources, dict(sorted(_versions(modules))))
+    return RecordedCode(sources, dict(sorted(_versions(modules))))
 
 
 def _gathered(file: Path, folder: Path, found: dict[str, str]) -> Iterator[str]:
