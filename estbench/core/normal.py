@@ -121,6 +121,10 @@ class Normal(Node):
         """The Jacobian of the means with respect to the parameters, transposed, times a direction."""
         return torch.cat([direction, torch.zeros_like(direction)], -1)
 
+    def departures(self) -> Tensor:
+        """The number of units: no value is likelier than all others together."""
+        return torch.full_like(self.loc[..., 0].detach(), self.event_shape[0])
+
     def permitted(self, value: Tensor) -> Tensor:
         """The values: nothing can be masked."""
         return value
@@ -160,6 +164,6 @@ def _refuse_scale(scale: Tensor, *, anywhere: bool = False) -> None:
     """Refuses scales that are not above 0; NaN is left to what looks for divergence."""
     if scale.numel() == 0:
         return
-    seen = float(scale.detach().amin()) if anywhere else (extremes(scale) or (1.0,))[0]
-    if seen <= 0:
-        raise ValueError(f"the scale of a normal variable must be above 0; got {seen:g} in {scale.dtype}")
+    seen = scale.detach().amin() if anywhere else (extremes(scale) or (scale.new_ones(()),))[0]
+    if bool(seen <= 0):
+        raise ValueError(f"the scale of a normal variable must be above 0; got {float(seen):g} in {scale.dtype}")

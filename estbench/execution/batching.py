@@ -13,9 +13,9 @@ from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec
 
 # docs/how-to/gpu.md, measured with benchmarks/ensemble.py: a processor is busy with one replica of a larger model, and
-# what mapping over replicas costs beforehand is three of them
+# two replicas do not save what mapping over them costs beforehand
 CPU_PARAMETERS = 100_000
-CPU_REPLICAS = range(4, 33)
+CPU_REPLICAS = range(3, 33)
 CUDA_REPLICAS = range(2, 65)
 
 
@@ -58,7 +58,9 @@ class Ensembles:
         kinds: dict[Any, list[Job]] = {}
         for number, job in enumerate(jobs):
             kinds.setdefault(_kind(job.cell, plugins) or number, []).append(job)
-        return [each for alike in kinds.values() for each in self._split(alike, workers, parameters)]
+        # each worker has something to do if there are as many kinds
+        share = -(-workers // max(len(kinds), 1))
+        return [each for alike in kinds.values() for each in self._split(alike, share, parameters)]
 
     def _split(self, jobs: Sequence[Job], workers: int, parameters: Callable[[Cell], int]) -> Iterator[Job]:
         size = self._size(jobs, workers, parameters)

@@ -131,11 +131,12 @@ class Training(Measure):
     def _alone(self, make: Callable[[], TrainingRun], note: str) -> MemberOutcome:
         try:
             run = make()
-            self._train(Alone([run]))
+            alone = Alone([run])
+            self._train(alone)
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything)
             pass_on(error)
             return MemberOutcome(error=error, note=note)
-        return MemberOutcome(self._shown(run), run.error, note)
+        return MemberOutcome(self._shown(run), run.error, "; ".join(filter(None, (note, alone.note))))
 
     def _training_run(self, member: Member) -> TrainingRun:
         run = TrainingRun(member.bench, member.maker().to(member.bench.device), member.key)

@@ -42,8 +42,10 @@ class Plan:
     def entries(self) -> dict[Cell, Entry]:
         """The name under which the result of each cell is kept."""
         versions = [version("torch"), version("numpy")]
+        # a dictionary for each of 100,000 cells would take a quarter of the memory of a plan
+        budgets = {cell.measure: cell.budget for cell in self.cells}
         return {
-            cell: Entry(hashed(cell.identity, cell.tuned, source, versions, FORMAT), cell.budget)
+            cell: Entry(hashed(cell.identity, cell.tuned, source, versions, FORMAT), budgets[cell.measure])
             for cell, source in zip(self.cells, self.sources, strict=True)
         }
 
@@ -92,11 +94,17 @@ def _digests(cells: Iterable[Cell], plugins: Plugins) -> Iterator[str]:
     sources = Sources()
 
     @functools.cache
-    def digest(task: Spec, estimators: tuple[str, ...], measure: str) -> str:
+    def digest(task: Spec, estimators: tuple[str, ...], measure: str, code: tuple[str, ...]) -> str:
         used = [plugins.tasks[task.name], plugins.measures[measure]]
         named = (*estimators, *task_facts(plugins, task).named)
         used += [plugins.estimators[name] for name in dict.fromkeys(named)]
-        return sources.digest((plugin.module or plugin.name, plugin.path) for plugin in used)
+        own = sources.digest((plugin.module or plugin.name, plugin.path) for plugin in used)
+        return hashed(own, *map(sources.outside, code)) if code else own
+
+    @functools.cache
+    def code(estimator: Spec) -> tuple[str, ...]:
+        return tuple(plugins.estimators[estimator.name].load().code(estimator.options))
 
     for cell in cells:
-        yield digest(cell.task, tuple(spec.name for spec in cell.estimators), cell.measure.name)
+        more = tuple(dict.fromkeys(name for spec in cell.estimators for name in code(spec)))
+        yield digest(cell.task, tuple(spec.name for spec in cell.estimators), cell.measure.name, more)

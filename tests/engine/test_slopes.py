@@ -6,8 +6,8 @@ from torch import nn
 
 from estbench import Bernoulli, Splits, Task, load_estimator
 from estbench.engine.base import Bench
-from estbench.engine.moments.op_graph import recorded
 from estbench.engine.moments.points import Point
+from estbench.engine.op_graph import recorded
 from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.training_run import TrainingRun
 

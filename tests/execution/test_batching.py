@@ -78,7 +78,7 @@ def test_how_many_are_measured_together():
     assert sizes(grouped(cells, None)) == [20]
     assert sizes(grouped(cells, None, workers=3)) == [6, 7, 7]
     assert sizes(grouped(cells, None, workers=0)) == [1] * 20
-    assert sizes(grouped(cells, None, workers=7)) == [1] * 20
+    assert sizes(grouped(cells, None, workers=10)) == [1] * 20
     assert sizes(grouped(cells, None, parameters=CPU_PARAMETERS + 1)) == [1] * 20
     assert sizes(grouped(cells, 8, parameters=CPU_PARAMETERS + 1)) == [6, 7, 7]
     on_gpu = dataclasses.replace(cells, cells=tuple(dataclasses.replace(cell, device="cuda") for cell in cells.cells))

@@ -127,7 +127,8 @@ class Whispers(Pathwise):
 
 def calls(replicas, task="vae[units=8]", name="rloo"):
     """What a step asks of torch, by name; not the first ones, which set things up."""
-    ensemble = Ensemble(training_runs([member(task, name, seed, torch.float32) for seed in range(replicas)]))
+    runs = training_runs([member(task, name, seed, torch.float32) for seed in range(replicas)])
+    ensemble = Ensemble(runs, graphs=False)
     for _ in range(2):
         ensemble.train()
     with profile(activities=[ProfilerActivity.CPU]) as profiled:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from estbench.engine.moments.op_graph import Graph, recorded, seed_generators
+from estbench.engine.op_graph import Graph, recorded, seed_generators
 from estbench.runtime import shared_generators
 
 Reduced = TypeVar("Reduced")

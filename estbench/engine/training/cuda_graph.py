@@ -28,6 +28,7 @@ class Replayed:
 
     Attributes:
         reason: why the step could not be captured; empty if it was, or was not tried yet.
+        remark: the same.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -35,7 +36,7 @@ class Replayed:
         self._inputs: list[Tensor] = []
         self._replay: Callable[[], Any] | None = None
         self._output = torch.zeros(())
-        self.reason = ""
+        self.reason = self.remark = ""
 
     def __call__(self, step: Step, inputs: Sequence[Tensor]) -> Tensor:
         """Takes one step; every call must pass the same function.
@@ -61,19 +62,23 @@ class Replayed:
         self._replay()
         return self._output
 
+    def give_up(self, reason: str) -> None:
+        """From now on, steps are run operation by operation, for this reason."""
+        self.reason = self.remark = reason
+
     def _tried(self, step: Step, inputs: Sequence[Tensor]) -> Tensor:
         """Takes the last step before the capture, then captures; one step is taken even if the capture fails."""
         try:
             with aside(self._device), unwaiting():
                 output = step(inputs)
         except Exception as error:  # noqa: BLE001  (a plugin may do anything in its step)
-            self.reason = _said(error)
+            self.give_up(_said(error))
             return step(inputs)
         self._inputs = [x.clone() for x in inputs]
         try:
             self._replay, self._output = captured(step, self._inputs, self._device)
         except Exception as error:  # noqa: BLE001  (likewise)
-            self.reason = _said(error)
+            self.give_up(_said(error))
         if self.reason:
             # after the except block, the exception and its frames no longer hold memory of the capture
             memory.collect(self._device)

@@ -21,6 +21,7 @@ from estbench.engine.training.cuda_graph import Replayed
 from estbench.engine.training.minibatches import Minibatches
 from estbench.engine.training.random_routing import Routed
 from estbench.engine.training.random_tape import CannotTogetherError, Place, Tape
+from estbench.engine.training.recorded_step import RecordedStep
 from estbench.engine.training.run_group import Question, RunGroup, asked, chunks, gather, rows_at_once
 from estbench.engine.training.stacked_optimizer import StackedTrainer
 from estbench.engine.training.training_run import TrainingRun
@@ -46,7 +47,7 @@ class Ensemble(RunGroup):
 
     Args:
         runs: the training runs, as grouped by ``alike``.
-        graphs: whether to capture the step as a CUDA graph on a CUDA device.
+        graphs: whether to replay the step: as a CUDA graph, on a CPU as recorded operations.
 
     Raises:
         CannotTogetherError: they cannot be trained together.
@@ -71,9 +72,9 @@ class Ensemble(RunGroup):
             run.replicas = max(run.replicas, len(runs))
         self._look()
         self._compare()
-        self._replayed = Replayed(self._device) if graphs and self._device.type == "cuda" else None
+        self._replayed = _replaying(self._device, first.trainer.optimizers) if graphs else None
         if self._replayed and self.strangers:
-            self._replayed.reason = f"{', '.join(sorted(self.strangers))} draws from torch's generator"
+            self._replayed.give_up(f"{', '.join(sorted(self.strangers))} draws from torch's generator")
 
     def _stacked(self, kind: str, without: Mapping[str, Tensor] | None = None) -> Tensors:
         each = [dict(getattr(pair, kind)()) for pair in self._pairs]
@@ -184,9 +185,9 @@ class Ensemble(RunGroup):
 
     @property
     def note(self) -> str:
-        """Why its steps are not a CUDA graph, if they could be one."""
-        reason = self._replayed.reason if self._replayed else ""
-        return f"no CUDA graph: {reason}" if reason else ""
+        """Why its steps are not replayed, if they could be."""
+        reason = self._replayed.remark if self._replayed else ""
+        return f"steps are not replayed: {reason}" if reason else ""
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -250,3 +251,7 @@ class Ensemble(RunGroup):
     @property
     def _state(self) -> tuple[Tensors, Tensors, Tensors]:
         return self._trainer.leaves, self._fixed, self._buffers
+
+
+def _replaying(device: torch.device, optimizers: Sequence[torch.optim.Optimizer]) -> Replayed | RecordedStep:
+    return RecordedStep(optimizers) if device.type == "cpu" else Replayed(device)

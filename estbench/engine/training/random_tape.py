@@ -57,7 +57,7 @@ class Tape(NoiseSource):
         self._at_once = AT_ONCE[self._source.type] if ahead else 0
         self.generator = torch.Generator(self._source)
         self._blocks: dict[int, tuple[tuple[Place, int], Tensor]] = {}
-        self._values: list[Tensor] = []
+        self._shown: list[Tensor] | None = None
         self.places: list[Place] = []
         self.replica: Tensor | None = None
         self.strangers: set[str] = set()
@@ -65,7 +65,7 @@ class Tape(NoiseSource):
 
     def begin(self, step: int) -> None:
         """Moves to the beginning of a step."""
-        self._step, self._position = step, 0
+        self._step, self._position, self._shown = step, 0, None
 
     def laid_out(self, step: int) -> list[Tensor]:
         """The numbers of a step at its known positions, each ``(replicas, *shape)``."""
@@ -74,7 +74,7 @@ class Tape(NoiseSource):
 
     def show(self, values: Sequence[Tensor]) -> None:
         """Moves to the beginning of a step that has these values at its positions."""
-        self._values, self._position = list(values), 0
+        self._shown, self._position = list(values), 0
 
     def draw(self, law: Law, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:  # noqa: ARG002
         """The next numbers in the step, for the current replica.
@@ -84,12 +84,16 @@ class Tape(NoiseSource):
         """
         place, number = Place(law, shape, dtype), self._position
         self._position += 1
-        if self.replica is None:
-            self.places[number:] = [place, *self.places[number + 1 :]]
-            return self._at(number, place)[0]
-        if number >= len(self._values) or self.places[number] != place:
-            raise CannotTogetherError("its random numbers differ in shape or number from step to step")
-        return self._values[number][self.replica].squeeze(0)
+        shown = self._shown or []
+        known = number < len(shown) and self.places[number] == place
+        if self.replica is not None:
+            if not known:
+                raise CannotTogetherError("its random numbers differ in shape or number from step to step")
+            return shown[number][self.replica].squeeze(0)
+        if known:
+            return shown[number][0]
+        self.places[number:] = [place, *self.places[number + 1 :]]
+        return self._at(number, place)[0]
 
     def _at(self, number: int, place: Place) -> Tensor:
         ahead = max(1, min(STEPS_AT_ONCE, self._at_once // max(1, math.prod(place.shape))))

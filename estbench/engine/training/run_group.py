@@ -2,7 +2,7 @@
 
 import abc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from estbench.core.noise import drawn_from
 from estbench.core.task import Batch
+from estbench.engine.training.compatibility import plain_attributes
 from estbench.engine.training.random_routing import Routed
 from estbench.engine.training.random_tape import Tape
+from estbench.engine.training.recorded_step import RecordedStep
+from estbench.engine.training.stacked_optimizer import rates
 from estbench.engine.training.training_run import TrainingRun
 
 # a function of model and batch that returns named tensors with a value per example
@@ -89,11 +92,49 @@ class RunGroup(abc.ABC):
 
 
 class Alone(RunGroup):
-    """A single training run."""
+    """A single training run; on a CPU its steps are recorded once and replayed.
+
+    Args:
+        runs: the training run.
+        recorded: whether to record its steps.
+    """
+
+    def __init__(self, runs: Sequence[TrainingRun], *, recorded: bool = True) -> None:
+        super().__init__(runs)
+        (run,) = runs
+        self._replayed = RecordedStep(run.trainer.optimizers) if recorded and run.bench.device.type == "cpu" else None
+        self._rates = rates(run.trainer)
+        if self._replayed and run.trainer.schedulers:
+            self._replayed.give_up("its learning rate follows a schedule")
 
     def train(self) -> Tensor:
         """One training step."""
-        return self.runs[0].advance()[None]
+        run = self.runs[0]
+        if self._replayed is None or self._replayed.reason:
+            return run.advance()[None]
+        if rates(run.trainer) != self._rates:
+            self._replayed, self._rates = RecordedStep(run.trainer.optimizers), rates(run.trainer)
+        before = {} if self._replayed.steps else plain_attributes(run)
+        loss = self._replayed(run.take, run.inputs())
+        run.step += 1
+        if unrecordable := self._unrecordable(before):
+            self._replayed.give_up(unrecordable)
+        return loss[None]
+
+    def _unrecordable(self, before: Mapping[str, str]) -> str:
+        """Why steps cannot be recorded, from attributes before the first; empty if they can."""
+        run = self.runs[0]
+        if run.strangers:
+            return f"{', '.join(sorted(run.strangers))} draws from torch's generator"
+        now = plain_attributes(run) if before else {}
+        changed = [name for name, value in now.items() if before.get(name) != value]
+        return f"{', '.join(changed)} changes from step to step and is no buffer" if changed else ""
+
+    @property
+    def note(self) -> str:
+        """Why its steps are not replayed, if they could be."""
+        reason = self._replayed.remark if self._replayed else ""
+        return f"steps are not replayed: {reason}" if reason else ""
 
     def settle(self) -> None:
         """Does nothing, since the run already holds its own state."""

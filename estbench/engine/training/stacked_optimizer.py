@@ -48,7 +48,7 @@ class StackedTrainer:
         kinds: dict[str, list[int]] = {}
         for number, trainer in enumerate(trainers):
             schedules = [each.state_dict() for each in trainer.schedulers]
-            kinds.setdefault(str((_rates(trainer), schedules)), []).append(number)
+            kinds.setdefault(str((rates(trainer), schedules)), []).append(number)
         self._alike = list(kinds.values())
 
     def step(self, gradients: Mapping[str, Tensor]) -> None:
@@ -63,9 +63,9 @@ class StackedTrainer:
         for alike in self._alike:
             # without gradients this step does nothing; it prevents torch's warning that the optimiser never stepped
             self._trainers[alike[0]].step()
-        rates = [_rates(self._trainers[alike[0]]) for alike in self._alike]
+        found = [rates(self._trainers[alike[0]]) for alike in self._alike]
         for number, group in enumerate(self._groups):
-            each = zip(self._alike, rates, strict=True)
+            each = zip(self._alike, found, strict=True)
             group.learn({replica: rate[number] for alike, rate in each for replica in alike})
 
     def unstack(self) -> None:
@@ -77,7 +77,7 @@ class StackedTrainer:
             for trainer in (self._trainers[number] for number in alike[1:]):
                 for own, its in zip(trainer.schedulers, first.schedulers, strict=True):
                     own.load_state_dict(its.state_dict())
-                for rate, optimizer_group in zip(_rates(first), _param_groups(trainer), strict=True):
+                for rate, optimizer_group in zip(rates(first), _param_groups(trainer), strict=True):
                     optimizer_group["lr"] = rate
 
 
@@ -220,7 +220,8 @@ def _param_groups(trainer: Trainer) -> list[dict[str, Any]]:
     return [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
 
 
-def _rates(trainer: Trainer) -> list[float]:
+def rates(trainer: Trainer) -> list[float]:
+    """The learning rate of each group of parameters."""
     return [group["lr"] for group in _param_groups(trainer)]
 
 

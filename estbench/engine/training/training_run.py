@@ -1,7 +1,7 @@
 """Training runs: a model and an estimator in training, whose state can be saved and continued."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -57,19 +57,34 @@ class TrainingRun:
 
     def advance(self) -> Tensor:
         """Trains one step; returns the minimised value."""
-        self.trainer.zero_grad()
+        loss = self.take(self.inputs())
+        self.step += 1
+        return loss
+
+    def inputs(self) -> list[Tensor]:
+        """The minibatch of the next step, then its random numbers as far as earlier steps showed which it draws."""
         batch = self.minibatches.at(self.step)
-        self._tape.begin(self.step)
+        self._examples = len(batch)
+        return [*batch, *self._tape.laid_out(self.step)]
+
+    def take(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Changes parameters as one step does with these inputs; returns the minimised value."""
+        self.trainer.zero_grad()
+        self._tape.show(inputs[self._examples :])
         # the first step shows whether any of torch's own random functions is called
         routed = Routed(self._tape) if self._routed is not False else None
         with drawn_from(self._tape), routed or contextlib.nullcontext():
-            loss = self.estimator(self.model(*batch))
+            loss = self.estimator(self.model(*inputs[: self._examples]))
         if routed is not None:
             self._routed = routed.used
         loss.backward()
         self.trainer.step()
-        self.step += 1
         return loss.detach()
+
+    @property
+    def strangers(self) -> set[str]:
+        """Names of functions that a step called and whose random numbers no tape holds."""
+        return self._tape.strangers
 
     def judge(self, loss: float) -> None:
         """Marks the run as failed if the objective is not finite."""

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.func import vmap
 
-from estbench.engine.moments.op_graph import recorded
 from estbench.engine.moments.replicates import Replicates
+from estbench.engine.op_graph import recorded
 
 EXAMPLE = torch.empty(6)
 
@@ -28,7 +28,7 @@ def same(function):
 
 
 def operations(graph):
-    return [str(node.target) for node in graph._module.graph.nodes if node.op == "call_function"]
+    return graph.code.operations
 
 
 def test_a_graph_gives_what_the_function_gives_at_every_call():

@@ -1,12 +1,17 @@
 """Rewrites of recorded graphs: constants folded, biases joined to products, buffers used again."""
 
 import operator
+from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 aten = torch.ops.aten
+_FILLED: dict[Any, int] = {aten.ones_like.default: 1, aten.zeros_like.default: 0}
+# they change running statistics, of which their schema says nothing
+_SILENT = (aten.native_batch_norm.default, aten.cudnn_batch_norm.default, aten.miopen_batch_norm.default)
 
 
 def lean(graph: fx.Graph, root: torch.nn.Module) -> None:
@@ -21,30 +26,123 @@ def lean(graph: fx.Graph, root: torch.nn.Module) -> None:
     _reuse_buffers(graph)
 
 
+def lean_step(graph: fx.Graph, root: torch.nn.Module) -> tuple[set[fx.Node], set[fx.Node]]:
+    """Rewrites a graph that changes existing tensors so that it computes the same with fewer new ones.
+
+    Operations stay what they are, so that results are the same to the last bit.
+
+    Args:
+        graph: the graph, whose nodes have ``owner`` and ``layout`` in their metadata.
+        root: the existing tensors; views of them are added.
+
+    Returns:
+        The existing tensors that it changes, and those of them that it changes before the last test of a decision.
+    """
+    changed, early = set[fx.Node](), set[fx.Node]()
+    _pass_detached(graph)
+    _fold_views(graph, root)
+    _drop_copies(graph)
+    for node in reversed(graph.nodes):
+        if node.op == "call_function" and not (node.users or changes(node) or _draws(node) or _tests(node)):
+            graph.erase_node(node)
+    for node in graph.nodes:
+        if _tests(node):
+            early |= changed
+        if changes(node):
+            changed |= {source.meta["owner"] for source in node.all_input_nodes}
+    _reuse_buffers(graph)
+    return changed, early
+
+
+def _pass_detached(graph: fx.Graph) -> None:
+    """Replaces detached tensors by the tensors, since a graph runs without autograd."""
+    for node in graph.nodes:
+        if node.target in (aten.detach.default, aten.alias.default):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+
+
+def _fold_views(graph: fx.Graph, root: torch.nn.Module) -> None:
+    """Makes views of existing tensors once, and constants that depend on shapes alone."""
+    written = _written(graph)
+    views: dict[fx.Node, Any] = {n: root.get_buffer(str(n.target)) for n in graph.nodes if n.op == "get_attr"}
+    pure: dict[fx.Node, Any] = {}
+    for node in graph.nodes:
+        if not _fixed(node) or node.target is operator.getitem or "empty" in str(node.target):
+            continue
+        sources, owner = node.all_input_nodes, node.meta.get("owner", node)
+        if owner.op == "get_attr" and all(source in views for source in sources):
+            views[node] = _evaluated(node, views)
+        elif owner not in written and node.target in _FILLED:
+            pure[node] = _filled(node)
+        elif owner not in written and all(source in pure for source in sources):
+            pure[node] = _evaluated(node, pure)
+    _replace(graph, root, views | pure)
+
+
+def _drop_copies(graph: fx.Graph) -> None:
+    """Drops copies into new memory of the same layout, which autograd makes of gradients."""
+    written = _written(graph)
+    for node in graph.nodes:
+        if node.target is not aten.copy_.default:
+            continue
+        new, source = node.args[:2]
+        fresh = new.target is aten.new_empty_strided.default and len(new.users) == 1
+        # the copy itself writes into its source's graph node only if that is another's memory
+        kept = source.meta["owner"] not in written - {new.meta["owner"]} and source.op == "call_function"
+        if fresh and kept and new.meta["layout"] == source.meta["layout"] and new.meta["layout"].dense:
+            node.replace_all_uses_with(source)
+            graph.erase_node(node)
+
+
+def _tests(node: fx.Node) -> bool:
+    """Whether a node tests a decision: it is called for its exception and has no result."""
+    return node.op == "call_function" and isinstance(node.target, FunctionType)
+
+
 def _fixed(node: fx.Node) -> bool:
     """Whether a node gives the same result for the same arguments, and changes nothing."""
     target = node.target
     if node.op != "call_function" or not isinstance(target, torch._ops.OpOverload):  # noqa: SLF001
         return target is operator.getitem
-    return not (_draws(node) or _changes(node) or target.namespace != "aten")
+    return not (_draws(node) or changes(node) or target.namespace != "aten")
 
 
 def _fold(graph: fx.Graph, root: torch.nn.Module) -> None:
     """Computes constant results once, and removes results that are not used."""
-    changed = {source.meta["owner"] for node in graph.nodes if _changes(node) for source in node.all_input_nodes}
+    written = _written(graph)
     values: dict[fx.Node, Any] = {}
     for node in graph.nodes:
-        if node.meta.get("owner") in changed:
+        if node.meta.get("owner") in written:
             continue
         if node.op == "get_attr":
             values[node] = root.get_buffer(node.target)
-        elif node.target in (aten.ones_like.default, aten.zeros_like.default):
-            layout = node.meta["layout"]
-            make = torch.ones if node.target is aten.ones_like.default else torch.zeros
-            values[node] = make(layout.shape, dtype=layout.dtype, device=layout.device)
+        elif node.target in _FILLED:
+            values[node] = _filled(node)
         elif _fixed(node) and all(source in values for source in node.all_input_nodes):
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
-            values[node] = node.target(*args, **kwargs)
+            values[node] = _evaluated(node, values)
+    _replace(graph, root, values)
+    graph.eliminate_dead_code()
+
+
+def _written(graph: fx.Graph) -> set[fx.Node]:
+    """The nodes whose memory some operation writes into, or may do so."""
+    return {source.meta["owner"] for node in graph.nodes if changes(node) for source in node.all_input_nodes}
+
+
+def _evaluated(node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
+    function: Any = node.target
+    args, kwargs = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
+    return function(*args, **kwargs)
+
+
+def _filled(node: fx.Node) -> Tensor:
+    layout = node.meta["layout"]
+    return torch.full(layout.shape, _FILLED[node.target], dtype=layout.dtype, device=layout.device)
+
+
+def _replace(graph: fx.Graph, root: torch.nn.Module, values: Mapping[fx.Node, Any]) -> None:
+    """Makes known values, which some other node uses, constants of the graph."""
     for index, (node, value) in enumerate(values.items()):
         if node.op == "get_attr" or not isinstance(value, Tensor) or all(user in values for user in node.users):
             continue
@@ -53,12 +151,12 @@ def _fold(graph: fx.Graph, root: torch.nn.Module) -> None:
             constant = graph.get_attr(f"folded{index}")
         constant.meta.update(node.meta, owner=constant)
         node.replace_all_uses_with(constant)
-    graph.eliminate_dead_code()
 
 
-def _changes(node: fx.Node) -> bool:
+def changes(node: fx.Node) -> bool:
     """Whether a node writes into one of its arguments."""
-    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable  # noqa: SLF001
+    target = node.target
+    return isinstance(target, torch._ops.OpOverload) and (target._schema.is_mutable or target in _SILENT)  # noqa: SLF001
 
 
 def _join_biases(graph: fx.Graph, root: torch.nn.Module) -> None:
