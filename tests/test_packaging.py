@@ -58,7 +58,7 @@ def test_the_extra_all_is_every_extra_of_users():
 
 
 def test_seaborn_is_asked_for_its_style_alone():
-    """One file imports it, for a dictionary of settings: matplotlib 3.13 breaks ``boxplot`` and ``violinplot`` alone."""
+    """One file imports it, for a dictionary of settings; matplotlib 3.13 breaks its ``boxplot`` and ``violinplot``."""
     users = {
         path.relative_to(ROOT).as_posix(): re.findall(r"\bsns\.\w+", path.read_text())
         for path in (ROOT / "estbench").rglob("*.py")
