@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from estbench.api.run import Run
     from estbench.core.estimator import Estimator, NotApplicableError
     from estbench.core.metrics import Metric
-    from estbench.core.node import Bernoulli, Categorical, Node, Normal, Subset
+    from estbench.core.node import Bernoulli, Categorical, Node, Normal, Permutation, Subset
     from estbench.core.task import Batch, Splits, Task
     from estbench.engine.base import Bench, MakeEstimator, Measure, Row
     from estbench.errors import UserError
@@ -48,6 +48,7 @@ HOMES = {
     "Normal": "core.node",
     "NotApplicableError": "core.estimator",
     "Pathwise": "families.pathwise",
+    "Permutation": "core.node",
     "Perturbed": "families.perturbed",
     "Relaxed": "families.control_variate",
     "Row": "engine.base",
@@ -91,6 +92,7 @@ __all__ = [
     "Normal",
     "NotApplicableError",
     "Pathwise",
+    "Permutation",
     "Perturbed",
     "Relaxed",
     "Row",

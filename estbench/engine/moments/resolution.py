@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from estbench.core.estimator import Estimator
-from estbench.core.node import Categorical, Node, Normal
+from estbench.core.node import Node
 from estbench.core.program import Program, Sample
 from estbench.engine.base import Bench
 from estbench.engine.moments.moments import Moments
@@ -158,12 +158,7 @@ class _Seen:
 
 def _departures(node: Node) -> float:
     """The expected number of variables of a node that differ from their most likely value."""
-    if isinstance(node, Normal):
-        # no value is likelier than all others together
-        return float(node.loc.numel())
-    mean = node.at(node.logits.detach().double()).mean
-    likeliest = mean.amax(-1) if isinstance(node, Categorical) else mean.maximum(1 - mean)
-    return float((1 - likeliest).sum())
+    return float(node.at(node.logits.detach().double()).departures().sum())
 
 
 def _generators(bench: Bench) -> list[Tensor]:
