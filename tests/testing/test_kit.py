@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 
+from estbench import Bernoulli, Pathwise
 from estbench.core.estimator import NotApplicableError
 from estbench.core.program import draw
 from estbench.errors import UserError
@@ -74,6 +75,38 @@ def test_one_percent_is_caught_with_any_seed(seed):
     verdicts = list(run_checks(make, seed=seed, only=["unbiased"]))
     checked = [recipe for recipe in RECIPES if recipe.meant_for(make.accepts)]
     assert [verdict.verdict for verdict in verdicts].count("failed") == len(checked)
+
+
+class _Through(torch.autograd.Function):
+    """Of the old form, which ``torch.func`` cannot map."""
+
+    @staticmethod
+    def forward(_ctx, logits):
+        return torch.bernoulli(logits.sigmoid())
+
+    @staticmethod
+    def backward(_ctx, gradient):
+        return gradient
+
+
+class NoVmap(Pathwise):
+    """Straight-through as packages of others write it."""
+
+    accepts, unbiased, hard = (Bernoulli,), False, True
+
+    def sample(self, name, node):
+        return _Through.apply(node.logits)
+
+
+@pytest.mark.parametrize(
+    "only", [["runs", "examples", "half_precision", "vmap"], pytest.param((), marks=pytest.mark.long)]
+)
+def test_what_vmap_cannot_map_has_one_verdict_about_it(only):
+    """Of all checks the one of vmap fails; the others take a loop, and pass."""
+    found = list(run_checks(Subject(NoVmap, most=FEW), only=only))
+    (failed,) = [verdict for verdict in found if verdict.verdict == "failed"]
+    assert failed.name == "vmap"
+    assert "setup_context" in str(failed)
 
 
 class Breaks(torch.nn.Module):
