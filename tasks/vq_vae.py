@@ -11,8 +11,8 @@ makes the image. ``beta=1`` is an ELBO with a uniform prior (its divergence is a
 are for. The other two take the nearest code for certain, as van den Oord et al. do, and add their losses,
 :math:`\|\mathrm{sg}\,z - e\|^2 + \tfrac14 \|z - \mathrm{sg}\,e\|^2`: ``straight_through`` copies the gradient of the
 code to :math:`z`, ``rotation`` turns and scales it as :math:`z` must be turned and scaled to become the code. With
-these nothing is random: there is no expectation that an estimator could be biased against, all estimators are the
-same, and the only question is where training ends.
+these nothing is random: there is no expectation that an estimator could be biased against (the measure ``gradient``
+says so), all estimators are the same, and the only question is where training ends.
 
 The metrics are ``error_reconstruction``, the reconstruction's cost in nats with the most probable codes, which all
 three quantisations have in common; and ``code_perplexity``, the exponential of the entropy of the use of the most

@@ -1,5 +1,6 @@
 """The caller's own classes as plugins: their source is written to a file, which the workers of executors can import."""
 
+import copy
 import inspect
 import re
 import warnings
@@ -12,6 +13,9 @@ from typing import Any, cast
 import numpy as np
 
 from estbench.api.own_source import SourceText
+from estbench.bridges.described import NAME, Bridge, described, importable
+from estbench.bridges.losses import SurrogateFunction
+from estbench.bridges.samples import PathwiseFunction
 from estbench.core.making import made_with
 from estbench.errors import UserError, reason
 from estbench.plugins.loading import base
@@ -59,6 +63,8 @@ def named(plugin: Any, kind: str, plugins: Plugins, folder: Path) -> Own:
         UserError: it is not of this kind, its source is not available, or its options cannot be read.
     """
     plugin = _made(plugin, kind)
+    if kind == "estimator" and isinstance(plugin, (PathwiseFunction, SurrogateFunction)):
+        return Own(_bridged(plugin, folder), None)
     cls = plugin if isinstance(plugin, type) else type(plugin)
     if not issubclass(cls, base(kind)) or inspect.isabstract(cls):
         raise UserError(
@@ -74,13 +80,31 @@ def named(plugin: Any, kind: str, plugins: Plugins, folder: Path) -> Own:
         raise UserError(
             f"your class {cls.__name__} would be called {name}, as the {kind} that is there already; rename it"
         )
-    source = SourceText.of(cls)
+    return Own(Spec(name, options), _kept(SourceText.of(cls), name, folder))
+
+
+def _bridged(bridge: Bridge, folder: Path) -> Spec:
+    """The estimator that runs the function of a bridge, which is in a module or a file that workers can import."""
+    function, options = described(bridge)
+    path = importable(function)
+    if not path:
+        name = str(getattr(function, "__name__", ""))
+        if not name.isidentifier():
+            raise UserError(
+                f"workers cannot import {function!r:.80}: give the bridge a function that is defined with a name"
+            )
+        path = f"{_kept(SourceText.of(function), 'functions', folder).resolve()}:{name}"
+    return Spec(NAME, {"path": path, **options})
+
+
+def _kept(source: str, name: str, folder: Path) -> Path:
+    """A file with this source."""
     place = folder / digest(source.encode())[:16]
     make_folder(place)
     file = place / f"{name}.py"
     if not file.is_file():
         write_atomically(file, source.encode())
-    return Own(Spec(name, options), file)
+    return file
 
 
 def maker(plugin: Any) -> Callable[[], Any]:
@@ -89,6 +113,8 @@ def maker(plugin: Any) -> Callable[[], Any]:
     Raises:
         UserError: it cannot make a plugin, or the options of an instance cannot be read.
     """
+    if isinstance(plugin, (PathwiseFunction, SurrogateFunction)):
+        return partial(copy.deepcopy, plugin)
     if isinstance(plugin, (base("estimator"), base("task"))):
         arguments = made_with(plugin)
         return partial(cast("Callable[..., Any]", type(plugin)), *arguments.values, **arguments.named)

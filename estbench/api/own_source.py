@@ -9,7 +9,7 @@ import math
 import re
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
@@ -26,13 +26,13 @@ class SourceText:
     beside the class are taken along.
     """
 
-    def __init__(self, cls: type[Any]) -> None:
-        self._module = cls.__module__
+    def __init__(self, wanted: type[Any] | Callable[..., Any]) -> None:
+        self._module = wanted.__module__
         self._imports: dict[str, str] = {}
         self._definitions: dict[str, str] = {}
 
     @classmethod
-    def of(cls, wanted: type[Any]) -> str:
+    def of(cls, wanted: type[Any] | Callable[..., Any]) -> str:
         """The text of the module.
 
         Raises:

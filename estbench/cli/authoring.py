@@ -1,6 +1,7 @@
 """The commands for authors of plugins: ``check`` and ``new``."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from rich.markup import escape
@@ -8,6 +9,20 @@ from rich.markup import escape
 from estbench.cli import completion
 from estbench.cli.screen import Files, console, found
 from estbench.errors import UserError
+
+if TYPE_CHECKING:
+    from estbench.testing import Verdict
+
+Function: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="A function of any library to check as an estimator: module:function or file.py:function. Under compare "
+        "it is the estimator function\\[path=...]."
+    ),
+]
+Options: TypeAlias = Annotated[
+    str, typer.Option(help="Options of that function and of its bridge: tau=0.5,hard=true, kind=surrogate.")
+]
 
 
 def check(
@@ -18,6 +33,8 @@ def check(
             autocompletion=completion.plugins("estimator", "task"),
         ),
     ] = None,
+    function: Function = "",
+    options: Options = "",
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the statistical checks.")] = 0,
     plugin: Files = None,
 ) -> None:
@@ -25,18 +42,25 @@ def check(
     from estbench.workflows import conformance  # noqa: PLC0415  (imports torch)
 
     plugins = found(plugin)
-    wanted = names or [path.stem for path in plugin or ()]
+    wanted = [*(names or ()), *conformance.of_function(function, options)] or [path.stem for path in plugin or ()]
     if not wanted:
-        raise UserError("name the estimators or tasks to check, or a plugin file with -e")
-    screen, failed = console(), False
+        raise UserError("name the estimators or tasks to check, a plugin file with -e, or a --function")
+    failed = False
     for spec in conformance.selected(wanted, plugins):
-        screen.print(f"[bold cyan]{escape(str(spec))}[/]")
-        for verdict in conformance.verdicts(spec, plugins, seed):
-            mark = {"passed": "[green]passed[/]", "failed": "[red]FAILED[/]"}.get(verdict.verdict, verdict.verdict)
-            detail = verdict.reason if verdict.verdict != "passed" else verdict.measured
-            screen.print(f"  {escape(verdict.name):<32} {mark}  {escape(detail)}")
-            failed |= verdict.verdict == "failed"
+        console().print(f"[bold cyan]{escape(str(spec))}[/]")
+        failed |= _failed(conformance.verdicts(spec, plugins, seed))
     raise typer.Exit(int(failed))
+
+
+def _failed(verdicts: Iterable["Verdict"]) -> bool:
+    """Prints verdicts as they come; whether one is that a check failed."""
+    screen, failed = console(), False
+    for verdict in verdicts:
+        mark = {"passed": "[green]passed[/]", "failed": "[red]FAILED[/]"}.get(verdict.verdict, verdict.verdict)
+        detail = verdict.reason if verdict.verdict != "passed" else verdict.measured
+        screen.print(f"  {escape(verdict.name):<32} {mark}  {escape(detail)}")
+        failed |= verdict.verdict == "failed"
+    return failed
 
 
 def new(

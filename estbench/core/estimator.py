@@ -5,8 +5,8 @@ Each abstract family implements ``forward``; a plugin implements the hooks of a 
 
 import abc
 import math
-from collections.abc import Callable, Sequence
-from typing import ClassVar, Self, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -40,20 +40,27 @@ class Estimator(Recorded, nn.Module, abc.ABC):
             logits. If an option decides it, the constructor sets this attribute on the instance.
         couples_examples: whether an example's gradient depends on the samples of other examples of the batch, by shared
             noise or a baseline computed from the batch.
+        mappable: whether it promises to run under ``torch.func.vmap``; where one cannot, a slower loop measures it.
         paper: the publication it comes from; empty if there is none.
     """
 
     accepts: ClassVar[tuple[type[Node], ...]] = (Bernoulli, Categorical)
     unbiased: bool
-    differentiates: ClassVar[bool]
+    differentiates: bool
     exact_samples: bool = True
-    couples_examples: ClassVar[bool] = False
+    couples_examples: bool = False
+    mappable: bool = True
     paper: ClassVar[str] = ""
 
     @property
     def bound(self) -> int:
         """The objective: 1 stands for the expected cost (ELBO), m for the m-sample bound ``-E log mean exp(-cost)``."""
         return 1
+
+    @classmethod
+    def code(cls, options: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG003
+        """Hook: modules or files whose code an instance with these options runs, beside what its module imports."""
+        return ()
 
     def prepare(self, program: Program) -> Self:
         """Makes the networks and statistics that the estimator keeps for each node; call it before making an optimiser.

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -21,7 +21,7 @@ class Pathwise(Estimator):
     """
 
     differentiates = True
-    hard: ClassVar[bool]
+    hard: bool
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -8,9 +8,11 @@ alongside. Estimators can also be measured along their own training runs.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
-from estbench.core.estimator import Estimator
+from estbench.core.estimator import Estimator, NotApplicableError
+from estbench.core.program import draw, lengths, run
 from estbench.core.task import Batch
 from estbench.engine.base import Bench, MakeEstimator, Measure, Row
 from estbench.engine.model_state import ModelState
@@ -192,7 +194,18 @@ def _check(
 
 
 def _prepared(bench: Bench, maker: MakeEstimator, batch: Batch) -> Estimator:
+    """The estimator, prepared for the model at the start of training.
+
+    Raises:
+        NotApplicableError: the estimator refuses the program, or there is nothing to estimate.
+    """
     estimator, start = maker().to(bench.device), bench.model()
     bench.sow("prepare")
-    with ModelState(start).held():
-        return estimator.prepare(start(*batch))
+    with ModelState(start).held(), torch.no_grad():
+        program = start(*batch)
+        estimator.prepare(program)
+        if not lengths(run(program, draw)[1]).any():
+            raise NotApplicableError(
+                "every sample is certain, so that there is no expectation that an estimator could be biased against"
+            )
+    return estimator

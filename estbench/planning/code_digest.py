@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import CodeType
 
@@ -131,6 +132,17 @@ class Sources:
             if path is not None:
                 found |= self._closure(name, path)
         return _hash(f"{name} {found[name].digest}" for name in sorted(found))
+
+    def outside(self, module: str) -> str:
+        """A digest of a module or a file of others, by its name: of an installed package, its version."""
+        if module.endswith(".py"):
+            return self.digest([(Path(module).stem, Path(module))])
+        spec = self._spec(module)
+        if spec is None or not spec.origin or _foreign(Path(spec.origin)):
+            top = module.partition(".")[0]
+            names = packages_distributions().get(top, ())
+            return _hash([module, *(f"{name} {version(name)}" for name in sorted(set(names)))])
+        return self.digest([(module, Path(spec.origin))])
 
     def _closure(self, name: str, path: Path) -> dict[str, _Module]:
         top = name.partition(".")[0]

@@ -92,11 +92,17 @@ def _digests(cells: Iterable[Cell], plugins: Plugins) -> Iterator[str]:
     sources = Sources()
 
     @functools.cache
-    def digest(task: Spec, estimators: tuple[str, ...], measure: str) -> str:
+    def digest(task: Spec, estimators: tuple[str, ...], measure: str, code: tuple[str, ...]) -> str:
         used = [plugins.tasks[task.name], plugins.measures[measure]]
         named = (*estimators, *task_facts(plugins, task).named)
         used += [plugins.estimators[name] for name in dict.fromkeys(named)]
-        return sources.digest((plugin.module or plugin.name, plugin.path) for plugin in used)
+        own = sources.digest((plugin.module or plugin.name, plugin.path) for plugin in used)
+        return hashed(own, *map(sources.outside, code)) if code else own
+
+    @functools.cache
+    def code(estimator: Spec) -> tuple[str, ...]:
+        return tuple(plugins.estimators[estimator.name].load().code(estimator.options))
 
     for cell in cells:
-        yield digest(cell.task, tuple(spec.name for spec in cell.estimators), cell.measure.name)
+        more = tuple(dict.fromkeys(name for spec in cell.estimators for name in code(spec)))
+        yield digest(cell.task, tuple(spec.name for spec in cell.estimators), cell.measure.name, more)

@@ -164,8 +164,12 @@ def _chosen(plugins: Plugins, kind: str, patterns: Sequence[str], seconds: float
 
     Each specification is there once, as words that differ may stand for one value.
     """
-    found = (tried(plugins, kind, spec, seconds) for spec in select(patterns, plugins.of(kind).plugins, kind))
+    found = (tried(plugins, kind, spec, seconds) for spec in _selected(plugins.of(kind), patterns))
     return {each.spec: each.fault for each in found}
+
+
+def _selected(catalogue: Catalogue, patterns: Sequence[str]) -> list[Spec]:
+    return select(patterns, catalogue.plugins, catalogue.kind, catalogue.unlisted)
 
 
 def _with_defaults(measures: Catalogue, spec: Spec) -> Spec:

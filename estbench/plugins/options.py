@@ -60,9 +60,12 @@ def given_defaults(cls: type[Any]) -> dict[str, values.Plain]:
 
 
 def _read(cls: type[Any], spec: Spec) -> dict[str, Any]:
-    known = options_of(cls)
+    known, others = options_of(cls), takes_others(cls)
     found = {}
     for key, given in spec.given.items():
+        if key not in known and others:
+            found[key] = values.read(inspect.Parameter.empty, given)
+            continue
         if key not in known:
             raise UserError(f"{spec.name} has no option {shown(key)}; {nearest(key, known)}")
         try:
@@ -112,3 +115,8 @@ def options_of(cls: type[Any]) -> dict[str, inspect.Parameter]:
     except (TypeError, ValueError) as error:
         raise UserError(f"{cls.__name__} does not say which options its constructor has: {reason(error)}") from error
     return {k: p for k, p in parameters.items() if p.kind in named}
+
+
+def takes_others(cls: type[Any]) -> bool:
+    """Whether a constructor takes options that it does not name; their values are what they look like."""
+    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())

@@ -36,20 +36,25 @@ class Catalogue:
 
     Args:
         kind: estimator, task, measure, chart or executor.
-        plugins: by name.
+        plugins: those that are listed, and that patterns match.
         problems: why others were left out.
+        unlisted: those that stand for nothing without options, and are used by their full name only.
         faults: specifications whose plugins were tried and cannot be made, with the reason.
     """
 
     kind: str
     plugins: Mapping[str, Plugin]
     problems: Sequence[str] = ()
+    unlisted: Mapping[str, Plugin] = field(default_factory=dict)
     faults: Mapping[Spec, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Plugin:
-        if name not in self.plugins:
+        if name not in self:
             raise UserError(f"unknown {self.kind} {name!r}; {nearest(name, self.plugins)}")
-        return self.plugins[name]
+        return self.plugins[name] if name in self.plugins else self.unlisted[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.plugins or name in self.unlisted
 
     def make(self, spec: Spec) -> Any:
         """An instance of a plugin with these options.
@@ -170,7 +175,8 @@ def discover(kind: str, files: Iterable[Path | str] = (), seconds: float | None 
         >>> "rloo" in discover("estimator").plugins
         True
     """
-    return _collected(kind, _built_in(kind), _files(kind, files, seconds))
+    found = _collected(kind, _built_in(kind), _files(kind, files, seconds))
+    return replace(found, unlisted=_bridge()) if kind == "estimator" else found
 
 
 def parts(kind: str) -> Catalogue:
@@ -230,6 +236,12 @@ def load_task(name: str, **options: Any) -> "Task":
 def _load(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     spec = Spec.one(name)
     return discover(kind).make(spec.having(options))
+
+
+def _bridge() -> dict[str, Plugin]:
+    """The estimator that runs a function of others, and is therefore not counted as built in."""
+    path = Path(estbench.__file__).parent / "bridges" / "function.py"
+    return {"function": Plugin("function", "estimator", "estbench.bridges.function", "", path, "a bridge")}
 
 
 def _built_in(kind: str) -> list[Plugin]:

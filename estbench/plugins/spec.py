@@ -4,7 +4,7 @@ import functools
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Self
@@ -120,8 +120,14 @@ def expand(text: str) -> Iterator[Spec]:
         yield Spec(name, {key: by_look(token) for key, token in tokens.items()}, tokens)
 
 
-def select(patterns: Iterable[str], known: Iterable[str], what: str) -> list[Spec]:
+def select(patterns: Iterable[str], known: Iterable[str], what: str, exact: Collection[str] = ()) -> list[Spec]:
     """Specifications by patterns, which are comma-separated, may have globs for names, and may be grids.
+
+    Args:
+        patterns: the patterns.
+        known: names that they match.
+        what: what it is that has the names, for messages.
+        exact: names that are meant only where they are written out.
 
     Raises:
         UserError: a pattern matches no known name.
@@ -130,7 +136,7 @@ def select(patterns: Iterable[str], known: Iterable[str], what: str) -> list[Spe
     chosen: dict[Any, Spec] = {}
     for pattern in (part for text in patterns for part in split(text)):
         for spec in expand(pattern):
-            names = [name for name in known if fnmatchcase(name, spec.name)]
+            names = [spec.name] if spec.name in exact else [name for name in known if fnmatchcase(name, spec.name)]
             if not names:
                 raise UserError(f"unknown {what} {shown(spec.name)}; {nearest(plain(spec.name), known)}")
             for found in (Spec(name, spec.options, spec.tokens) for name in names):

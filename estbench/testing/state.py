@@ -5,8 +5,10 @@ import pickle
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from estbench.core.program import Program
+from estbench.engine.moments.routes import equal, even, uneven
 from estbench.testing.border import Rounded
 from estbench.testing.compare import difference, modes, seeded
 from estbench.testing.programs import Estimate, Recipe
@@ -21,7 +23,7 @@ ROUNDING = 0.05
 
 
 def seed(subject: Subject) -> str:
-    """The same seed gives the same estimate, from one instance and from another."""
+    """The same seed gives the same estimate, from one instance and from another, and another seed another sample."""
     for recipe in subject.applicable():
         bench, other = subject.bench(recipe), subject.bench(recipe)
         elsewhere = seeded(subject, other)
@@ -31,11 +33,44 @@ def seed(subject: Subject) -> str:
             raise Fault(f"two calls with one seed differ ({recipe.name})")
         if difference(first, elsewhere) > 0:
             raise Fault(f"two instances with one seed differ ({recipe.name})")
+        if _fixed(subject, recipe):
+            raise Fault(
+                "its samples differ between variables of one distribution and never between seeds: it draws from a "
+                f"generator with a fixed seed ({recipe.name})"
+            )
     return "equal"
 
 
-def _called(subject: Subject, bench: Estimate) -> dict[str, Tensor]:
-    with subject.seeded(6):
+def _fixed(subject: Subject, recipe: Recipe) -> bool:
+    """Whether its samples are random and the same for all seeds; what is not random has samples that are all alike."""
+    values: dict[str, Tensor] = {}
+    bench = subject.bench(recipe, around=lambda net: _Levelled(net, values))
+    found = []
+    for seed in (6, 7):
+        estimate = _called(subject, bench, seed)
+        found.append({**estimate, **{f"samples of {name}": each for name, each in values.items()}})
+    return equal(found[0], found[1], 0) and any(uneven(each) for each in values.values())
+
+
+class _Levelled(nn.Module):
+    """A net in which all values are equally likely.
+
+    Args:
+        net: the net.
+        values: receives its samples.
+    """
+
+    def __init__(self, net: nn.Module, values: dict[str, Tensor]) -> None:
+        super().__init__()
+        self._net, self._values = net, values
+
+    def forward(self) -> Program:
+        """The net's program, levelled."""
+        return even(self._net(), self._values)
+
+
+def _called(subject: Subject, bench: Estimate, seed: int = 6) -> dict[str, Tensor]:
+    with subject.seeded(seed):
         value, gradients = one_gradient(bench)
     return {"value": value, **gradients}
 
@@ -147,6 +182,8 @@ def pickles(subject: Subject) -> str:
 
 def vmap(subject: Subject) -> str:
     """Under ``torch.func.vmap`` it gives the estimates that it gives alone; otherwise it is measured by a slow loop."""
+    if subject.obstacle and not subject.declared.mappable:
+        raise Inapplicable(f"{subject.obstacle}; its replicates take a loop")
     if subject.obstacle:
         raise Fault(f"{subject.obstacle}; its replicates take a loop, which is slower, here and in measurements")
     return "equal"

@@ -73,10 +73,10 @@ class _VmapTrial:
         """
         seen: dict[str, Tensor] = {}
         try:
-            first = self._even(0, seen)
+            first = self._evened(0, seen)
             # two draws of n bits agree with probability 2^-n, so that few variables take several tries
             tries = -(-CERTAIN // max(1, sum(values.numel() for values in (seen or first).values())))
-            repeats = all(_equal(self._even(0, {}), first) for _ in range(tries))
+            repeats = all(equal(self._evened(0, {}), first) for _ in range(tries))
             self._constant = all(self._same(seed, first, seen) for seed in range(1, 1 + tries))
         except Exception:  # noqa: BLE001  (what is wrong with it shows where it is measured)
             return ""
@@ -84,7 +84,7 @@ class _VmapTrial:
             return "it draws random numbers by NumPy or Python, which are the same for all that vmap maps over"
         if not repeats:
             return "two estimates with one seed of torch differ, so that it draws or keeps something out of its reach"
-        if self._constant and any(_uneven(values) for values in seen.values()):
+        if self._constant and any(uneven(values) for values in seen.values()):
             raise MeasurementError(
                 "its samples differ between variables of one distribution and never between replicates: it draws from "
                 "a generator with a fixed seed, and has no variance that could be measured"
@@ -94,11 +94,11 @@ class _VmapTrial:
     def _same(self, seed: int, gradient: Gradients, samples: dict[str, Tensor]) -> bool:
         """Whether a seed gives this estimate and these samples."""
         found: dict[str, Tensor] = {}
-        return _equal(self._even(seed, found), gradient, 0) and _equal(found, samples, 0)
+        return equal(self._evened(seed, found), gradient, 0) and equal(found, samples, 0)
 
-    def _even(self, seed: int, values: dict[str, Tensor]) -> Gradients:
+    def _evened(self, seed: int, values: dict[str, Tensor]) -> Gradients:
         """An estimate with all values equally likely; it records the samples."""
-        return self._seeded(seed, self._plain(lambda program: self._estimator(_even(program, values))))
+        return self._seeded(seed, self._plain(lambda program: self._estimator(even(program, values))))
 
     def changed(self) -> str:
         """Says in words if vmap fails or gives another estimate; empty otherwise."""
@@ -108,7 +108,7 @@ class _VmapTrial:
             two = self._seeded(0, lambda: many(torch.empty(2)))
             first, second = ({name: x[place] for name, x in two.items()} for place in range(2))
             # where nothing is random, the lanes of one product may still round otherwise
-            if self._constant and not _equal(first, second):
+            if self._constant and not equal(first, second):
                 return "torch's seed makes no difference to it, and its replicates under torch.func.vmap differ"
             if self._variables.point.varies:
                 return ""
@@ -123,7 +123,7 @@ class _VmapTrial:
     def _alike(self, seed: int, many: Callable[[Tensor], Gradients]) -> bool:
         """Whether both ways give the same estimate; if rounding flips a sample, another seed is tried."""
         mapped = self._seeded(seed, lambda: {name: x[0] for name, x in many(torch.empty(1)).items()})
-        return _equal(self._seeded(seed, self._plain(self._estimator)), mapped)
+        return equal(self._seeded(seed, self._plain(self._estimator)), mapped)
 
     def _plain(self, objective: Callable[[Program], Tensor]) -> Callable[[], Gradients]:
         return self._variables.gradient(objective, self._variables.point.program, mapped=False)
@@ -138,7 +138,8 @@ class _VmapTrial:
         return found
 
 
-def _equal(one: Gradients, other: Gradients, rounding: float = ROUNDING) -> bool:
+def equal(one: Gradients, other: Gradients, rounding: float = ROUNDING) -> bool:
+    """Whether tensors of the same names differ by no more than rounding, relative to the largest entry."""
     if one.keys() != other.keys() or any(x.shape != other[name].shape for name, x in one.items()):
         return False
     largest = max((float(x.nan_to_num().abs().max()) for x in one.values() if x.numel()), default=0.0)
@@ -146,11 +147,16 @@ def _equal(one: Gradients, other: Gradients, rounding: float = ROUNDING) -> bool
     return all(close(x, other[name]) for name, x in one.items())
 
 
-def _even(program: Program, values: dict[str, Tensor]) -> Program:
-    """A program in which all values of its nodes are equally likely; it records the samples."""
+def even(program: Program, values: dict[str, Tensor]) -> Program:
+    """A program in which all values of its nodes are equally likely.
+
+    Args:
+        program: the program.
+        values: receives the samples by node, ``(variables, ...)``; its first dimension is of one distribution.
+    """
 
     def evened(sample: Sample) -> Tensor:
-        def even(name: str, node: Node) -> tuple[Tensor, Tensor]:
+        def levelled(name: str, node: Node) -> tuple[Tensor, Tensor]:
             found = sample(name, node.levelled())
             values[name] = found[0].detach().clone()
             if isinstance(node, (Bernoulli, Categorical)) and found[0].ndim == node.logits.ndim:
@@ -160,11 +166,11 @@ def _even(program: Program, values: dict[str, Tensor]) -> Program:
                 values[name] = values[name].movedim(-1 - node.event_ndim, 0)
             return found
 
-        return program(even)
+        return program(levelled)
 
     return evened
 
 
-def _uneven(values: Tensor) -> bool:
+def uneven(values: Tensor) -> bool:
     """Whether samples ``(variables, ...)`` differ between variables."""
     return bool((values != values[:1]).any())
