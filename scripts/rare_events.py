@@ -12,6 +12,7 @@ python scripts/rare_events.py --measurements 300 --out rows.md   # again after a
 
 import argparse
 import functools
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -43,7 +44,7 @@ PLAIN = (
     "straight_through", "reinmax", "local_expectation", "finite_differences", "augmented_reinforce", "spsa",
 )  # fmt: skip
 RELAXED = ("gumbel_softmax", "st_gumbel_softmax", "gumbel_rao", "rebar")
-CHUNK = 2**17
+CHUNK = 2**14
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,9 @@ def judged(where: Bench, name: str) -> Judged:
     model = where.model()
     point = Point(0, model, next(where.minibatches()))
     estimator = load_estimator(name).prepare(point.program())
-    reference = Reference(Drawing(Replication(REPLICATES), 0))
-    return Judged(where, Logits(point), estimator, reference)
+    drawing, variables = Drawing(Replication(REPLICATES), 0), Logits(point)
+    again = functools.cache(functools.partial(drawing.again, where, variables, estimator, ("estimate",)))
+    return Judged(where, variables, estimator, Reference(drawing), again)
 
 
 def draws(one: Judged, count: int, seed: int) -> Tensor:
@@ -121,6 +123,9 @@ def share(name: str, logit: float, measurements: int) -> Share:
     found = draws(one, max(4 * count, 2**21), 1)
     variance = float(found.double().var())
     bias = 0.0 if one.estimator.unbiased else float(found.double().mean()) - one.bench.task.gradient
+    # other replicates decide whether a measurement has enough
+    others = itertools.cycle(found[count : 2 * count].split(REPLICATES))
+    one = replace(one, again=lambda _: {"logits": moments(next(others))})
     rows = [_rows(one, each) for each in found[:count].split(REPLICATES)]
     alarms = [_alarm(own) for own in rows] if one.estimator.unbiased else []
     resolved = float(np.mean([own["variance/logits"].status == "ok" for own in rows]))

@@ -12,6 +12,7 @@ from typing import Any
 from estbench.errors import DamagedError, UserError, listed, plain, shorten
 from estbench.store.cell_file import FORMAT, read, read_about
 from estbench.store.checkpoints import unpack
+from estbench.store.files import read_whole
 from estbench.store.store import Store
 
 # a file that a process is still writing may be this old, in seconds
@@ -91,7 +92,7 @@ def verify(folder: Path) -> tuple[int, int]:
         store.say(f"{store.cells} holds what is no cell of this version and is left alone: {_named(strange)}")
     files, states = list(store.files()), list(store.states())
     sound = len(list(_sound(store, files, read)))
-    sound += len(list(_sound(store, states, lambda path: unpack(path.read_bytes()))))
+    sound += len(list(_sound(store, states, lambda path: unpack(read_whole(path)))))
     # a file that another process replaced or removed meanwhile counts as neither
     return sum(not _there(path) for path in (*files, *states)), sound
 
