@@ -77,12 +77,12 @@ def last_resort(seconds: float | None, then: Callable[[], None]) -> Iterator[Non
 def staying() -> Iterator[None]:
     """Makes ``os._exit`` raise SystemExit inside the context, in this thread: it would end the run without a word.
 
-    Forked children and other threads end as they ask.
+    Forked children and other threads end as they ask, and so does who kept the function for later.
     """
-    end, process, thread = os._exit, os.getpid(), threading.get_ident()
+    end, process, thread, inside = os._exit, os.getpid(), threading.get_ident(), [True]
 
     def ended(status: int) -> Never:
-        if os.getpid() == process and threading.get_ident() == thread:
+        if inside and os.getpid() == process and threading.get_ident() == thread:
             raise SystemExit(status)
         end(status)
 
@@ -91,6 +91,7 @@ def staying() -> Iterator[None]:
         yield
     finally:
         os._exit = end
+        inside.clear()
 
 
 def pass_on(error: BaseException) -> None:
