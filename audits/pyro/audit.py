@@ -8,7 +8,7 @@ from functools import partial
 import pyro
 import pyro.distributions as dist
 from harness import Audited, main
-from pyro.infer import Trace_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
+from pyro.infer import Trace_ELBO, TraceGraph_ELBO
 
 from estbench import bridges
 
@@ -44,6 +44,5 @@ main(
     [
         of("Trace_ELBO", Trace_ELBO),
         of("TraceGraph_ELBO", TraceGraph_ELBO),
-        of("TraceMeanField_ELBO", TraceMeanField_ELBO),
     ],
 )
