@@ -13,8 +13,13 @@ def _without_gpu(request, monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
+# rooms whose tests start processes, and so take long one by one
+LONGEST = {"workflows", "docs", "store", "execution"}
+
+
 def pytest_collection_modifyitems(items):
-    """Tests that need a GPU are skipped, with the reason, where there is none."""
+    """Long tests come first, so that no worker ends with one; what needs a GPU is skipped where there is none."""
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("cuda"):

@@ -31,6 +31,42 @@ from estbench.store.records import Result
 
 
 @dataclass(frozen=True)
+class Record:
+    """A row of a measure, with the columns that describe its cell, in the form of the store.
+
+    Args:
+        task: the task as text, without options that were tuned.
+        estimator: the estimator's name.
+        params: the estimator's options as text, without those that were tuned.
+        chosen: the options that were chosen on validation data, as JSON.
+        seed: the seed.
+        device: the device.
+        dtype: the dtype.
+        measure: the measure's name.
+        reference: whether the estimator is the task's oracle.
+        declared: what the estimator declares about its bias; empty if it is not known.
+        row: what was measured.
+    """
+
+    task: str
+    estimator: str
+    params: str
+    chosen: str
+    seed: int
+    device: str
+    dtype: str
+    measure: str
+    reference: bool
+    declared: str
+    row: Row
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """The values by column; see docs/reference/results.md."""
+        return {**{name: value for name, value in vars(self).items() if name != "row"}, **vars(self.row)}
+
+
+@dataclass(frozen=True)
 class CellRunner:
     """Measures cells in this process.
 
@@ -44,13 +80,13 @@ class CellRunner:
 
     def measure(self, cell: Cell) -> pd.DataFrame:
         """The rows of a cell as a table; a failure is a row too."""
-        return Result.of(self.alone(cell, NoJournal())).rows
+        return Result.of(record.columns for record in self.alone(cell, NoJournal())).rows
 
-    def alone(self, cell: Cell, journal: Journal) -> list[dict[str, Any]]:
+    def alone(self, cell: Cell, journal: Journal) -> list[Record]:
         """The rows of a cell."""
         memory.reuse()
         by_label = {str(spec): spec for spec in cell.estimators}
-        rows: list[dict[str, Any]] = []
+        rows: list[Record] = []
         try:
             bench = dataclasses.replace(self._bench(cell), cell=cell.identity, journal=journal)
             makers = {label: self._maker(cell, spec) for label, spec in by_label.items()}
@@ -63,23 +99,23 @@ class CellRunner:
             rows = self.failed(cell, error)
         return rows
 
-    def _silent(self, cell: Cell, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def _silent(self, cell: Cell, rows: Iterable[Record]) -> list[Record]:
         """A failed row for each estimator of a cell for which the measure yielded no row."""
-        told = {(row["estimator"], row["params"]) for row in rows}
+        told = {(each.estimator, each.params) for each in rows}
         row = Row(status="failed", error=f"the measure {cell.measure.name} yielded no row of it")
         records = (self.record(cell, spec, row) for spec in cell.estimators)
-        return [each for each in records if (each["estimator"], each["params"]) not in told]
+        return [each for each in records if (each.estimator, each.params) not in told]
 
-    def _recorded(self, cell: Cell, rows: Iterable[Row]) -> list[dict[str, Any]]:
+    def _recorded(self, cell: Cell, rows: Iterable[Row]) -> list[Record]:
         """The rows of a cell with a single estimator."""
         records = [self.record(cell, cell.estimators[0], row) for row in rows]
         return records + self._silent(cell, records)
 
-    def failed(self, cell: Cell, error: BaseException) -> list[dict[str, Any]]:
+    def failed(self, cell: Cell, error: BaseException) -> list[Record]:
         """The rows of a cell that could not be measured."""
         return [self.record(cell, spec, verdict(error)) for spec in cell.estimators]
 
-    def together(self, cells: Mapping[Cell, Journal], *, auto: bool = False) -> list[tuple[list[dict[str, Any]], str]]:
+    def together(self, cells: Mapping[Cell, Journal], *, auto: bool = False) -> list[tuple[list[Record], str]]:
         """The rows of each cell, and the reason if it was not measured together with the others."""
         memory.reuse()
         first, data = next(iter(cells)), defaultdict[Spec, dict[Hashable, Any]](dict)
@@ -107,7 +143,7 @@ class CellRunner:
             for cell, one in zip(cells, found, strict=True)
         ]
 
-    def declared(self, cell: Cell, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    def declared(self, cell: Cell, rows: Iterable[Record]) -> Mapping[str, Any]:
         """What the cell's measure declares of the metrics in these rows, for JSON; empty if it has failed."""
         name = cell.measure.name
         try:
@@ -115,7 +151,7 @@ class CellRunner:
         except BaseException as error:  # noqa: BLE001  (a plugin may raise anything; the rows say so)
             pass_on(error)
             return {}
-        return metrics.used({name: {row["metric"] for row in rows}}).to_json()
+        return metrics.used({name: {each.row.metric for each in rows}}).to_json()
 
     def parameters(self, cell: Cell) -> int:
         """How many parameters the model of a cell has; of a model that cannot be made, too many."""
@@ -138,23 +174,23 @@ class CellRunner:
         """The task of a cell."""
         return self._bench(cell).task
 
-    def record(self, cell: Cell, spec: Spec, row: Row) -> dict[str, Any]:
+    def record(self, cell: Cell, spec: Spec, row: Row) -> Record:
         """A row with the columns that describe its cell, in the form of the store."""
         options = {**cell.task.options, **spec.options}
         chosen = {name: options[name] for name in cell.tuned if name in options}
-        return {
-            "task": str(cell.task.without(cell.tuned)),
-            "estimator": spec.name,
-            "params": spec.without(cell.tuned).params,
-            "chosen": json.dumps(chosen, sort_keys=True),
-            "seed": cell.seed,
-            "device": cell.device,
-            "dtype": cell.dtype,
-            "measure": cell.measure.name,
-            "reference": spec.name == _oracle_of(self.plugins, cell.task.name),
-            "declared": _declared_of(self.plugins, spec),
-            **vars(row),
-        }
+        return Record(
+            task=str(cell.task.without(cell.tuned)),
+            estimator=spec.name,
+            params=spec.without(cell.tuned).params,
+            chosen=json.dumps(chosen, sort_keys=True),
+            seed=cell.seed,
+            device=cell.device,
+            dtype=cell.dtype,
+            measure=cell.measure.name,
+            reference=spec.name == _oracle_of(self.plugins, cell.task.name),
+            declared=_declared_of(self.plugins, spec),
+            row=row,
+        )
 
     def _member(self, cell: Cell, journal: Journal, data: dict[Hashable, Any], *, auto: bool) -> Member:
         """A cell as one of several measurements; those of the same task share the data."""

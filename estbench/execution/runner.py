@@ -13,7 +13,7 @@ import torch
 
 from estbench.engine.base import Row
 from estbench.execution.batching import Ensembles
-from estbench.execution.cell_runner import CellRunner, forget
+from estbench.execution.cell_runner import CellRunner, Record, forget
 from estbench.execution.executors.base import Done, Executor, Failure, Job, Outcome
 from estbench.execution.observation import marked, observed
 from estbench.planning.cell import Cell
@@ -68,12 +68,15 @@ class CellWork:
                 "machine": machine(job.cell.device),
             }
         results = [
-            Result.of(rows, {"cell": cell.about, **about, "metrics": runner.declared(cell, rows), "note": note})
-            for cell, (rows, note) in zip(job.cells, found, strict=True)
+            Result.of(
+                [record.columns for record in records],
+                {"cell": cell.about, **about, "metrics": runner.declared(cell, records), "note": note},
+            )
+            for cell, (records, note) in zip(job.cells, found, strict=True)
         ]
         return marked(results, altered) if job.along else marked(results, altered)[0]
 
-    def _measured(self, runner: CellRunner, job: Job) -> tuple[list[tuple[list[dict[str, Any]], str]], list[str]]:
+    def _measured(self, runner: CellRunner, job: Job) -> tuple[list[tuple[list[Record], str]], list[str]]:
         """The rows and the note of each cell, and the changes in this process, which have been undone."""
         cells = {each.cell: Checkpoints(Store(self.store), each.entry, self.checkpoint) for each in job.singles}
         process = os.getpid()
@@ -186,7 +189,7 @@ def failed(runner: CellRunner, cell: Cell, failure: Failure) -> Result:
     """The result of a cell whose process did not return."""
     row = Row(status="failed", error=failure.reason)
     about = {"cell": cell.about, "seconds": round(failure.seconds, 3), "finished": time.time(), "machine": None}
-    return Result.of([runner.record(cell, spec, row) for spec in cell.estimators], about)
+    return Result.of([runner.record(cell, spec, row).columns for spec in cell.estimators], about)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from estbench.errors import UserError, nearest
 from estbench.plugins.registry import discover
 from estbench.plugins.spec import Spec
 from estbench.runtime.guard import pass_on
-from estbench.testing import contract, state, statistical
+from estbench.testing import contract, exclusion, state, statistical
 from estbench.testing.programs import RECIPES
 from estbench.testing.subject import Subject
 from estbench.testing.verdict import Fault, Inapplicable, Verdict, one_line
@@ -31,14 +31,18 @@ class Check:
     Args:
         name: name of the check.
         function: raises ``Fault`` or ``Inapplicable``, or returns what it measured, in words.
+        exclusion: why it does not apply, as far as the estimator's declarations say; empty where it does.
     """
 
     name: str
     function: Callable[[Subject], str]
+    exclusion: Callable[[Subject], str] = exclusion.never
 
     def verdict(self, subject: Subject) -> Verdict:
         """The verdict of the check; any exception that a plugin raises is a failure."""
         try:
+            if why := self.exclusion(subject):
+                return Verdict(self.name, "not applicable", reason=why)
             with _one_thread():
                 measured = self.function(subject)
         except (Inapplicable, NotApplicableError) as error:
@@ -86,15 +90,29 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+_EXCLUSIONS: dict[Callable[[Subject], str], Callable[[Subject], str]] = {
+    contract.refuses: exclusion.all_accepted,
+    statistical.examples: exclusion.coupled,
+    statistical.target: exclusion.biased,
+    statistical.biased: exclusion.unbiased,
+    statistical.inexact: exclusion.exact_samples,
+}
+_OF_RECIPES = (
+    (statistical.unbiased, exclusion.biased_or_other_program),
+    (statistical.value, exclusion.other_program),
+)
+
+
 def _checks() -> Iterator[Check]:
     overall = (statistical.broadcast, statistical.devices, statistical.examples, statistical.masks)
     for function in (*contract.CHECKS, *state.CHECKS, *overall):
-        yield Check(function.__name__, function)
+        yield Check(function.__name__, function, _EXCLUSIONS.get(function, exclusion.never))
     for recipe in RECIPES:
-        for of_recipe in (statistical.unbiased, statistical.value):
-            yield Check(f"{of_recipe.__name__}[{recipe.name}]", partial(of_recipe, recipe=recipe))
+        for of_recipe, excluded in _OF_RECIPES:
+            name = f"{of_recipe.__name__}[{recipe.name}]"
+            yield Check(name, partial(of_recipe, recipe=recipe), partial(excluded, recipe=recipe))
     for function in (statistical.target, statistical.biased, statistical.inexact):
-        yield Check(function.__name__, function)
+        yield Check(function.__name__, function, _EXCLUSIONS[function])
 
 
 CHECKS = tuple(_checks())
@@ -125,7 +143,7 @@ def run_checks(estimator: str | MakeEstimator, *, seed: int = 0, only: Iterable[
 
     Example:
         >>> [str(verdict) for verdict in run_checks("exact", only=["refuses"])]
-        ['refuses: not applicable: it accepts every kind of node']
+        ['refuses: passed: 3 programs refused']
     """
     if isinstance(estimator, str):
         discover("estimator")[Spec.one(estimator).name].load()

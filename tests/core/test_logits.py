@@ -174,7 +174,7 @@ def test_a_variable_without_an_allowed_class_is_one_clear_error():
 def test_prepare_refuses_logits_that_define_no_distribution(kind, row, message, monkeypatch):
     """Also on a device that nodes do not wait for."""
     logits = torch.tensor([[[0.0, 1.0], row], [[0.0, 1.0], [0.0, 1.0]]])
-    monkeypatch.setattr(limits, "_extremes", lambda _: None)
+    monkeypatch.setattr(limits, "extremes", lambda _: None)
     with pytest.raises(ValueError, match=message):
         load_estimator("rloo").prepare(ask(lambda: kind(logits)))
 
@@ -193,7 +193,7 @@ def test_nodes_that_do_not_look_at_numbers_are_the_same(kind, monkeypatch):
     found = []
     for looks in (True, False):
         if not looks:
-            monkeypatch.setattr(limits, "_extremes", lambda _: None)
+            monkeypatch.setattr(limits, "extremes", lambda _: None)
         logits = torch.randn(200, 3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
         torch.manual_seed(0)
         node = kind(logits)

@@ -21,7 +21,9 @@ def test_the_examples_run_as_a_script(tmp_path):
     """In a script without a guard for its main part, whose own class reaches the workers of the local executor."""
     assert len(CODE) == TEXT.count("```python")
     script = tmp_path / "script.py"
-    script.write_text("\n".join([*CODE, FACTS]).replace("seeds=1)", 'seeds=1, executor="local[workers=2]")'))
+    # worker processes are for the own class alone
+    code = "\n".join([*CODE, FACTS]).replace("seeds=3,\n)", 'seeds=3,\n    executor="inline",\n)')
+    script.write_text(code.replace("seeds=1)", 'seeds=1, executor="local[workers=2]")'))
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "disarm" in done.stdout

@@ -208,7 +208,7 @@ def test_a_cell_that_fails_by_it_is_no_row(lost, tmp_path, monkeypatch):
     (job,) = jobs(1)
     journal = Checkpoints(Store(tmp_path), job.entry, 60)
     runner = CellRunner(plan(1).plugins)
-    assert runner.alone(job.cell, journal)[0]["error"].endswith(ASSERTION)
+    assert runner.alone(job.cell, journal)[0].row.error.endswith(ASSERTION)
     monkeypatch.setattr(torch, "device", lambda _: GPU)
     with pytest.raises(DeviceLostError):
         runner.alone(job.cell, journal)

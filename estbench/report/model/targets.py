@@ -1,7 +1,7 @@
 """Targets: how long training takes until the objective first reaches a given value."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,13 +85,14 @@ def reached(rows: pd.DataFrame, goals: Mapping[str, Target], metrics: Metrics) -
     """
     found, axes = [], ((STEPS_TO_TARGET, "step"), (SECONDS_TO_TARGET, "seconds"))
     curves = measured(rows, TRAINING).sort_values("step", kind="stable")
+    by_task = curves.groupby("task", sort=False)
+    alike: dict[Hashable, bool] = {task: len(replica_counts(own)) == 1 for task, own in by_task}
     wanted = curves["task"].map({task: goal.metric for task, goal in goals.items()})
     for (task, label, seed), curve in curves[curves["metric"] == wanted].groupby(["task", "label", "seed"], sort=False):
         goal = goals[str(task)]
         sign = -1.0 if metrics.find(TRAINING, goal.metric).better == "lower" else 1.0
         values, end = sign * curve["value"].to_numpy(dtype=float), curve.iloc[-1]
-        alike = len(replica_counts(rows[rows["task"] == task])) == 1
-        for quantity, axis in axes if alike else axes[:1]:
+        for quantity, axis in axes if alike[task] else axes[:1]:
             value = crossing(curve[axis].to_numpy(dtype=float), values, sign * goal.value)
             row = {"task": task, "label": label, "quantity": quantity.key, "seed": seed, "value": value}
             found.append({**row, "until": end[axis], "step": end["step"], "seconds": end["seconds"], "n": math.nan})
