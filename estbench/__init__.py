@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from estbench.plugins.registry import Catalogue, discover, load_estimator, load_task
     from estbench.plugins.spec import Spec
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if importlib.util.find_spec("estbench.tasks") is None:
     # an installation maps folders beside this one to it; in a checkout that is not installed they are found here

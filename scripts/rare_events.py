@@ -1,8 +1,8 @@
-"""Measures how often the values of estimators on a rare event are right, or told to be unresolved.
+"""Measures how often the values of estimators on a rare event are correct, or reported as unresolved.
 
-One bit at a logit, with the cost and the truth of ``tests/support/rare_event.py``; 1,024 replicates a measurement. All
-measurements of an estimator are drawn in one go, by the measure's own functions; how many of them are the very rows of
-the measure is a test (tests/engine/moments/test_rare_events.py).
+The program has one bit with a given logit, with the cost and the true values of ``tests/support/rare_event.py``. A
+measurement has 1,024 replicates. All measurements of an estimator are drawn together, by the functions of the measure;
+tests/engine/moments/test_rare_events.py checks that they equal the rows of the measure.
 
 python scripts/rare_events.py                        # 1,000 measurements a setting, as a table in Markdown
 python scripts/rare_events.py --measurements 300 --out rows.md   # again after a stop: only what the file lacks
@@ -49,14 +49,14 @@ CHUNK = 2**14
 
 @dataclass(frozen=True)
 class Share:
-    """What came of the measurements of an estimator.
+    """The results of the measurements of an estimator, as shares.
 
     Args:
-        resolved: the share with a value.
-        variance: of those, the share whose interval of the variance held the true one.
-        bias: likewise of the squared bias.
-        missed: of all measurements, the share with an interval of the variance that missed the true one.
-        alarms: of all measurements, the share in which an unbiased estimator was called biased.
+        resolved: the share of measurements with a value.
+        variance: among these, the share whose interval of the variance contained the true one.
+        bias: likewise for the squared bias.
+        missed: among all measurements, the share with an interval of the variance that did not contain the true one.
+        alarms: among all measurements, the share in which an unbiased estimator was called biased.
     """
 
     resolved: float
