@@ -355,7 +355,7 @@ def test_names_make_no_commands_in_latex(evil):
         assert r"\frac" not in page
         stripped = re.sub(r"\\[{}]", "", page)
         assert stripped.count("{") == stripped.count("}")
-        ours = re.sub(r"\$(?:-|\\times(?:10\^\{-?\d+\})?)\$", "", page)
+        ours = re.sub(r"\$(?:-|\\pm|\\times(?:10\^\{-?\d+\})?)\$", "", page)
         assert ours.count("$") == ours.count(r"\$")
 
 
