@@ -112,8 +112,8 @@ def table(study: Study, task: str, columns: Sequence[Quantity] | None = None) ->
     wanted = study.quantities_of(task) if columns is None else columns
     headings = [_heading(study, task, quantity) for quantity in wanted]
     labels = study.labels_of(task)
-    columns = [_by_label(study.column(task, heading.quantity.key)) for heading in headings]
-    rows = [_row(study, task, label, headings, columns) for label in labels]
+    values = [_by_label(study.column(task, heading.quantity.key)) for heading in headings]
+    rows = [_row(study, task, label, headings, values) for label in labels]
     leading = _leading(headings)
     if leading is not None:
         sign = -1 if headings[leading].quantity.better == "higher" else 1
