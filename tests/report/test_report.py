@@ -26,9 +26,9 @@ from estbench.errors import plain, shorten
 from estbench.report import gallery, illustrations
 from estbench.report.charts.shared.plane import pareto
 from estbench.report.drawing import curve_labels, style
-from estbench.report.formats import latex as formats_latex
 from estbench.report.drawing.legend import legend, legend_height
 from estbench.report.drawing.point_labels import place_numbers
+from estbench.report.formats import latex as formats_latex
 from estbench.report.model import looks
 from estbench.report.model.intervals import averaged, root_mean_square
 from estbench.report.model.rows import labelled
