@@ -10,7 +10,7 @@ INSTALLED := .venv/.installed
 NEEDED := $(if $(RUN),,$(INSTALLED))
 WITH := $(if $(RUN),PYTHONPATH=".:$$PYTHONPATH" $(RUN),$(BIN)/python)
 
-.PHONY: compare docs test test-long test-cuda gpu-report lint enter bench bench-compare install
+.PHONY: audit compare docs test test-long test-cuda gpu-report lint enter bench bench-compare install
 
 compare: $(INSTALLED)  ## the default comparison on embedded data, with its report in runs/quick
 	$(BIN)/estbench compare --out runs/quick
@@ -38,6 +38,12 @@ lint: $(INSTALLED)  ## style, spelling, types, and the import contracts
 
 enter: $(INSTALLED)  ## adds new estimators to the asv manifest and to the table in docs/reference/estimators.md
 	$(BIN)/python scripts/enter_estimators.py
+
+audit:  ## estimators of another library against enumeration, in an environment of its own; LIBRARY=storchastic
+	$(if $(LIBRARY),,$(error say which library, a folder of audits: make audit LIBRARY=storchastic))
+	$(PYTHON) -m venv .audits/$(LIBRARY)
+	.audits/$(LIBRARY)/bin/python -m pip install --quiet -c constraints.txt -e . -r audits/$(LIBRARY)/requirements.txt
+	PYTHONPATH=audits .audits/$(LIBRARY)/bin/python audits/$(LIBRARY)/audit.py
 
 docs: $(INSTALLED)  ## the documentation's site in docs/_build/html; a warning is an error
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group docs

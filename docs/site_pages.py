@@ -2,6 +2,7 @@
 
 # ruff: noqa: INP001  (a module beside conf.py, which imports it)
 
+import csv
 import inspect
 import re
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from estbench.plugins.options import options_of
 from estbench.plugins.plugin import Plugin
 from estbench.plugins.registry import discover
 
+AUDITS = Path(__file__).parents[1] / "audits" / "results"
 DECLARATIONS = {"estimator": ("unbiased", "exact_samples", "differentiates", "couples_examples"), "task": ()}
 
 
@@ -61,8 +63,25 @@ def _card(plugin: Plugin) -> str:
         parts += [_heading("Declarations", "-"), "".join(f"- ``{name}``: {value}\n" for name, value in declared)]
     options = [f"- ``{option.name}``: {_default(option)}\n" for option in options_of(cls).values()]
     parts += [_heading("Options and their defaults", "-"), "".join(options) or "There are none.\n"]
+    if audited := _audited(plugin.name):
+        parts += [_heading("Audited implementations of other libraries", "-"), "".join(audited)]
     parts += [_heading("Class", "-"), f".. autoclass:: {plugin.module}.{cls.__name__}\n"]
     return "\n".join(parts)
+
+
+def _audited(name: str) -> list[str]:
+    """The implementations that were compared with an estimator, with how they fared on each program."""
+    found: list[dict[str, str]] = []
+    for path in sorted(AUDITS.glob("*.csv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            found += [
+                row for row in csv.DictReader(file) if row["variance"].partition(" of ")[2].partition("[")[0] == name
+            ]
+    return [
+        f"- {row['library']} {row['version']}, ``{row['estimator']}``, {row['program']}: {row['verdict']}; "
+        f"size {row['size']} ({row['low']} to {row['high']}), {row['variance'].partition(' of ')[0]} of the variance\n"
+        for row in found
+    ]
 
 
 def _default(option: inspect.Parameter) -> str:

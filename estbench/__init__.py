@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from estbench.api.run import Run
     from estbench.core.estimator import Estimator, NotApplicableError
     from estbench.core.metrics import Metric
-    from estbench.core.node import Bernoulli, Categorical, Node, Normal, Subset
+    from estbench.core.node import Bernoulli, Categorical, Node, Normal, Permutation, Subset
     from estbench.core.task import Batch, Splits, Task
     from estbench.engine.base import Bench, MakeEstimator, Measure, Row
     from estbench.errors import UserError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from estbench.plugins.registry import Catalogue, discover, load_estimator, load_task
     from estbench.plugins.spec import Spec
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if importlib.util.find_spec("estbench.tasks") is None:
     # an installation maps folders beside this one to it; in a checkout that is not installed they are found here
@@ -48,6 +48,7 @@ HOMES = {
     "Normal": "core.node",
     "NotApplicableError": "core.estimator",
     "Pathwise": "families.pathwise",
+    "Permutation": "core.node",
     "Perturbed": "families.perturbed",
     "Relaxed": "families.control_variate",
     "Row": "engine.base",
@@ -91,6 +92,7 @@ __all__ = [
     "Normal",
     "NotApplicableError",
     "Pathwise",
+    "Permutation",
     "Perturbed",
     "Relaxed",
     "Row",

@@ -6,7 +6,7 @@ For the same samples this is :math:`\tfrac{K-1}{K}` times RLOO, so its mean has 
 shorter. Rewards are minus costs, so this advantage is minus that of the paper. The paper's loss also divides by the
 largest length of a sequence; this constant is omitted here, since the learning rate can absorb it.
 
-Biased: its mean is (K-1)/K times the gradient. Bernoulli, categorical, subset and normal. K evaluations.
+Biased: its mean is (K-1)/K times the gradient. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Liu et al. (2025), https://arxiv.org/abs/2503.20783; verl, ``norm_adv_by_std_in_grpo=False``
 """

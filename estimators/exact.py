@@ -5,8 +5,8 @@ r"""Exact: the expectation by enumeration of all joint values.
 With ``samples=m`` it enumerates all m-tuples of joint values and gives the m-sample bound
 :math:`-\mathbb E \log \tfrac1m \sum_k e^{-f(b_k)}` in place of the expected cost.
 
-Unbiased, with variance zero. Bernoulli, categorical and subset. It evaluates the cost at every joint value, so it
-serves as the oracle for small programs.
+Unbiased, with variance zero. Bernoulli, categorical, subset and permutation. It evaluates the cost at every joint
+value, so it serves as the oracle for small programs.
 """
 
 import math
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from estbench.core.estimator import Estimator, NotApplicableError
-from estbench.core.node import Bernoulli, Categorical, Node, Subset
+from estbench.core.node import Bernoulli, Categorical, Node, Permutation, Subset
 from estbench.core.program import Program, Sites, plate
 
 
@@ -28,7 +28,7 @@ class Exact(Estimator):
         limit: largest number of tuples of joint values to enumerate.
     """
 
-    accepts = (Bernoulli, Categorical, Subset)
+    accepts = (Bernoulli, Categorical, Subset, Permutation)
     unbiased = True
     differentiates = False
     paper = ""

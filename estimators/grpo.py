@@ -21,7 +21,7 @@ mean length of the group, as in the loss of DAPO; verl and TRL take this mean ov
 
 The ratio to an earlier policy and its clipping are omitted, since one step is taken per group, where the ratio is 1.
 
-Biased. Bernoulli, categorical, subset and normal. K evaluations.
+Biased. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Shao et al. (2024), https://arxiv.org/abs/2402.03300; the deviation with K - 1 and epsilon 1e-6 as in verl
 (``compute_grpo_outcome_advantage``), where TRL has 1e-4; Yu et al. (2025), DAPO, https://arxiv.org/abs/2503.14476

@@ -9,7 +9,7 @@ the others is the better baseline. The shrinkage :math:`\lambda` is an option an
 estimator is unbiased; the paper computes it from the rewards of the batch, by a formula that was not checked here. With
 :math:`\lambda = 0`, or if the batch has one example, the estimator is RLOO.
 
-Unbiased. Bernoulli, categorical, subset and normal. K evaluations.
+Unbiased. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Zeng, Zhou, Arora & Zanette (2025), https://arxiv.org/abs/2511.03710
 """

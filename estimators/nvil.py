@@ -7,7 +7,7 @@ r"""NVIL: REINFORCE with a learned input-dependent baseline.
 learning signal is divided by its running deviation :math:`\max(1, \sigma)` as in the paper; this rescales the gradient,
 which is then unbiased only up to scale. Both :math:`c` and :math:`\sigma` come from earlier steps.
 
-Unbiased. Bernoulli, categorical, subset and normal. K evaluations.
+Unbiased. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Mnih & Gregor (2014), https://arxiv.org/abs/1402.0030
 """

@@ -8,7 +8,7 @@ norm of the score, and assumes that this norm grows with the length. Both sums i
 no multiple of the gradient if lengths differ. With ``leave_one_out`` both sums exclude it, and the estimator is
 unbiased.
 
-Biased; unbiased with ``leave_one_out``. Bernoulli, categorical, subset and normal. K evaluations.
+Biased; unbiased with ``leave_one_out``. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Hao et al. (2025), https://arxiv.org/abs/2505.23585; verl, ``compute_opo_outcome_advantage``. The option
 ``leave_one_out`` is not in the paper.

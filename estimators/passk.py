@@ -10,7 +10,8 @@ changes only if k is the best.
 By default verl also divides by the deviation of the group. The mean is then no multiple of this gradient, so the
 division is omitted here. The estimator's value is the mean cost of the samples, not the best one.
 
-Biased, since its target is not the expected cost. Bernoulli, categorical, subset and normal. K evaluations.
+Biased, since its target is not the expected cost. Bernoulli, categorical, subset, normal and permutation. K
+evaluations.
 
 Reference: Tang, Zheng, Synnaeve & Munos (2025), https://arxiv.org/abs/2503.19595; verl,
 ``compute_grpo_passk_outcome_advantage``

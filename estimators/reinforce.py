@@ -5,7 +5,7 @@ r"""REINFORCE: the score function times the cost.
 With ``normalise`` the cost is divided by the root of its running mean square if that is above 1, as in Mnih & Gregor
 (2014); this rescales the gradient, which is then unbiased only up to scale.
 
-Unbiased. Bernoulli, categorical, subset and normal. K evaluations.
+Unbiased. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Williams (1992), https://doi.org/10.1007/BF00992696
 """

@@ -7,7 +7,7 @@ The average of *previous* steps is subtracted, since an average that includes th
 With ``normalise`` the difference is divided by its running deviation if that is above 1, as in Mnih & Gregor (2014);
 this rescales the gradient, which is then unbiased only up to scale.
 
-Unbiased. Bernoulli, categorical, subset and normal. K evaluations.
+Unbiased. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Williams (1992), https://doi.org/10.1007/BF00992696
 """

@@ -6,7 +6,7 @@ r"""ReMax: the score function with the cost of the most probable sample as basel
 not random, so the baseline adds no bias. If the greedy sample has reward 0, this is the score function without
 baseline.
 
-Unbiased. Bernoulli, categorical, subset and normal. K + 1 evaluations.
+Unbiased. Bernoulli, categorical, subset, normal and permutation. K + 1 evaluations.
 
 Reference: Li et al. (2024), https://arxiv.org/abs/2310.10505; verl, ``compute_remax_outcome_advantage``
 """

@@ -2,7 +2,7 @@ r"""RLOO: REINFORCE with the mean cost of the other samples as baseline (leave-o
 
 .. math:: g = \tfrac1K \sum_k \Big(f(b_k) - \tfrac{1}{K-1} \sum_{j \ne k} f(b_j)\Big) \nabla \log q(b_k)
 
-Unbiased. Bernoulli, categorical, subset and normal. K evaluations.
+Unbiased. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Salimans & Knowles (2014), https://arxiv.org/abs/1401.1022; Kool, van Hoof & Welling (2019),
 https://openreview.net/forum?id=r1lgTGL5DE

@@ -5,7 +5,7 @@ r"""VarGrad: the gradient of half the variance of the cost over the samples, whi
 As a gradient estimator it equals RLOO: :math:`\tfrac{K}{K-1}(f_k - \bar f)` is the difference of :math:`f_k` and the
 mean of the others. Both give the same values from the same seed.
 
-Unbiased. Bernoulli, categorical, subset and normal. K evaluations.
+Unbiased. Bernoulli, categorical, subset, normal and permutation. K evaluations.
 
 Reference: Richter, Boustati, Nüsken, Ruiz & Akyildiz (2020), https://arxiv.org/abs/2010.10436
 """

@@ -1,11 +1,11 @@
-"""Measures what runs cost beyond what they measure.
+"""Measures the overhead of runs.
 
     python scripts/bench_scale.py            # all three, some minutes
     python scripts/bench_scale.py cached     # one of: cached, overhead, speedup
 
 - cached: seconds of ``estbench compare`` on 1,000 cells that are all kept.
-- overhead: milliseconds of a tiny cell on the local executor beyond those that the cell itself takes.
-- speedup: time of a suite of training cells with one worker over that with two.
+- overhead: milliseconds of a small cell on the local executor in addition to those of the cell itself.
+- speedup: time of a suite of training cells with one worker divided by that with two.
 """
 
 # ruff: noqa: INP001, S603, T201  (a script, which starts the command and prints what it measured)
@@ -58,9 +58,9 @@ def cached(folder: Path) -> str:
 
 
 def overhead(folder: Path) -> str:
-    """Milliseconds of a tiny cell beyond its own."""
+    """Milliseconds of a small cell in addition to its own."""
     plan, own = tiny(5, 40), []
-    # the first cells of a worker import what the others find imported
+    # the first cells of a worker import the modules that the others need
     warm = 20
     start = 0.0
     for count, (_, result, _) in enumerate(run(plan, Store(folder), Local(1), CellWork(plan.plugins, folder)), 1):

@@ -1,7 +1,8 @@
-"""Enters new estimators where they are listed: ``make enter``, after a file was put into ``estimators/``.
+"""Enters new estimators into the lists: run ``make enter`` after adding a file to ``estimators/``.
 
-It appends their names to ``benchmarks/manifest.py``, whose order asv relies on, and a row for each to
-``docs/reference/estimators.md``, made from what the class declares; further checks are for people to write into it.
+It appends their names to ``benchmarks/manifest.py``, on whose order asv relies, and a row for each to
+``docs/reference/estimators.md``, made from what the class declares. Further checks of an estimator are written into its
+row by hand.
 """
 
 # ruff: noqa: INP001, T201  (a script, which says what it has written)

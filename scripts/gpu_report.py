@@ -1,14 +1,15 @@
-"""All that has to be seen on a GPU, in stages that each have a process and a time limit of their own.
+"""Runs everything that has to be tested on a GPU, in stages with a process and a time limit each.
 
     make gpu-report OUT=reports/gpu
     python scripts/gpu_report.py --stages smoke,graphs
     python scripts/gpu_report.py --stages suites --hours 8
 
-What is least known comes first: facts, graphs, the benchmarks of one model, the tests, speed, the other benchmarks. A
-stage that hangs or fails costs itself only. All is written as it comes, into at most eight files of one folder; what is
-done is done again only if asked for, but for benchmarks, of which the missing ones are measured. Data come from where
-ESTBENCH_DATA says. The suites are a stage too, for which hours are needed, and which are not among those by default:
-as many cells as the time allows, kept in the store. The exit code is 1 where a stage failed.
+The stages with the least known results come first: facts, graphs, the benchmarks of one model, the tests, speed, and
+the other benchmarks. A stage that hangs or fails does not affect the others. All results are written as soon as they
+exist, into at most eight files of one folder. A stage that is done is repeated only on request; of the benchmarks,
+those that are missing are measured. Data are read from the folder that ESTBENCH_DATA names. The suites are a stage too,
+which takes hours and does not run by default; it measures as many cells as the time allows and keeps them in the store.
+The exit code is 1 if a stage failed.
 """
 
 # ruff: noqa: INP001, S603, T201  (a script, which starts commands and prints what it does)
@@ -33,11 +34,11 @@ MODULE = (sys.executable, "-m")
 VAE = "vae[dataset=mnist,hidden=200 200,latents=bernoulli]"
 OTHERS = "vae[dataset=mnist,latents=categorical]"
 SUITES = "jang2017,reinmax2023,rodeo2022"
-# all tests that need a GPU, by name: the others need packages that its machine may not have
+# all tests that need a GPU, by name, since other tests need packages that its machine may not have
 GRAPHS = ("tests/gpu/test_graphs_on_cuda.py",)
 TESTS = ("tests/gpu/test_on_cuda.py", "tests/core/test_estimator.py")
 RATES = ("flops", "bytes_per_second")
-# of its limit a stage has this share to end in, once it is interrupted, and no more than so many seconds
+# the share of its limit that a stage has to end after it is interrupted, and the largest number of seconds
 GRACE, LONGEST_GRACE = 0.1, 10.0
 # after an interrupt a comparison still writes its report
 SUITE_GRACE = 600.0
@@ -47,10 +48,10 @@ class Stage(NamedTuple):
     """A command with a time limit.
 
     Args:
-        name: what it is called.
-        seconds: its limit; it is over by then.
-        command: what is started.
-        log: what it prints is added to this file of the folder.
+        name: its name.
+        seconds: its time limit, after which it is ended.
+        command: the command that is started.
+        log: the file of the folder to which its output is added.
     """
 
     name: str
@@ -63,8 +64,8 @@ class StageResult(NamedTuple):
     """How a stage ended.
 
     Args:
-        verdict: in a word or two.
-        seconds: that it took.
+        verdict: the outcome in a word or two.
+        seconds: the time that it took.
     """
 
     verdict: str
@@ -72,7 +73,7 @@ class StageResult(NamedTuple):
 
 
 def main() -> None:
-    """Does the stages that are asked for."""
+    """Runs the stages that are asked for."""
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     _write(options.out / "environment.json", json.dumps(environment(options.device), indent=2))
@@ -114,7 +115,7 @@ def _options() -> argparse.Namespace:
 
 
 def stages(options: argparse.Namespace) -> Iterator[Stage]:
-    """The stages, what is least known first, with limits that are 560 seconds together."""
+    """The stages, those with the least known results first; their limits are 560 seconds in all."""
     on = ("--device", options.device)
     rows = ("--out", str(options.out / "benchmarks.jsonl"), *shlex.split(options.benchmark))
     benchmark = (*MODULE, "benchmarks.ensemble", *on)
@@ -131,7 +132,7 @@ def stages(options: argparse.Namespace) -> Iterator[Stage]:
 
 
 def done(stage: Stage, out: Path) -> StageResult:
-    """How a stage ended; it writes its log as it goes, and is over with its limit, whatever it does."""
+    """Runs a stage and returns how it ended; its log is written while it runs, and it is ended at its limit."""
     print(f"{stage.name}, {stage.seconds:.0f} s at most: $ {shlex.join(stage.command)}", flush=True)
     if stage.seconds <= 0:
         return StageResult("not begun, no time was left", 0.0)
@@ -146,7 +147,7 @@ def done(stage: Stage, out: Path) -> StageResult:
 
 
 def run(command: Sequence[str], seconds: float, grace: float, output: int | None = None) -> int | None:
-    """The exit code of a command; None if it was interrupted, as by Ctrl-C, and then killed if need be.
+    """The exit code of a command; None if it was interrupted, as by Ctrl-C, and then killed if necessary.
 
     Args:
         command: it has a process group of its own, which ends with it.
@@ -174,7 +175,7 @@ def run(command: Sequence[str], seconds: float, grace: float, output: int | None
 
 
 def suites(options: argparse.Namespace) -> None:
-    """Compares what the suites hold, as far as the hours go."""
+    """Compares the estimators of the suites, as far as the hours allow."""
     begun = time.monotonic()
     for name in filter(None, options.suites.split(",")):
         left = 3600 * options.hours - (time.monotonic() - begun)

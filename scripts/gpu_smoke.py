@@ -1,10 +1,10 @@
-"""Facts about a GPU that nothing but a GPU tells, each tried by itself: one that fails costs itself only.
+"""Determines facts that can only be found on a GPU, each separately, so that a failure does not affect the others.
 
     python scripts/gpu_smoke.py
     python scripts/gpu_smoke.py --device cpu --replicas 2 --task "vae[units=8]"
 
-A line is a fact, as JSON: what it is, its seconds, and what was found or the error. It ends with code 0 whatever they
-say, for they are there to be read; 1 means that there was none at all.
+Each line is a fact as JSON: its name, the seconds that it took, and the result or the error. The exit code is 0
+whatever the facts are, since they are for people to read; 1 means that no fact could be determined.
 """
 
 # ruff: noqa: INP001, T201  (a script, which prints what it finds)
@@ -36,7 +36,7 @@ STEPS = 12
 
 
 def main() -> None:
-    """Tries all facts."""
+    """Determines all facts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--replicas", type=int, default=64, help="of the task")
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def facts(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Found]]]:
-    """The facts, by name; what is least known comes first."""
+    """The facts by name, the least known first."""
     device = options.device
     yield "versions", lambda: environment(device)
     for name in OPTIMIZERS:
@@ -59,7 +59,7 @@ def facts(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Found
 
 
 def tried(name: str, fact: Callable[[], Found], device: str) -> bool:
-    """Whether a fact could be had; prints it, or why not."""
+    """Prints a fact, or the reason why it could not be determined; returns whether it could."""
     start = time.perf_counter()
     try:
         # where there is no GPU the versions still tell something
@@ -73,7 +73,7 @@ def tried(name: str, fact: Callable[[], Found], device: str) -> bool:
 
 
 def runs(device: str, task: str, count: int) -> list[TrainingRun]:
-    """Trainings of as many seeds, with the data in common."""
+    """Training runs with this number of seeds, which share the data."""
     made, memory = load_task(task), {}  # type: ignore[var-annotated]
     baseline = functools.partial(load_estimator, made.baseline)
     where = [
@@ -84,7 +84,7 @@ def runs(device: str, task: str, count: int) -> list[TrainingRun]:
 
 
 def losses(device: str, optimizer: str) -> Found:
-    """What an ensemble with graphs, one without and a plain training come to, and how far they are apart."""
+    """The losses of an ensemble with graphs, of one without graphs and of plain training, and their differences."""
     task = f"vae[units=5,binarisation=dynamic,optimizer={optimizer}]"
     (plain,) = runs(device, task, 1)
     groups = {"graph": Ensemble(runs(device, task, 2)), "eager": Ensemble(runs(device, task, 2), graphs=False)}
@@ -96,7 +96,7 @@ def losses(device: str, optimizer: str) -> Found:
 
 
 def after_a_failed_capture(device: torch.device) -> Found:
-    """What the allocator, the generator and the next capture do after a capture that a plugin's look ended."""
+    """The state of the allocator and the generator, and the next capture, after one that a plugin invalidated."""
     x, before = torch.ones(3, device=device), torch.cuda.memory_reserved(device)
     try:
         cuda_graph.captured(lambda inputs: inputs[0] * inputs[0].sum().item(), [x], device)
@@ -114,7 +114,7 @@ def after_a_failed_capture(device: torch.device) -> Found:
 
 
 def random_numbers(device: str) -> Found:
-    """Whether the generators of CPU and device differ, and whether minibatches of a seed are the same all the same."""
+    """Whether the generators of CPU and device differ, and whether the minibatches of a seed are equal nevertheless."""
     orders = [torch.randperm(10, generator=torch.Generator(x).manual_seed(0), device=x) for x in ("cpu", device)]
     task = "vae[units=5,binarisation=dynamic]"
     seen = [Minibatches([runs(x, task, 1)[0].bench]).at(3)[0].cpu() for x in ("cpu", device)]

@@ -14,10 +14,10 @@ from importlinter import Contract, ContractCheck, fields, output
 
 
 class Unnamed(Contract):
-    """No module of some folders imports a module of others by name; that of its own file is no other.
+    """No module of some folders imports a module of some packages by name, except the module of its own file.
 
-    In ``pyproject.toml``: ``folders`` are those that are looked at, ``packages`` the packages whose modules they must
-    not import.
+    In ``pyproject.toml``, ``folders`` are the folders that are checked, and ``packages`` the packages whose modules
+    they must not import.
     """
 
     folders = fields.ListField(subfield=fields.StringField())

@@ -3,8 +3,8 @@
     python scripts/prove_survival.py --kills 50
 
 Each round starts a driver with two workers on one store and sends SIGKILL to the driver, or to a worker and then to
-the driver. Once all cells are there, their rows must be those of a run that nobody disturbed, each cell once and every
-file sound; then the store is emptied, and it goes on until all kills are used up.
+the driver. When all cells are finished, their rows must be equal to those of an undisturbed run, each cell must exist
+once, and every file must be sound. Then the store is emptied, and this is repeated until all kills are used up.
 """
 
 # ruff: noqa: INP001, S603, T201  (a script, which starts itself and prints what it saw)
@@ -56,13 +56,13 @@ def drive(folder: Path, steps: int) -> None:
 
 
 def rows(plan: Plan, folder: Path) -> dict[str, str]:
-    """The rows of each cell that is there, but for seconds."""
+    """The rows of each finished cell, without seconds."""
     found = Store(folder).find(plan.entries.values())
     return {name: result.rows.drop(columns="seconds").to_csv(index=False) for name, result in found.items()}
 
 
 def workers(driver: int) -> list[int]:
-    """The processes that a driver has started and that measure."""
+    """The worker processes that a driver has started."""
     try:
         children = Path(f"/proc/{driver}/task/{driver}/children").read_text(encoding="utf-8").split()
         return [int(child) for child in children if "popen_loky" in _command(int(child))]
@@ -75,7 +75,7 @@ def _command(process: int) -> str:
 
 
 def alive(process: int) -> bool:
-    """Whether a process is there and no zombie."""
+    """Whether a process exists and is no zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -83,7 +83,7 @@ def alive(process: int) -> bool:
 
 
 def disturb(folder: Path, steps: int, span: float, chance: random.Random) -> tuple[int, list[int]]:
-    """One round; how many processes were killed by us, and the workers that had to follow their driver."""
+    """Runs one round; returns how many processes it killed, and the workers that had to end with their driver."""
     command = [sys.executable, __file__, "--drive", str(folder), "--steps", str(steps)]
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert driver.stdout is not None
@@ -104,7 +104,7 @@ def disturb(folder: Path, steps: int, span: float, chance: random.Random) -> tup
 
 
 def outlived(orphans: list[int], patience: float = 30.0) -> list[int]:
-    """The workers that are still there after a while without their driver."""
+    """The workers that still exist some time after their driver has ended."""
     until = time.monotonic() + patience
     while time.monotonic() < until and any(map(alive, orphans)):
         time.sleep(0.1)
@@ -141,7 +141,7 @@ def prove(kills: int, steps: int, span: float, seed: int, folder: Path, say=prin
 
 
 def check(plan: Plan, folder: Path, expected: dict[str, str]) -> None:
-    """Compares a store with what it should hold."""
+    """Compares the content of a store with the expected one."""
     found = rows(plan, folder)
     assert found == expected, f"cells differ: {sorted(name for name in expected if found.get(name) != expected[name])}"
     assert len(list(Store(folder).files())) == len(plan.cells)

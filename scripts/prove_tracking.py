@@ -1,9 +1,9 @@
-"""Proves that tracking finds what it should: four changes put into a scratch clone, over ten commits.
+"""Checks that tracking finds four changes that are made in a temporary clone over ten commits.
 
 One commit slows an estimator down by 30 %, one forgets a factor so that a variance doubles, one adds a bias of 5 %,
-and one adds a plugin in the middle of the alphabet. Then asv's published regressions, and the gate between every
-commit and the one before, must name commit and estimator of the first three, and every label must be right
-throughout, also where an old commit is measured again with the new names.
+and one adds a plugin in the middle of the alphabet. The regressions that asv publishes, and the gate between every
+commit and the one before, must name the commit and the estimator of the first three. Every label must be correct, also
+when an old commit is measured again with the new names.
 
     python scripts/prove_tracking.py           # with asv run, 24 minutes on a core shared with four other processes
     python scripts/prove_tracking.py --small   # asv's results written by a forked process a commit, under a minute
@@ -102,7 +102,7 @@ def _measure(estimators: object, tracked: str, name: str) -> list[float] | None:
 
 
 def call(clone: Path, action: str, small: bool) -> object:
-    """What the clone's code answers."""
+    """The result of a call of the clone's code."""
     context = multiprocessing.get_context("forkserver")
     # nothing of estbench: that must come from the clone
     context.set_forkserver_preload(["torch._dynamo", "torch.profiler", "pandas", "pyarrow"])
@@ -264,7 +264,7 @@ def report(
     outcomes: list[GateResult],
     wrong: list[str],
 ) -> bool:
-    """Prints what was found; True if it is what it must be."""
+    """Prints the findings; returns whether they are the expected ones."""
     good = not wrong
     for number, injection in EXPECTED.items():
         sought = (commits[number], injection.tracked, injection.estimator)

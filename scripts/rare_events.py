@@ -1,8 +1,8 @@
-"""Measures how often the values of estimators on a rare event are right, or told to be unresolved.
+"""Measures how often the values of estimators on a rare event are correct, or reported as unresolved.
 
-One bit at a logit, with the cost and the truth of ``tests/support/rare_event.py``; 1,024 replicates a measurement. All
-measurements of an estimator are drawn in one go, by the measure's own functions; how many of them are the very rows of
-the measure is a test (tests/engine/moments/test_rare_events.py).
+The program has one bit with a given logit, with the cost and the true values of ``tests/support/rare_event.py``. A
+measurement has 1,024 replicates. All measurements of an estimator are drawn together, by the functions of the measure;
+tests/engine/moments/test_rare_events.py checks that they equal the rows of the measure.
 
 python scripts/rare_events.py                        # 1,000 measurements a setting, as a table in Markdown
 python scripts/rare_events.py --measurements 300 --out rows.md   # again after a stop: only what the file lacks
@@ -12,6 +12,7 @@ python scripts/rare_events.py --measurements 300 --out rows.md   # again after a
 
 import argparse
 import functools
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -43,19 +44,19 @@ PLAIN = (
     "straight_through", "reinmax", "local_expectation", "finite_differences", "augmented_reinforce", "spsa",
 )  # fmt: skip
 RELAXED = ("gumbel_softmax", "st_gumbel_softmax", "gumbel_rao", "rebar")
-CHUNK = 2**17
+CHUNK = 2**14
 
 
 @dataclass(frozen=True)
 class Share:
-    """What came of the measurements of an estimator.
+    """The results of the measurements of an estimator, as shares.
 
     Args:
-        resolved: the share with a value.
-        variance: of those, the share whose interval of the variance held the true one.
-        bias: likewise of the squared bias.
-        missed: of all measurements, the share with an interval of the variance that missed the true one.
-        alarms: of all measurements, the share in which an unbiased estimator was called biased.
+        resolved: the share of measurements with a value.
+        variance: among these, the share whose interval of the variance contained the true one.
+        bias: likewise for the squared bias.
+        missed: among all measurements, the share with an interval of the variance that did not contain the true one.
+        alarms: among all measurements, the share in which an unbiased estimator was called biased.
     """
 
     resolved: float
@@ -79,8 +80,9 @@ def judged(where: Bench, name: str) -> Judged:
     model = where.model()
     point = Point(0, model, next(where.minibatches()))
     estimator = load_estimator(name).prepare(point.program())
-    reference = Reference(Drawing(Replication(REPLICATES), 0))
-    return Judged(where, Logits(point), estimator, reference)
+    drawing, variables = Drawing(Replication(REPLICATES), 0), Logits(point)
+    again = functools.cache(functools.partial(drawing.again, where, variables, estimator, ("estimate",)))
+    return Judged(where, variables, estimator, Reference(drawing), again)
 
 
 def draws(one: Judged, count: int, seed: int) -> Tensor:
@@ -121,6 +123,9 @@ def share(name: str, logit: float, measurements: int) -> Share:
     found = draws(one, max(4 * count, 2**21), 1)
     variance = float(found.double().var())
     bias = 0.0 if one.estimator.unbiased else float(found.double().mean()) - one.bench.task.gradient
+    # other replicates decide whether a measurement has enough
+    others = itertools.cycle(found[count : 2 * count].split(REPLICATES))
+    one = replace(one, again=lambda _: {"logits": moments(next(others))})
     rows = [_rows(one, each) for each in found[:count].split(REPLICATES)]
     alarms = [_alarm(own) for own in rows] if one.estimator.unbiased else []
     resolved = float(np.mean([own["variance/logits"].status == "ok" for own in rows]))

@@ -35,11 +35,11 @@ BIASED = ("* (noise[0].sigmoid() - 0.5)", "* (noise[0].sigmoid() - 0.5) + 0.0002
 
 @dataclass(frozen=True)
 class Injection:
-    """What a commit does to an estimator.
+    """The change of an estimator that a commit makes.
 
     Args:
-        estimator: its name.
-        tracked: the benchmark that must show it.
+        estimator: the estimator's name.
+        tracked: the benchmark that must show the change.
     """
 
     estimator: str

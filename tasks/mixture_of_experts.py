@@ -8,6 +8,10 @@ chosen expert is multiplied by the expert's own probability. The gradient for th
 because the cost weights the score, and one through that probability; usual code returns the second alone. With
 ``weighting=none`` only the first is left.
 
+Nothing in this objective keeps experts in use: gates of all estimators, and of the exact gradient, soon send all
+examples to one expert. ``balance`` adds its weight times the divergence of the mean probabilities over the minibatch
+from uniform ones, :math:`\log n - \mathrm{H}(\bar p)`, a function of the logits and of no sample.
+
 With ``chosen`` above 1 the gate chooses a subset of so many experts, a ``Subset`` node, and the output is the sum of
 theirs, weighted in the same way; ``weighting=none`` averages them.
 
@@ -43,6 +47,7 @@ class MixtureOfExperts(Task):
         chosen: how many of them classify an image.
         hidden: width of each expert's hidden layer.
         weighting: of an expert's output: its ``probability`` or ``none``.
+        balance: weight of the divergence of the mean load from an equal one.
         batch_size: examples per minibatch.
         optimizer: ``sgd`` (momentum 0.9), ``adam``, ``radam`` or ``rmsprop``.
         learning_rate: of the optimiser.
@@ -59,22 +64,23 @@ class MixtureOfExperts(Task):
         chosen: int = 1,
         hidden: int = 16,
         weighting: Literal["probability", "none"] = "probability",
+        balance: float = 1.0,
         batch_size: int = 100,
         optimizer: Method = "adam",
         learning_rate: float = 3e-3,
     ) -> None:
-        if experts < 2 or not 1 <= chosen < experts or hidden < 1 or batch_size < 1:
+        if not 1 <= chosen < experts or min(hidden, batch_size) < 1 or not 0 <= balance < math.inf:
             raise ValueError(
-                f"a mixture needs experts >= 2, chosen from 1 to experts - 1, hidden >= 1 and batch_size >= 1; got "
-                f"{experts=}, {chosen=}, {hidden=}, {batch_size=}"
+                f"a mixture needs chosen from 1 to experts - 1, hidden and batch_size >= 1, a finite balance >= 0; got "
+                f"{experts=}, {chosen=}, {hidden=}, {batch_size=}, {balance=}"
             )
         self.dataset, self.experts, self.chosen, self.hidden = dataset, experts, chosen, hidden
-        self.weighted, self.batch_size = weighting == "probability", batch_size
+        self.weighted, self.balance, self.batch_size = weighting == "probability", balance, batch_size
         self.optimizer, self.learning_rate = optimizer, learning_rate
 
     def model(self) -> nn.Module:
         pixels = datasets.images(self.dataset).train[0].shape[-1]
-        return _Mixture(pixels, self.experts, self.hidden, self.chosen, weighted=self.weighted)
+        return _Mixture(pixels, self.experts, self.hidden, self.chosen, self.balance, weighted=self.weighted)
 
     def splits(self) -> Splits:
         """Images and their classes, one-hot."""
@@ -86,8 +92,7 @@ class MixtureOfExperts(Task):
         assert isinstance(model, _Mixture)
         node = model.node(x)
         output = model.mixed(node.most_probable(), model.weights(node), model.experts(x))
-        # a subset's probabilities of being chosen sum to the number of experts chosen
-        load = node.mean.reshape(len(x), -1) / self.chosen
+        load = model.load(node)
         return {
             "accuracy": (output.argmax(-1) == y.argmax(-1)).to(x.dtype),
             "experts_used": _effective(load.mean(0)).expand(len(x)),
@@ -123,14 +128,26 @@ def _uniform(inputs: int, *shape: int) -> Tensor:
 
 
 class _Mixture(nn.Module):
-    def __init__(self, pixels: int, experts: int, hidden: int, chosen: int, *, weighted: bool) -> None:
+    def __init__(self, pixels: int, experts: int, hidden: int, chosen: int, balance: float, *, weighted: bool) -> None:
         super().__init__()
         self.gate, self.experts = nn.Linear(pixels, experts), _Experts(experts, pixels, hidden)
-        self.chosen, self.weighted = chosen, weighted
+        self.chosen, self.balance, self.weighted = chosen, balance, weighted
 
     def node(self, x: Tensor) -> Categorical | Subset:
         logits = self.gate(x)
         return Categorical(logits[..., None, :], x) if self.chosen == 1 else Subset(logits, self.chosen, x)
+
+    def load(self, node: Categorical | Subset) -> Tensor:
+        """The share of each expert in each example, ``(batch, experts)``."""
+        # a subset's probabilities of being chosen sum to the number of experts chosen
+        return node.mean.reshape(*node.logits.shape[:1], -1) / self.chosen
+
+    def penalty(self, node: Categorical | Subset) -> Tensor | float:
+        """The weighted divergence of the mean load from an equal one."""
+        if not self.balance:
+            return 0.0
+        mean = self.load(node).mean(0)
+        return self.balance * (math.log(len(mean)) - torch.special.entr(mean).sum())
 
     def weights(self, node: Categorical | Subset) -> Tensor:
         """What the output of each expert is multiplied by if it is chosen, ``(batch, experts)`` or a scalar."""
@@ -145,24 +162,25 @@ class _Mixture(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Program:
         node, outputs = self.node(x), self.experts(x)
-        weights = self.weights(node)
+        weights, penalty = self.weights(node), self.penalty(node)
 
         def program(sample: Sample) -> Tensor:
             value, log_q = sample("gate", node)
             # the probability of the one expert comes from the sample, so that gradients for the logits hold its part
             own = log_q.exp()[..., None] if self.weighted and self.chosen == 1 else weights
-            return _loss(self.mixed(value, own, outputs), y)
+            return _loss(self.mixed(value, own, outputs), y) + penalty
 
         return program
 
     def expected(self, x: Tensor, y: Tensor) -> Program:
         """A program whose cost at the probabilities is the expected cost: the sum over the experts."""
         node, outputs = self.node(x), self.experts(x)
+        penalty = self.penalty(node)
 
         def program(sample: Sample) -> Tensor:
             shares = sample("gate", node)[0].squeeze(-2)
             weighted = shares[..., None] * outputs if self.weighted else outputs
-            return (shares * _loss(weighted, y[:, None])).sum(-1)
+            return (shares * _loss(weighted, y[:, None])).sum(-1) + penalty
 
         return program
 

@@ -1,6 +1,7 @@
 """Sizes of the code: functions of at most 30 lines, files of at most 300, classes of at most 12 public methods."""
 
 import ast
+from collections import defaultdict
 
 import pytest
 
@@ -80,3 +81,15 @@ def test_a_large_class_is_seen(methods, doc, found):
     """Of 12 public methods none, of 13 one that gives no reason; private ones do not count."""
     lines = [f"    def m{i}(self): ..." for i in range(methods)] + [f"    def _p{i}(self): ..." for i in range(9)]
     assert large_classes(ast.parse("\n".join(["class C:", f'    """{doc} x."""', *lines]))) == found
+
+
+def test_no_two_classes_of_the_framework_share_a_name():
+    """A leading underscore does not tell names apart; what two classes would be called, a reader takes for one."""
+    sources = [path for path in SOURCES if path.is_relative_to(ROOT / "estbench")]
+    trees = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in sources}
+    places = defaultdict(list)
+    for path, tree in trees.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                places[node.name.lstrip("_")].append(path)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from estbench.planning.cell import Cell
     from estbench.planning.plan import Plan
     from estbench.store.records import Result
-    from estbench.workflows.request import Done
+    from estbench.workflows.request import CellDone
 
 
 class Silence:
@@ -18,7 +18,7 @@ class Silence:
         """Nothing."""
 
     @contextlib.contextmanager
-    def measuring(self, cells: int) -> "Iterator[Done]":  # noqa: ARG002
+    def measuring(self, cells: int) -> "Iterator[CellDone]":  # noqa: ARG002
         """Nothing."""
         yield _nothing
 
@@ -30,7 +30,7 @@ class Bar:
         """Nothing: the bar says how many cells there are."""
 
     @contextlib.contextmanager
-    def measuring(self, cells: int) -> "Iterator[Done]":
+    def measuring(self, cells: int) -> "Iterator[CellDone]":
         """A bar of so many cells, with what is measured at the moment and what failed."""
         from tqdm.auto import tqdm  # noqa: PLC0415  (looks for a notebook)
 

@@ -30,7 +30,7 @@ def described(bridge: Bridge) -> tuple[Callable[..., Any], Mapping[str, Any]]:
         options["jit"], function = function.jit, function.function
     usual = {"kind": "pathwise", "event_dim": 1, "unbiased": loss, "jit": True}
     if isinstance(bridge, PathwiseFunction):
-        usual["exact_samples"] = bridge.hard
+        usual["exact_samples"] = bridge.binary
     given = {name: value for name, value in options.items() if value != usual.get(name, False)}
     return function, {**given, **outside.options}
 

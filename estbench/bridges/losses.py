@@ -50,7 +50,7 @@ class SurrogateFunction(Estimator):
 
         def cost(sample: Tensor) -> Tensor:
             self._exact.append(bool(((sample == 0) | (sample == 1)).all()))
-            flat = sample.flatten(-1 - self.outside.event_dim)
+            flat = sample.to(logits.dtype).flatten(-1 - self.outside.event_dim)
             return (flat * torch.arange(flat.shape[-1], dtype=flat.dtype)).sum(-1)
 
         refuse_constant(self.outside.name, self._loss(cost, logits))

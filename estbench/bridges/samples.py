@@ -40,14 +40,15 @@ class PathwiseFunction(Pathwise):
         self.outside, self.unbiased, self.couples_examples = outside, unbiased, couples_examples
         outside.refuse_options(1)
         outside.trial(self._tried)
-        self.exact_samples = self.hard if exact_samples is None else exact_samples
+        # where samples do not follow q, the score of log q has a mean, and stays in the cost
+        self.hard = self.exact_samples = self.binary if exact_samples is None else exact_samples
 
     def _tried(self, logits: Tensor) -> None:
         """Calls the function on a few logits, and finds out whether its samples are exact."""
         refuse_constant(self.outside.name, self._sample(logits))
         with torch.no_grad():
             sample = self._sample(torch.zeros(MANY, *logits.shape))
-        self.hard = bool(((sample - sample.round()).abs() < ROUNDING).all())
+        self.binary = bool(((sample - sample.round()).abs() < ROUNDING).all())
 
     def _sample(self, logits: Tensor) -> Tensor:
         with self.outside.told(logits):

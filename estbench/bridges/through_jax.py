@@ -116,7 +116,8 @@ class JaxLoss(JaxFunction):
 
         cost: Any = jax.custom_vjp(lambda sample: called(sample)[0])
         cost.defvjp(called, pulled)
-        return cost
+        # samples of JAX's libraries are often whole numbers, which have no derivative
+        return lambda sample: cost(sample.astype(jax.numpy.result_type(sample, jax.numpy.float32)))
 
     def _numbers(self, sample: Any) -> tuple[Any, Any]:
         """Costs and their slopes, from and to arrays."""

@@ -38,6 +38,7 @@ app.command()(report.report)
 app.command()(report.plot)
 app.command()(tracking.track)
 app.command()(tracking.gate)
+app.command()(tracking.history)
 app.command()(doctor)
 
 

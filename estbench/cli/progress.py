@@ -15,7 +15,7 @@ from estbench.planning.cell import Cell
 from estbench.planning.plan import Plan
 from estbench.store.records import Result
 from estbench.workflows.comparison import Finished
-from estbench.workflows.request import Done
+from estbench.workflows.request import CellDone
 
 
 class Progress:
@@ -39,7 +39,7 @@ class Progress:
         self._screen.print(f"{len(plan.cells)} cells: {what}.")
 
     @contextlib.contextmanager
-    def measuring(self, cells: int) -> Iterator[Done]:
+    def measuring(self, cells: int) -> Iterator[CellDone]:
         """Shows a progress bar with this number of cells."""
         with tqdm(total=cells, unit="cell", dynamic_ncols=True) as bar:
             yield functools.partial(_show, bar)

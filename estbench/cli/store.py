@@ -12,10 +12,14 @@ from rich.text import Text
 
 from estbench.cli.compare import STORE, StoreFolder
 from estbench.cli.screen import console
+from estbench.errors import plain
 from estbench.plugins.spec import split
 
 if TYPE_CHECKING:
     from estbench.workflows.diff import Change
+
+_COLUMNS = ("cell", "budget", "status", "seconds", "finished", "bytes")
+_RIGHT = ("seconds", "bytes")
 
 cache_app = typer.Typer(help="Lists, verifies and prunes the store of finished cells.")
 
@@ -25,14 +29,15 @@ def cache_list(store: StoreFolder = STORE) -> None:
     """Lists the cells of a store, with their time and size."""
     from estbench.store import maintenance  # noqa: PLC0415  (slow)
 
-    found = maintenance.contents(store)
-    table = Table(box=None)
-    for column in ("cell", "budget", "status", "seconds", "finished", "bytes"):
-        table.add_column(column, overflow="fold", justify="right" if column in ("seconds", "bytes") else "left")
-    for line in found.lines:
-        table.add_row(*map(escape, line))
-    console().print(table)
-    console().print(found.total)
+    found, screen = maintenance.contents(store), console()
+    lines = [_COLUMNS, *found.lines]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_COLUMNS))]
+    for line in lines:
+        # plain lines: there may be 50,000 cells, for which rich takes half a minute
+        cells = [text.rjust(width) if name in _RIGHT else text.ljust(width)
+                 for name, text, width in zip(_COLUMNS, map(plain, line), widths, strict=True)]  # fmt: skip
+        screen.file.write(f"{'  '.join(cells).rstrip()}\n")
+    screen.print(escape(found.total))
 
 
 @cache_app.command("verify")

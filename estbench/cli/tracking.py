@@ -74,3 +74,36 @@ def gate(
     )
     print(found.table)  # noqa: T201
     raise typer.Exit(found.code)
+
+
+def history(
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of asv's results; by default that of asv.conf.json.")
+    ] = None,
+    since: Annotated[
+        str, typer.Option(help="Judge changes after this commit or tag; by default after the last tag.")
+    ] = "",
+    benchmarks: Annotated[str, typer.Option(help="Pattern of the benchmarks to look at: '*variance*'.")] = "*",
+    threshold: Annotated[list[str] | None, typer.Option(help="Ratio that counts: 1.05, or *time*=1.2.")] = None,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Level of the tests, over all values.")] = 0.01,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write a file: .html (a page with curves), .md or .json.")
+    ] = None,
+) -> None:
+    """Finds steps and slow drifts over many commits; exits with 1 if anything got worse."""
+    from estbench.tracking import history_pages  # noqa: PLC0415  (only here)
+    from estbench.tracking.history import as_json  # noqa: PLC0415
+    from estbench.tracking.history import history as judge  # noqa: PLC0415
+
+    writers = {".html": history_pages.page, ".md": history_pages.markdown, ".json": as_json}
+    if out is not None and out.suffix not in writers:
+        raise UserError(f"--out takes a file that ends in {', '.join(writers)}; got {str(out)!r}")
+    if results is None:
+        from estbench.tracking.write import results_folder  # noqa: PLC0415  (needs asv; --results does not)
+
+        results = results_folder(Path())
+    found = judge(results, since=since, only=benchmarks, thresholds=tuple(threshold or ()), alpha=alpha)
+    print(history_pages.markdown(found), end="")  # noqa: T201
+    if out is not None:
+        out.write_text(writers[out.suffix](found), encoding="utf-8")
+    raise typer.Exit(found.code)

@@ -163,6 +163,10 @@ class Node(abc.ABC):
         """Hook: the Jacobian of the mean with respect to the logits, which is symmetric, times a direction."""
         return self.covariance(self.mean, direction)
 
+    def departures(self) -> Tensor:
+        """Hook: the expected number of variables of a sample that differ from their likeliest value, ``(*batch,)``."""
+        return (1 - torch.maximum(self.mean, 1 - self.mean)).sum(-1)
+
     def refuse_unusable(self, name: str) -> None:
         """Hook: refuses logits that define no distribution, on every device; see ``logits.refuse_unusable``."""
         limits.refuse_unusable(name, self.logits)

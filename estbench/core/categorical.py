@@ -51,6 +51,10 @@ class Categorical(Node):
         """The probabilities of the classes."""
         return softmax(self.logits)
 
+    def departures(self) -> Tensor:
+        """The expected number of variables that are not of their likeliest class."""
+        return (1 - self.mean.amax(-1)).sum(-1)
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of one-hot vectors, summed over the units."""
         return (value * log_softmax(self.logits)).sum((-2, -1))

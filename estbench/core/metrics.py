@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self, get_args
 
 Better = Literal["lower", "higher"]
-Interval = Literal["own", "seeds", "bound", "none"]
+IntervalKind = Literal["own", "seeds", "bound", "none"]
 Show = Literal["main", "page", "asked", "none"]
 
 # rank of the result of a training run
@@ -55,7 +55,7 @@ class Metric:
     unit: str = ""
     better: Better | None = None
     log: bool = False
-    interval: Interval = "own"
+    interval: IntervalKind = "own"
     about: str = ""
     show: Show = "main"
     told: bool = True
@@ -68,7 +68,7 @@ class Metric:
 
     _CHOICES: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "better": (*get_args(Better), None),
-        "interval": get_args(Interval),
+        "interval": get_args(IntervalKind),
         "show": get_args(Show),
     }
 

@@ -9,6 +9,18 @@ from estbench.core.categorical import Categorical
 from estbench.core.functional import log_softmax, softmax, softplus
 from estbench.core.normal import Normal
 from estbench.core.one_hot import one_hot
+from estbench.core.permutation import Permutation
 from estbench.core.subset import Subset
 
-__all__ = ["Bernoulli", "Categorical", "Node", "Normal", "Subset", "log_softmax", "one_hot", "softmax", "softplus"]
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "Node",
+    "Normal",
+    "Permutation",
+    "Subset",
+    "log_softmax",
+    "one_hot",
+    "softmax",
+    "softplus",
+]

@@ -121,6 +121,10 @@ class Normal(Node):
         """The Jacobian of the means with respect to the parameters, transposed, times a direction."""
         return torch.cat([direction, torch.zeros_like(direction)], -1)
 
+    def departures(self) -> Tensor:
+        """The number of units: no value is likelier than all others together."""
+        return torch.full_like(self.loc[..., 0].detach(), self.event_shape[0])
+
     def permitted(self, value: Tensor) -> Tensor:
         """The values: nothing can be masked."""
         return value

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 # attributes of torch.nn.Module itself, which are not part of the state
 _ITSELF = frozenset({"_parameters", "_modules", "_buffers"})
@@ -45,6 +45,7 @@ class ModelState:
     def __init__(self, model: nn.Module) -> None:
         self._modules, self._own_parameters = [*model.modules()], [*model.parameters()]
         self._norms = [m for m in self._modules if isinstance(m, _NormBase) and m.training and m.track_running_stats]
+        self._joining = [norm for norm in self._norms if isinstance(norm, _BatchNorm)]
         # the tensors that change, by number of the module and name; None until this is known
         self._changing: set[tuple[int, str]] | None = None
         self.changes, self.parameters = bool(self._norms), True
@@ -92,6 +93,28 @@ class ModelState:
                 _refill(holder, content)
             for parameter, value in zip(self._own_parameters, values, strict=bool(values)):
                 parameter.data.copy_(value)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Makes batch norms use their running statistics inside the context, so that they do not join samples."""
+        for norm in self._joining:
+            norm.training = False
+        try:
+            yield
+        finally:
+            for norm in self._joining:
+                norm.training = True
+
+    @contextlib.contextmanager
+    def noting_norms(self) -> Iterator[list[nn.Module]]:
+        """Collects the batch norms that run inside the context, out of those that ``alone`` changes."""
+        called: list[nn.Module] = []
+        hooks = [norm.register_forward_pre_hook(lambda norm, _: called.append(norm)) for norm in self._joining]
+        try:
+            yield called
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def taken(self) -> list[ModuleState]:
         """The current state of all modules."""

@@ -37,7 +37,9 @@ class Implicit(Pathwise):
 
     def sample(self, name: str, node: Node) -> Tensor:  # noqa: ARG002
         """The value, with the derivative of the family."""
-        return _Moved.apply(node.logits, self.noise(node), node, self)  # type: ignore[no-untyped-call]
+        # an ensemble of training runs makes the strength a tensor, which the backward pass must see as an input
+        strength = torch.as_tensor(self.strength, dtype=node.logits.dtype, device=node.logits.device)
+        return _Moved.apply(node.logits, self.noise(node), strength, node, self)  # type: ignore[no-untyped-call]
 
 
 class _Moved(torch.autograd.Function):
@@ -46,21 +48,21 @@ class _Moved(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(logits: Tensor, noise: Tensor, node: Node, owner: Implicit) -> Tensor:
+    def forward(logits: Tensor, noise: Tensor, strength: Tensor, node: Node, owner: Implicit) -> Tensor:  # noqa: ARG004
         return owner.solve(node.at(logits), noise)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Node, Implicit], output: Tensor) -> None:
-        logits, noise, ctx.node, ctx.owner = inputs
-        ctx.save_for_backward(logits, noise, output)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Node, Implicit], output: Tensor) -> None:
+        logits, noise, strength, ctx.node, ctx.owner = inputs
+        ctx.save_for_backward(logits, noise, strength, output)
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None, None]:
-        logits, noise, output = ctx.saved_tensors
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None, None, None]:
+        logits, noise, strength, output = ctx.saved_tensors
         # the cost was averaged over the batch
-        step = ctx.owner.strength * logits.shape[: logits.ndim - ctx.node.event_ndim].numel()
+        step = strength * logits.shape[: logits.ndim - ctx.node.event_ndim].numel()
         moved = logits - step * slopes[0]
         if ctx.node.masks:
             # log q falls so steeply towards a masked class that it would be the target
             moved = torch.where(ctx.node.at(logits).free, moved, logits)
-        return (output - ctx.owner.solve(ctx.node.at(moved), noise)) / step, None, None, None
+        return (output - ctx.owner.solve(ctx.node.at(moved), noise)) / step, None, None, None, None

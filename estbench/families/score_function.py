@@ -10,7 +10,7 @@ from torch import Tensor
 
 from estbench.core.estimator import Estimator, silent
 from estbench.core.networks import RunningDeviation
-from estbench.core.node import Bernoulli, Categorical, Node, Normal, Subset
+from estbench.core.node import Bernoulli, Categorical, Node, Normal, Permutation, Subset
 from estbench.core.program import Evaluation, Program, draw, lengths, mode, repeat
 
 Fact: TypeAlias = Literal["greedy", "lengths"]
@@ -37,7 +37,7 @@ class ScoreFunction(Estimator):
             sample had a choice in, ``(samples, *batch)``: the tokens of a sequence whose later tokens are masked.
     """
 
-    accepts: ClassVar[tuple[type[Node], ...]] = (Bernoulli, Categorical, Subset, Normal)
+    accepts: ClassVar[tuple[type[Node], ...]] = (Bernoulli, Categorical, Subset, Normal, Permutation)
     differentiates = False
     facts: ClassVar[tuple[Fact, ...]] = ()
 

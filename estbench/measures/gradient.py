@@ -5,6 +5,7 @@ and at later parameters, on one fixed minibatch. An estimator's own parameters (
 alongside. Estimators can also be measured along their own training runs.
 """
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -112,23 +113,24 @@ class Gradient(Measure):
         self, bench: Bench, point: Point, estimator: Estimator, key: str, found: dict[str, Moments]
     ) -> Iterator[Row]:
         """The rows of a point; ``found`` holds the earlier moments and receives the new ones."""
-        place, note = (point.name, key, bench.cell), ""
+        place, loop = (point.name, key, bench.cell), ""
         wanted = self._groups.variables(bench, point)
         for index, variables in enumerate(by_layers(bench, wanted, estimator)):
             drawn = self._drawing.draw(bench, variables, estimator, ("estimate", *place), found)
             found |= drawn.parts
             reference = self._reference.parts(bench, variables, estimator.bound)
             truth = variables.grouped(reference) if reference is not None else {}
-            judged = Judged(bench, variables, estimator, self._reference)
+            again = functools.partial(self._drawing.again, bench, variables, estimator, ("estimate", *place))
+            judged = Judged(bench, variables, estimator, self._reference, functools.cache(again))
             for group, own in variables.grouped(drawn.parts).items():
                 yield from judged.rows(group, own, truth.get(group))
                 yield from self._narrow(judged, group, own)
             if index == 0:
                 yield judged.value(drawn.parts[variables.value], (reference or {}).get(variables.value))
             yield Row(f"chunk/{variables.name}", *exactly(drawn.chunk))
-            note = note or drawn.note
-        if note:
-            yield Row("note", error=f"replicates are drawn by a loop: {note}")
+            loop = loop or drawn.note
+        if notes := _notes(point, loop):
+            yield Row("note", error="; ".join(notes))
         for variables in wanted:
             if isinstance(variables, Parameters):
                 yield from self._minibatches.rows(bench, variables, estimator, ("minibatches", *place))
@@ -142,7 +144,7 @@ class Gradient(Measure):
         """The rows that say whether the requested precision was reached."""
         replication = self._drawing.replication
         if replication.precision:
-            reached = replication.reached([own]) and judged.chances.resolved({group: own})
+            reached = replication.reached([own]) and judged.resolved(group, own)
             yield Row(f"precision/{group}", *exactly(relative_half_width(own)), n=own.n)
             yield Row(f"precision_reached/{group}", *exactly(reached), n=own.n)
 
@@ -176,6 +178,12 @@ class Gradient(Measure):
         if sum(own["means"].nbytes for parts in points.values() for own in parts.values()) <= KEPT:
             state = {"replicates": replication.replicates, "limit": replication.limit, "points": points}
             bench.journal.keep(state, done=done)
+
+
+def _notes(point: Point, loop: str) -> list[str]:
+    """How the gradients at a point were computed, if not as usual; ``loop`` is why they took a loop, if they did."""
+    norms = "batch norms in the program use their running statistics, so that each sample has a cost of its own"
+    return [*([f"replicates are drawn by a loop: {loop}"] if loop else []), *([norms] if point.held.norms else [])]
 
 
 def _check(

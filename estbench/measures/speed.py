@@ -18,7 +18,7 @@ from estbench.engine.journal import NoJournal
 from estbench.engine.profiling.allocated_memory import allocated_peak
 from estbench.engine.profiling.counting import Evaluations, flops
 from estbench.engine.profiling.resident_memory import resident_peak
-from estbench.engine.profiling.timing import Parts, clock, seconds
+from estbench.engine.profiling.timing import StepParts, clock, seconds
 from estbench.measures.metrics.speed import METRICS
 from estbench.runtime.device import check_answers
 from estbench.runtime.guard import pass_on
@@ -70,7 +70,7 @@ class Speed(Measure):
         yield from ((key, row) for key, row in lost.items() if key != BASELINE)
 
     def _times(
-        self, bench: Bench, actions: Mapping[str, Parts], clocks: list[float], lost: dict[str, Row]
+        self, bench: Bench, actions: Mapping[str, StepParts], clocks: list[float], lost: dict[str, Row]
     ) -> dict[str, Floats]:
         """Seconds per call of each part, ``(blocks, parts)`` for each action; reads the clock rate once per block.
 
@@ -89,7 +89,7 @@ class Speed(Measure):
             clocks.append(clock(bench.device))
         return {key: np.stack(values) for key, values in found.items() if key not in lost}
 
-    def _warm(self, bench: Bench, action: Parts) -> float:
+    def _warm(self, bench: Bench, action: StepParts) -> float:
         """Calls a function at least three times, and for as long as a block; returns the shortest call's seconds."""
         found: list[float] = []
         while len(found) < 3 or sum(found) < self.seconds:
@@ -116,8 +116,8 @@ class _Runner:
         self._batch = next(bench.minibatches())
         estimator.prepare(self._model(*self._batch))
         self._trainer = bench.task.trainer(self._model, estimator)
-        self.gradient: Parts = (self._forward, self._backward, self._trainer.zero_grad)
-        self.step: Parts = (self._forward, self._backward, self._update)
+        self.gradient: StepParts = (self._forward, self._backward, self._trainer.zero_grad)
+        self.step: StepParts = (self._forward, self._backward, self._update)
         for part in self.step:
             part()
 

@@ -69,7 +69,7 @@ class _Module:
 
 
 @dataclass(frozen=True)
-class _Code:
+class _SourceCode:
     """What a source does, as a hash, and its import statements."""
 
     digest: str
@@ -78,17 +78,17 @@ class _Code:
 
 # kept by what stands in the file: plans that are made one after another depend on much the same files
 @functools.lru_cache(maxsize=4096)
-def _code(source: bytes, package: str) -> _Code:
+def _code(source: bytes, package: str) -> _SourceCode:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return _Code(_hash([source.decode(errors="replace")]))
+        return _SourceCode(_hash([source.decode(errors="replace")]))
     imports = tuple(_imports(tree, package, lazy=False))
     _drop_docstrings(tree)
     try:
-        return _Code(_hash(_meaning(compile(tree, "", "exec", dont_inherit=True))), imports)
+        return _SourceCode(_hash(_meaning(compile(tree, "", "exec", dont_inherit=True))), imports)
     except (SyntaxError, ValueError):
-        return _Code(_hash([ast.dump(tree)]), imports)
+        return _SourceCode(_hash([ast.dump(tree)]), imports)
 
 
 def _imports(node: ast.AST, package: str, *, lazy: bool) -> Iterator[_Import]:

@@ -42,8 +42,10 @@ class Plan:
     def entries(self) -> dict[Cell, Entry]:
         """The name under which the result of each cell is kept."""
         versions = [version("torch"), version("numpy")]
+        # a dictionary for each of 100,000 cells would take a quarter of the memory of a plan
+        budgets = {cell.measure: cell.budget for cell in self.cells}
         return {
-            cell: Entry(hashed(cell.identity, cell.tuned, source, versions, FORMAT), cell.budget)
+            cell: Entry(hashed(cell.identity, cell.tuned, source, versions, FORMAT), budgets[cell.measure])
             for cell, source in zip(self.cells, self.sources, strict=True)
         }
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from estbench.errors import UserError, nearest, plain, reason, shorten
 from estbench.plugins.grammar import shown
+from estbench.store.files import read_whole
 
 FOLDER = Path(__file__).parent / "suites"
 # limits of seeds in tables and torch, and of the size of a plan
@@ -124,9 +125,9 @@ def load_suite(name: str, overrides: Mapping[str, Any], only: Sequence[int] = ()
             raise UserError(f"unknown suite {shown(name)}; {nearest(name, shipped)}, or the path of a .toml file")
         path = shipped[name]
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_whole(path).decode())
     except OSError as error:
-        raise UserError(f"suite {name}: {error.strerror}") from error
+        raise UserError(f"suite {name}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         raise UserError(f"suite {name} is not valid TOML: {reason(error)}") from error
     found = validate(_replaced(values, overrides), f"suite {name}")

@@ -8,6 +8,7 @@ from estbench.plugins.declarations import check_declarations
 from estbench.plugins.options import ConstructionError, checked_options
 from estbench.plugins.registry import Plugins
 from estbench.plugins.spec import Spec
+from estbench.runtime.guard import staying
 from estbench.runtime.isolation import DiedError, isolated
 from estbench.runtime.process_state import unchanged
 
@@ -45,7 +46,7 @@ def tried(plugins: Plugins, kind: str, spec: Spec, seconds: float | None) -> Tri
     except DiedError as error:
         found = Tried(_checked(plugins, kind, spec, seconds), f"{spec} cannot be made: {error}")
     # planning asks the class for its declarations; what its module changes at import must not stay
-    with unchanged():
+    with staying(), unchanged():
         plugin.load()
     return found
 

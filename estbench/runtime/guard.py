@@ -1,5 +1,6 @@
 """Guards: a plugin that prints, hangs or exits ends its own cell only, and the run continues."""
 
+import atexit
 import contextlib
 import os
 import signal
@@ -8,7 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Never
+from typing import Any, Never, TypeVar
+
+Value = TypeVar("Value")
 
 
 class OutOfTimeError(BaseException):
@@ -75,22 +78,34 @@ def last_resort(seconds: float | None, then: Callable[[], None]) -> Iterator[Non
 
 @contextlib.contextmanager
 def staying() -> Iterator[None]:
-    """Makes ``os._exit`` raise SystemExit inside the context, in this thread: it would end the run without a word.
+    """Keeps code inside the context from ending the process without a word.
 
-    Forked children and other threads end as they ask.
+    ``os._exit`` raises SystemExit in this thread; forked children and other threads end as they ask, and so does who
+    kept the function for later. What is registered for the end of the process is called there in silence.
     """
-    end, process, thread = os._exit, os.getpid(), threading.get_ident()
+    end, process, thread, inside = os._exit, os.getpid(), threading.get_ident(), [True]
+    register = atexit.register
 
     def ended(status: int) -> Never:
-        if os.getpid() == process and threading.get_ident() == thread:
+        if inside and os.getpid() == process and threading.get_ident() == thread:
             raise SystemExit(status)
         end(status)
 
-    os._exit = ended
+    def registered(function: Callable[..., Value], *given: Any, **named: Any) -> Callable[..., Value]:
+        register(_quietly, function, given, named)
+        return function
+
+    os._exit, atexit.register = ended, registered  # type: ignore[assignment]
     try:
         yield
     finally:
-        os._exit = end
+        os._exit, atexit.register = end, register
+        inside.clear()
+
+
+def _quietly(function: Callable[..., object], given: tuple[Any, ...], named: dict[str, Any]) -> None:
+    with muted(), staying(), contextlib.suppress(BaseException):
+        function(*given, **named)
 
 
 def pass_on(error: BaseException) -> None:

@@ -7,8 +7,6 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +14,8 @@ import numpy as np
 import torch
 
 from estbench.runtime import search_path
+from estbench.runtime.setting import Setting
+from estbench.runtime.torch_modes import MODES
 
 try:
     import resource
@@ -27,19 +27,6 @@ else:
 
 # packages whose modules third-party code must leave where they are
 _IMPORTED = {*sys.stdlib_module_names, "torch", "numpy", "pandas", "pyarrow", "estbench"}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A global setting of the process.
-
-    Args:
-        read: its value, which can be compared.
-        write: sets it again.
-    """
-
-    read: Callable[[], Any]
-    write: Callable[[Any], object]
 
 
 def _environment() -> dict[str, str]:
@@ -166,7 +153,7 @@ SETTINGS: dict[str, Setting] = {
     "torch's default dtype": Setting(torch.get_default_dtype, torch.set_default_dtype),
     "torch's default device": Setting(lambda: str(torch.get_default_device()), _write_device),
     "torch's grad mode": Setting(torch.is_grad_enabled, torch.set_grad_enabled),
-    "torch's inference mode": Setting(torch.is_inference_mode_enabled, _keep),
+    **MODES,
     "torch's threads": Setting(torch.get_num_threads, torch.set_num_threads),
     "torch's deterministic mode": Setting(
         torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms

@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import operator
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -22,11 +23,15 @@ from estbench.runtime.process_settings import SETTINGS
 _MODULES = (
     "torch", "torch.func", "torch.linalg", "torch.fft", "torch.special", "torch.random", "torch.nn.functional",
     "torch.nn.init", "torch.utils.data", "torch.overrides", "numpy", "numpy.linalg", "numpy.random", "builtins", "copy",
-    "functools", "itertools", "json", "math", "os", "os.path", "pickle", "random", "time",
+    "functools", "itertools", "json", "math", "os", "os.path", "pickle", "random", "time", "contextlib", "dataclasses",
+    "hashlib", "inspect", "io", "pathlib", "shutil", "tempfile", "pandas", "pyarrow", "pyarrow.parquet",
 )  # fmt: skip
 # prefixes of the names of modules
 _PACKAGES = ("estbench.", "torch.autograd.", "torch.distributions.", "torch.nn.modules.", "torch.optim.")
-_OURS = ("torch", "numpy", "estbench", "random", "json", "pickle", "functools", "itertools", "copy")
+_OURS = (
+    "torch", "numpy", "pandas", "pyarrow", "estbench", "random", "json", "pickle", "functools", "itertools", "copy",
+    "contextlib", "dataclasses", "hashlib", "inspect", "io", "pathlib", "shutil", "tempfile",
+)  # fmt: skip
 _SIMPLE = (bool, int, float, str, type(None))
 _METHODS = (property, staticmethod, classmethod)
 # attributes that Python itself sets in classes, or torch in its own, such as Storage by the default dtype
@@ -39,6 +44,8 @@ _ABSENT = object()
 
 def settle() -> None:
     """Makes torch import the modules that it imports lazily in training, so that they do not look like a change."""
+    # Python keeps the place of temporary files once it was asked for
+    tempfile.gettempdir()
     parameter = torch.nn.Parameter(torch.zeros(1))
     with torch.enable_grad():
         parameter.sum().backward()

@@ -23,7 +23,7 @@ _ABOUT, _CHECKSUM = b"estbench", b"estbench.sha256"
 _BLANK = b"#" * 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """The name under which the results of a cell are kept.
 

@@ -12,7 +12,7 @@ import torch
 from estbench.engine.journal import Journal
 from estbench.errors import DamagedError, UserError
 from estbench.store.cell_file import Entry
-from estbench.store.files import digest, make_folder, write_atomically
+from estbench.store.files import digest, make_folder, read_whole, write_atomically
 from estbench.store.store import Store
 
 
@@ -58,7 +58,7 @@ class Checkpoints(Journal):
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
-            return unpack(path.read_bytes())
+            return unpack(read_whole(path))
         except OSError:
             return None
         except DamagedError as error:

@@ -1,8 +1,10 @@
 """Atomic writing of files: a file exists either completely or not at all."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -37,6 +39,21 @@ def check_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"cannot write in {folder}: {error.strerror or error}") from error
+
+
+def read_whole(path: Path) -> bytes:
+    """The content of a file, at once: a pipe or a device in its place is not waited for.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    # opening a pipe would wait for somebody who writes into it
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    with os.fdopen(number, "rb") as file:
+        return file.read()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from estbench.errors import DamagedError, UserError, listed, plain, shorten
 from estbench.store.cell_file import FORMAT, read, read_about
 from estbench.store.checkpoints import unpack
+from estbench.store.files import read_whole
 from estbench.store.store import Store
 
 # a file that a process is still writing may be this old, in seconds
@@ -53,17 +54,20 @@ def contents(folder: Path) -> Contents:
         UserError: there is none.
     """
     store = _open(folder)
-    cells = dict(_sound(store, store.files(), read_about))
+    lines, size = list[tuple[str, ...]](), 0
+    for path, about in _sound(store, store.files(), read_about):
+        lines.append(_line(path, about))
+        size += _size(path)
     states = list(store.states())
     others = [*_outdated(store), *store.unfinished(), *_aside(store)]
     parts = [
-        f"{len(cells)} cells ({_mebibytes(cells)})",
+        f"{len(lines)} cells ({size / 2**20:.1f} MiB)",
         f"{len(states)} checkpoints ({_mebibytes(states)})",
         f"{len(others)} files that no run uses ({_mebibytes(others)}; estbench cache prune removes them)",
     ]
     if strange := _strange(store):
         parts.append(f"{len(strange)} of newer versions or of somebody else, which are left alone: {_named(strange)}")
-    return Contents([_line(path, about) for path, about in cells.items()], ", ".join(parts))
+    return Contents(lines, ", ".join(parts))
 
 
 def _line(path: Path, about: Mapping[str, Any]) -> tuple[str, ...]:
@@ -90,8 +94,9 @@ def verify(folder: Path) -> tuple[int, int]:
     if strange := _strange(store):
         store.say(f"{store.cells} holds what is no cell of this version and is left alone: {_named(strange)}")
     files, states = list(store.files()), list(store.states())
-    sound = len(list(_sound(store, files, read)))
-    sound += len(list(_sound(store, states, lambda path: unpack(path.read_bytes()))))
+    # counted one by one: a store may hold more than fits into memory
+    sound = sum(1 for _ in _sound(store, files, read))
+    sound += sum(1 for _ in _sound(store, states, lambda path: unpack(read_whole(path))))
     # a file that another process replaced or removed meanwhile counts as neither
     return sum(not _there(path) for path in (*files, *states)), sound
 
@@ -116,10 +121,10 @@ def prune(
     store, now = _open(folder), time.time()
     # listed before the cells are read, so that files found damaged now are kept for inspection
     waste = {*_outdated(store), *_aside(store)}
-    cells = dict(_sound(store, store.files(), read_about))
+    cells = {path: about["status"] for path, about in _sound(store, store.files(), read_about)}
     waste |= {path for path in store.unfinished() if now - _written(path, now) > _WRITING}
     if failed:
-        waste |= {path for path, about in cells.items() if about["status"] == "failed"}
+        waste |= {path for path, status in cells.items() if status == "failed"}
     if checkpoints:
         waste |= set(store.states())
     if days is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from estbench.errors import UserError
-from estbench.store.files import make_folder, write_atomically
+from estbench.store.files import make_folder, read_whole, write_atomically
 from estbench.store.records import Result
 from estbench.store.store import Store
 
@@ -52,7 +52,7 @@ def merge(folders: Sequence[Path], into: Path, *, mixed_timing: bool = False) ->
     for path, result in offered:
         other = best.get(path.name)
         if other is None or (other.failures and not result.failures):
-            write_atomically(target.cells / path.name, path.read_bytes())
+            write_atomically(target.cells / path.name, read_whole(path))
             best[path.name] = result
             taken += 1
     _states(sources, target)
@@ -67,9 +67,15 @@ def _states(sources: Sequence[Store], target: Store) -> None:
     for store in sources:
         for path in store.states():
             place = target.checkpoints / path.parent.name / path.name
-            if not place.exists():
-                make_folder(place.parent)
-                write_atomically(place, path.read_bytes())
+            if place.exists():
+                continue
+            try:
+                content = read_whole(path)
+            except OSError as error:
+                store.say(f"cannot read {path}: {error.strerror or error}")
+                continue
+            make_folder(place.parent)
+            write_atomically(place, content)
 
 
 def _refuse_mixtures(results: Sequence[Result]) -> None:

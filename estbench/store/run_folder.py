@@ -1,5 +1,6 @@
 """The folder of a run, with its results and ``environment.json``; only this module reads and writes it."""
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -10,7 +11,7 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from estbench.errors import UserError, nearest
-from estbench.store.files import make_folder, write_atomically
+from estbench.store.files import make_folder, read_whole, write_atomically
 from estbench.store.records import csv, from_parquet, parquet
 
 # the version of the format of environment.json; files from before this key existed have the same other keys
@@ -158,7 +159,7 @@ class RunFolder:
         """
         path = self.path / _INFO
         try:
-            return RunInfo.read(json.loads(path.read_text(encoding="utf-8")))
+            return RunInfo.read(json.loads(read_whole(path)))
         except FileNotFoundError as error:
             raise UserError(f"{self.path} holds no results of a comparison: there is no file {path}") from error
         except OSError as error:
@@ -182,7 +183,7 @@ class RunFolder:
 
     def tables(self) -> str:
         """The tables of the report, as text."""
-        return (self.path / TABLES).read_text(encoding="utf-8")
+        return read_whole(self.path / TABLES).decode(errors="replace")
 
     def write_results(self, results: pd.DataFrame) -> None:
         """Writes the results, as Parquet and as CSV.
@@ -214,7 +215,7 @@ def read_results(source: Path) -> pd.DataFrame:
     """
     path = source / _RESULTS if source.is_dir() else source
     try:
-        found = pd.read_parquet(path)
+        found = pd.read_parquet(io.BytesIO(read_whole(path)))
     except (OSError, ValueError) as error:
         reason = (str(error).splitlines() or [""])[0] if path.exists() else f"there is no file {path}"
         raise UserError(f"{source} holds no results of a comparison: {reason}") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from estbench.errors import DamagedError, UserError, warn
 from estbench.store.cell_file import SUFFIX, Entry, pack, read
-from estbench.store.files import UNFINISHED, digest, make_folder, write_atomically
+from estbench.store.files import UNFINISHED, digest, make_folder, read_whole, write_atomically
 from estbench.store.records import Result
 
 
@@ -109,7 +109,7 @@ class Store:
         found: dict[str, Entry] = {}
         for path in sorted((self._runs / label).glob("*.json")):
             with contextlib.suppress(OSError, ValueError, TypeError):
-                found |= {(entry := Entry(**each)).name: entry for each in json.loads(path.read_bytes())}
+                found |= {(entry := Entry(**each)).name: entry for each in json.loads(read_whole(path))}
         return list(found.values())
 
     def labels(self) -> list[str]:

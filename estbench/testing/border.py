@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from estbench.core.node import Bernoulli, Categorical, Node, Normal, Subset
+from estbench.core.node import Bernoulli, Categorical, Node, Normal, Permutation, Subset
 from estbench.core.program import Program, Sample
 
 Asked: TypeAlias = Callable[[Sample, str, Node], tuple[Tensor, Tensor]]
@@ -55,7 +55,7 @@ class Masked(Around):
         """Calls ``sample`` with masked classes and removes these from its result."""
         if isinstance(node, Normal):
             return sample(name, node)
-        fill = [-torch.inf] if isinstance(node, Categorical) else [torch.inf, -torch.inf]
+        fill = [-torch.inf] if isinstance(node, (Categorical, Permutation)) else [torch.inf, -torch.inf]
         masked = node.logits.new_tensor(fill).expand(*node.logits.shape[:-1], len(fill))
         if self.leaves is not None:
             self.leaves.append(torch.zeros_like(masked, requires_grad=True))
@@ -68,6 +68,8 @@ def _extended(node: Node, logits: Tensor) -> Node:
     """The same kind of node with more logits; a subset has one more item."""
     if isinstance(node, Subset):
         return Subset(logits, node.k + 1, node.given)
+    if isinstance(node, Permutation):
+        return Permutation(logits, node.given)
     return Bernoulli(logits, node.given) if isinstance(node, Bernoulli) else Categorical(logits, node.given)
 
 

@@ -19,7 +19,7 @@ LIMIT = 2**20
 POINTS, POINTS_OF_BOUND = 32, 6
 
 
-class TooLargeError(ValueError):
+class TooManyValuesError(ValueError):
     """There are too many tuples of joint values to enumerate."""
 
 
@@ -27,7 +27,7 @@ def objective(program: Program, bound: int) -> Tensor:
     r"""The mean over the batch of :math:`-\mathbb E \log \tfrac1m \sum_k e^{-f(b_k)}`; the mean cost if m is 1.
 
     Raises:
-        TooLargeError: there are more than ``LIMIT`` multisets of joint values.
+        TooManyValuesError: there are more than ``LIMIT`` multisets of joint values.
     """
     weights: list[Tensor] = []
 
@@ -67,7 +67,7 @@ def _multisets(values: int, size: int) -> tuple[Tensor, Tensor]:
     """All multisets, ``(multisets, size)``, and the logarithm of the number of orders of each."""
     count = math.comb(values + size - 1, size)
     if count > LIMIT:
-        raise TooLargeError(f"the {size}-sample bound of {values} joint values has {count:,} multisets")
+        raise TooManyValuesError(f"the {size}-sample bound of {values} joint values has {count:,} multisets")
     index = torch.combinations(torch.arange(values), size, with_replacement=True)
     repeats = torch.stack([(index[:, : k + 1] == index[:, k : k + 1]).sum(1) for k in range(size)], 1)
     return index, math.lgamma(size + 1) - repeats.double().log().sum(1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from estbench.core.estimator import Estimator
-from estbench.core.node import Bernoulli, Categorical, Node, Normal, Subset
+from estbench.core.node import Bernoulli, Categorical, Node, Normal, Permutation, Subset
 from estbench.core.program import Program, Sample
 
 GROUPS = ("logits", "encoder", "decoder", "prior")
@@ -42,6 +42,8 @@ class Layer:
         """The node with these logits, ``(*batch, *event)``, which were computed from ``below``."""
         if self.kind is Subset:
             return Subset(logits, self.k)
+        if self.kind is Permutation:
+            return Permutation(logits)
         if self.kind is Normal:
             loc, raw = logits.chunk(2, -1)
             # without the floor, squares of scores would overflow where the logits are extreme
@@ -157,6 +159,7 @@ RECIPES = (
     Recipe("subset, 1 layer", (_SUBSET,), 23, 1.2, -0.5, spare=True),
     Recipe("subset, 2 layers", (_SUBSET, Layer(Subset, (5,), 2)), 16, 0.5, 0.3, spare=True),
     Recipe("normal and bits", (_NORMAL, _BITS), 5, 0.5, 2.5),
+    Recipe("permutation and bits", (Layer(Permutation, (3,)), _BITS), 14, 0.3, 1.2),
     Recipe("normal, 1 layer", (_NORMAL,), 2, 0.5, 0.0, spare=True),
     Recipe("normal, 2 layers", (_NORMAL, Layer(Normal, (2,))), 12, 0.5, 6.0, spare=True),
 )

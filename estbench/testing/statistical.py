@@ -14,7 +14,7 @@ from torch import Tensor
 
 from estbench.testing.border import Masked
 from estbench.testing.inference import FALSE_ALARMS, TOLERANCE, RunningCovariance, zero_mean_test
-from estbench.testing.oracle import TooLargeError, objective, truth
+from estbench.testing.oracle import TooManyValuesError, objective, truth
 from estbench.testing.programs import RECIPES, Estimate, Recipe
 from estbench.testing.replicates import replicates
 from estbench.testing.state import saturate
@@ -30,7 +30,7 @@ ALPHA = FALSE_ALARMS / (2 * len(RECIPES) + 5)
 def _study(subject: Subject, recipe: Recipe) -> MeanErrors:
     try:
         return subject.study(recipe, ALPHA)
-    except TooLargeError as error:
+    except TooManyValuesError as error:
         raise Inapplicable(str(error)) from error
 
 

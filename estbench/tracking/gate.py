@@ -56,7 +56,7 @@ def gate(
     Raises:
         UserError: a side cannot be read, a threshold is none, or no value can be compared.
     """
-    limits = [_threshold(text) for text in (*THRESHOLDS, *thresholds)]
+    limits = [threshold(text) for text in (*THRESHOLDS, *thresholds)]
     if not 0 < alpha < 1:
         raise UserError(f"alpha is a probability between 0 and 1; got {alpha}")
     before, after = _load(base, results), _load(head, results)
@@ -72,7 +72,12 @@ def gate(
     return GateResult(findings, table, 1 if counts["regression"] else 3 if broken else 0)
 
 
-def _threshold(text: str) -> Threshold:
+def threshold(text: str) -> Threshold:
+    """Reads a threshold: a ratio, or a pattern of benchmarks and a ratio.
+
+    Raises:
+        UserError: it is neither.
+    """
     pattern, _, number = text.rpartition("=")
     try:
         ratio = float(number)

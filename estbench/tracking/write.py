@@ -71,7 +71,22 @@ def track(
     computer.save(str(folder))
     path = store(made, folder, found, names)
     refused = sorted({f"{k.benchmark}: {f.error}" for k, f in found.items() if "not positive" in f.error})
-    return Tracked(path, len(found), (*notes, *refused))
+    return Tracked(path, len(found), (*notes, *refused, *_blind(found)))
+
+
+def _blind(found: TrackedValues) -> list[str]:
+    """A note if asv could not tell any two commits apart by their samples, whatever these are.
+
+    ``asv compare`` calls samples different at p < 0.002, and uses their ranks if it takes one of more than 500 orders
+    to separate them. The test has two sides: with 500 to 1,000 orders, as of six and six, its p cannot be so small.
+    """
+    counts = {len(tracked.samples) for tracked in found.values()}
+    blind = [count for count in sorted(counts) if 500 < math.comb(2 * count, count) <= 1000]
+    return [
+        f"asv compare cannot tell {count} samples from {count}, however much they differ: use another number of seeds, "
+        "or estbench gate"
+        for count in blind
+    ]
 
 
 def store(made: Any, folder: Path, found: TrackedValues, names: list[list[str]]) -> Path:

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,17 +42,18 @@ def preview(request: Request, plugins: Plugins) -> Preview:
     store = Store(request.store)
     entries = {**(prepared.trials.plan.entries if prepared.trials else {}), **prepared.plan.entries}
     kept = store.find(entries.values())
-    states = {cell: _state(kept.get(entry.name), store, entry.key, request) for cell, entry in entries.items()}
+    started = {path.parent.name for path in store.states()}
+    states = {cell: _state(kept.get(entry.name), started, entry.key, request) for cell, entry in entries.items()}
     missing = [cell for cell, state in states.items() if state not in ("kept", "failed")]
     workers = _workers(request, prepared.plan.cells[0].device)
     counts = f"{len(states)} cells, {len(states) - len(missing)} of them kept."
     return Preview(states, f"{counts} {_estimate(missing, store, workers)}")
 
 
-def _state(result: Result | None, store: Store, key: str, request: Request) -> str:
+def _state(result: Result | None, started: Collection[str], key: str, request: Request) -> str:
     if result is not None:
         return ("again" if request.retry_failed else "failed") if result.failures else "kept"
-    return "continue" if any((store.checkpoints / key).glob("*.pt")) else "measure"
+    return "continue" if key in started else "measure"
 
 
 def _workers(request: Request, device: str) -> int:

@@ -53,7 +53,7 @@ class Request:
 
 
 # called for each finished cell, with its result, and whether that was in the store
-Done: TypeAlias = Callable[[Cell, Result, bool], None]
+CellDone: TypeAlias = Callable[[Cell, Result, bool], None]
 
 
 class Watcher(Protocol):
@@ -62,5 +62,5 @@ class Watcher(Protocol):
     def planned(self, plan: Plan, candidates: int) -> None:
         """What will be measured, and how many candidates of tuning before it."""
 
-    def measuring(self, cells: int) -> AbstractContextManager[Done]:
+    def measuring(self, cells: int) -> AbstractContextManager[CellDone]:
         """So many cells are measured now; gives what is told of each."""

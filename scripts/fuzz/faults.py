@@ -25,9 +25,9 @@ STATEMENTS = {
     "formula": 'raise RuntimeError("=1+1")',
     "user_error": 'raise __import__("estbench.errors").errors.UserError("two\\nlines")',
     "not_applicable": 'raise __import__("estbench").NotApplicableError("not\\nthis one")',
-    "warning": 'warnings.warn("noise")',
-    "print": 'print("noise" * 1000); print("noise", file=sys.stderr); os.write(1, b"noise"); os.write(2, b"noise")',
-    "log": 'logging.basicConfig(); logging.error("noise")',
+    "warning": 'warnings.warn("babble")',
+    "print": 'print("babble" * 1000); print("babble", file=sys.stderr); os.write(1, b"babble"); os.write(2, b"babble")',
+    "log": 'logging.basicConfig(); logging.error("babble")',
     "os_exit": "os._exit(0)",
     "abort": "os.abort()",
     "segv": "ctypes.string_at(0)",
@@ -115,7 +115,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from estbench import *
+from estbench import Bernoulli, Categorical, Estimator, Measure, Metric, Pathwise, Row, ScoreFunction, Splits, Task
 from estbench.tasks.toy import Toy
 
 MODES, KEPT, FIRST = [], [], os.getpid()

@@ -77,6 +77,22 @@ def test_what_samples_are_is_found_out():
     assert not pathwise(functional.gumbel_softmax, hard=True, exact_samples=False).exact_samples
 
 
+def test_samples_that_do_not_follow_the_node_keep_the_score():
+    """A cost of log q only has gradient 0 in the mean; for samples of another distribution the score's mean remains."""
+
+    def often_one(logits):
+        return functional.gumbel_softmax(logits + torch.linspace(0, 2, logits.shape[-1]), 0.5, hard=True)
+
+    def mean_gradient(exact):
+        torch.manual_seed(0)
+        own = compared.node("bits", 2000)
+        estimator = pathwise(often_one, exact_samples=exact)
+        estimator(lambda sample: sample("z", own)[1]).backward()
+        return own.logits.grad.sum(0)
+
+    assert (mean_gradient(None) - mean_gradient(False)).abs().max() > 0.1
+
+
 def test_random_streams_are_left_alone():
     """Making a bridge draws samples for a trial and leaves torch's, NumPy's and Python's streams where they were."""
 

@@ -44,6 +44,18 @@ def test_a_loss_has_the_gradient_of_our_estimator(jit):
     compared.assert_same(found, compared.gradients(load_estimator("rloo[samples=2]"), "classes", REPLICATES))
 
 
+def test_samples_may_be_whole_numbers():
+    """A loss that asks for the cost of one-hot samples of whole numbers has the gradient of REINFORCE."""
+
+    def whole(cost, logits, key):
+        z = jax.nn.one_hot(jax.random.categorical(key, logits), logits.shape[-1], dtype=int)
+        return (cost(z) * (z * jax.nn.log_softmax(logits)).sum((-1, -2))).mean()
+
+    torch.manual_seed(7)
+    found = compared.gradients(through_jax(whole, surrogate=True), "classes", REPLICATES)
+    compared.assert_same(found, compared.gradients(load_estimator("reinforce"), "classes", REPLICATES))
+
+
 def test_seeds_come_from_torch():
     """The key is drawn from torch's generator: one seed has one gradient, and another another."""
 

@@ -6,25 +6,35 @@ import pytest
 import torch
 
 from estbench import NotApplicableError
-from tests.support import ROOT
+from tests.support import ROOT, example
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+LOOP, PLUGIN = "docs/how-to/training_loop.md", "docs/how-to/estimators.md"
 
 
-def example(name):
-    return re.search(rf"<!-- test: {name} -->\n```python\n(.*?)```", TEXT, re.DOTALL).group(1)
+def test_the_readme_is_short():
+    """What it is, the picture, two commands, what one gets, ten lines of Python, where to go: and nothing else."""
+    assert re.findall(r"^## (.*)$", TEXT, re.MULTILINE) == [
+        "Two commands",
+        "What you get",
+        "From Python",
+        "Where to go",
+    ]
+    what = TEXT.partition("# estbench\n")[2].partition("![")[0]
+    assert len(re.findall(r"[.](?:\s|$)", re.sub(r"\(.*?\)", "", what, flags=re.DOTALL))) == 3
+    assert TEXT.count("```python") == 1
 
 
 def test_the_training_loop_runs():
-    """The README's loop runs as it stands and gives every parameter a gradient."""
+    """The page's loop runs as it stands and gives every parameter a gradient."""
     names = {}
-    exec(example("loop"), names)
+    exec(example(LOOP, "loop"), names)
     assert all(p.grad is not None for p in names["parameters"])
 
 
 def test_the_comparison_from_python_runs(tmp_path):
     """The README's ten lines, with fewer steps and seeds, are a script that runs."""
-    code = example("python").replace("gradient,training[steps=2000]", "training[steps=3,samples=0]")
+    code = example("README.md", "python").replace("gradient,training[steps=2000]", "training[steps=3,samples=0]")
     assert len(code.splitlines()) <= 10
     script = tmp_path / "script.py"
     script.write_text(code.replace("seeds=3", "seeds=2, executor='inline'"))
@@ -35,12 +45,12 @@ def test_the_comparison_from_python_runs(tmp_path):
 
 
 def test_the_plugin_is_fifteen_lines_and_is_compared(tmp_path):
-    """The README's plugin has at most 15 lines of code and its command works, made small."""
-    code = example("plugin")
+    """The page's plugin has at most 15 lines of code and its command works, made small."""
+    code = example(PLUGIN, "plugin")
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
     (tmp_path / "mean_baseline.py").write_text(code)
     command = "compare -e mean_baseline.py --estimators mean_baseline,reinforce,rloo --tasks vae"
-    assert f"estbench {command}" in TEXT
+    assert f"estbench {command}" in (ROOT / PLUGIN).read_text(encoding="utf-8")
     small = [
         "--measures",
         "training[steps=3,samples=0]",
@@ -65,9 +75,9 @@ def test_the_plugin_is_fifteen_lines_and_is_compared(tmp_path):
 
 
 def test_the_plugin_refuses_a_batch_of_one():
-    """Without other examples there is no mean of their costs: the README's plugin says so."""
+    """Without other examples there is no mean of their costs: the page's plugin says so."""
     names = {}
-    exec(example("plugin"), names)
+    exec(example(PLUGIN, "plugin"), names)
     with pytest.raises(NotApplicableError, match="got a batch of 1"):
         names["MeanBaseline"]().baseline("z", None, torch.ones(1, 1))
     assert names["MeanBaseline"]().baseline("z", None, torch.tensor([[1.0, 3.0]])).tolist() == [[3.0, 1.0]]

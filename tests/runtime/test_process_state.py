@@ -1,13 +1,20 @@
+import gc
 import os
 import random
+import resource
 import signal
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from estbench.runtime import search_path
 from estbench.runtime.process_state import ProcessState, settle, unchanged
@@ -16,6 +23,31 @@ from estbench.store import files
 
 def _zero_grad():
     torch.optim.Adam.zero_grad = lambda self: None
+
+
+ENTERED = []
+
+
+def _entered(mode):
+    """Enters a mode that nobody leaves; while it is referenced it stays."""
+    ENTERED.append(mode)
+    mode.__enter__()
+
+
+def _limited(which, soft):
+    resource.setrlimit(which, (soft, resource.getrlimit(which)[1]))
+
+
+class Doubles(TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        return found * 2 if isinstance(found, torch.Tensor) else found
+
+
+class Negates(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        return -found if isinstance(found, torch.Tensor) else found
 
 
 CHANGES = {
@@ -30,6 +62,9 @@ CHANGES = {
     ),
     "a function of ours": (lambda: setattr(files, "digest", str), "estbench.store.files.digest"),
     "a function of Python": (lambda: setattr(random, "random", lambda: 0.5), "random.random"),
+    "a method of pandas": (lambda: setattr(pd.DataFrame, "to_csv", None), "DataFrame.to_csv"),
+    "a function of pyarrow": (lambda: setattr(pq, "write_table", None), "pyarrow.parquet.write_table"),
+    "a method of paths": (lambda: setattr(Path, "read_bytes", None), "pathlib.Path.read_bytes"),
     "validation of distributions": (
         lambda: torch.distributions.Distribution.set_default_validate_args(
             not torch.distributions.Distribution._validate_args
@@ -46,6 +81,19 @@ CHANGES = {
         lambda: torch.nn.modules.module.register_module_forward_hook(lambda *_: None),
         "torch's global hooks",
     ),
+    "inference mode": (lambda: _entered(torch.inference_mode()), "torch's inference mode"),
+    "autocast": (lambda: _entered(torch.autocast("cpu", torch.bfloat16)), "torch's autocast"),
+    "hooks on saved tensors": (
+        lambda: _entered(torch.autograd.graph.saved_tensors_hooks(lambda x: 0 * x, lambda x: x)),
+        "torch's hooks on saved tensors",
+    ),
+    "a function mode": (lambda: _entered(Doubles()), "torch's function modes"),
+    "a dispatch mode": (lambda: _entered(Negates()), "torch's dispatch modes"),
+    "the mask of files": (lambda: os.umask(0o777), "the mask of new files"),
+    "a limit": (lambda: _limited(resource.RLIMIT_NOFILE, 99), "limits of the process"),
+    "the collector": (gc.disable, "garbage collection"),
+    "a module that is gone": (lambda: sys.modules.pop("json"), "imported modules"),
+    "a tracer": (lambda: sys.setprofile(lambda *_: None), "tracing"),
     "numpy's errors": (lambda: np.seterr(all="raise"), "numpy's error handling"),
     "the environment": (lambda: os.environ.update(ESTBENCH_TEST="1"), "the environment's variables"),
     "a variable that is gone": (lambda: os.environ.pop("PATH"), "the environment's variables"),
@@ -71,8 +119,9 @@ def test_a_change_is_seen_and_put_back(name):
         found = before.changes()
     finally:
         before.restore()
-    assert len(found) == 1, found
-    assert found[0].endswith(said)
+    # inference mode turns the grad mode off, too
+    assert len(found) == 1 + (name == "inference mode"), found
+    assert found[-1].endswith(said)
     assert before.changes() == []
 
 

@@ -1,17 +1,35 @@
 """The folder of a run: one reader, one writer, and a clear line for whatever is not what a run writes."""
 
 import json
+import os
+import shutil
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from estbench.cli.main import app
+from estbench.cli.parsing import run
 from estbench.errors import UserError
+from estbench.store.checkpoints import pack
+from estbench.store.maintenance import verify
+from estbench.store.merge import merge
 from estbench.store.run_folder import RunFolder, RunInfo
+from estbench.store.store import Store
 from tests.support import ROOT
 
 KNOWN = {"command": "estbench compare", "seeds": [0], "seconds": 3, "gpu": None, "versions": {"torch": "2.13"}}
+
+
+@pytest.fixture
+def measured_run(tmp_path):
+    """A folder with results and what is known of them."""
+    folder = tmp_path / "measured"
+    folder.mkdir()
+    found = next((ROOT / "reports").glob("*/results.parquet")).parent
+    for name in ("results.parquet", "environment.json"):
+        shutil.copy(found / name, folder / name)
+    return folder
 
 
 def write(folder, text):
@@ -73,3 +91,30 @@ def test_results_that_lack_columns_are_one_clear_line(tmp_path):
         assert isinstance(error, UserError)
         assert "holds no results of a comparison" in str(error)
         assert "lacks estimator, params" in str(error)
+
+
+@pytest.mark.parametrize("name", ["environment.json", "results.parquet"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(name, tmp_path, measured_run, capsys):
+    """A report of it is refused in one line, as of a folder in its place."""
+    for make in (os.mkfifo, os.mkdir):
+        folder = shutil.copytree(measured_run, tmp_path / make.__name__)
+        (folder / name).unlink()
+        make(folder / name)
+        assert run(app, ["report", str(folder), "--out", str(tmp_path / "out")]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert name in line
+        assert "no regular file" in line
+
+
+def test_a_pipe_in_place_of_a_checkpoint_is_named_and_the_rest_is_merged(tmp_path, capsys):
+    """Merging and verifying go on."""
+    for key in ("a", "b"):
+        (tmp_path / "store" / "checkpoints" / key).mkdir(parents=True)
+    os.mkfifo(tmp_path / "store" / "checkpoints" / "a" / "steps=4.pt")
+    (tmp_path / "store" / "checkpoints" / "b" / "steps=4.pt").write_bytes(pack({"step": 4}))
+    merge([tmp_path / "store"], tmp_path / "into")
+    assert [path.parent.name for path in Store(tmp_path / "into").states()] == ["b"]
+    assert verify(tmp_path / "store") == (0, 1)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all("cannot read" in line and "it is no regular file" in line for line in said)

@@ -21,8 +21,9 @@ def start(spec):
     return task, model, tuple(x[:5].double() for x in task.splits().train)
 
 
-def by_hand(model, x, y, chosen, *, weighted):
+def by_hand(model, x, y, chosen, *, weighted, balance=1.0):
     """The expected cost of each example in plain Python: over all experts or subsets, by their probabilities."""
+    loads = torch.zeros(model.gate.out_features).double()
     logits = (x @ model.gate.weight.T + model.gate.bias).detach()
     found = []
     for row, image, label in zip(logits, x, y, strict=True):
@@ -35,9 +36,11 @@ def by_hand(model, x, y, chosen, *, weighted):
             for j in subset:
                 e = (image @ model.experts.inward[j] + model.experts.bias[j, 0]).tanh() @ model.experts.outward[j]
                 output = output + (p[j] if weighted else 1 / chosen) * e
+            loads[list(subset)] += chance / chosen / len(x)
             total += (chance * -output.log_softmax(-1)[label.argmax()]).item()
         found.append(total)
-    return found
+    penalty = balance * (loads * (loads * len(loads)).log()).sum().item()
+    return [cost + penalty for cost in found]
 
 
 @pytest.mark.parametrize("spec", [SMALL, "mixture_of_experts[experts=4,chosen=2,hidden=3]"])
@@ -81,6 +84,24 @@ def test_metrics_of_the_load():
             assert set(found["accuracy"].tolist()) <= {0.0, 1.0}
 
 
+def test_without_balance_the_exact_gradient_leaves_one_expert():
+    """After 250 steps fewer than 2 of 4 experts are in use; with balance, more than 3."""
+    used = []
+    for balance in (0.0, 1.0):
+        torch.manual_seed(0)
+        task = load_task("mixture_of_experts[experts=4,hidden=8,learning_rate=0.01]", balance=balance)
+        model, batches = task.model(), task.minibatches(task.splits().train, torch.Generator().manual_seed(0))
+        trainer = task.trainer(model, load_estimator("exact"))
+        for _, batch in zip(range(250), batches, strict=False):
+            trainer.zero_grad()
+            run(task.closed_form(model, batch), mean)[0].mean().backward()
+            trainer.step()
+        with torch.no_grad():
+            used.append(task.metrics(model, task.splits().valid)["experts_used"][0].item())
+    assert used[0] < 2
+    assert used[1] > 3
+
+
 @pytest.mark.parametrize("spec", ["mixture_of_experts[experts=4]", "mixture_of_experts[experts=4,chosen=2]"])
 def test_training_with_rloo_learns_to_classify(spec):
     """After 150 steps of RLOO with 4 samples more than three quarters of the validation images are right."""
@@ -97,7 +118,7 @@ def test_training_with_rloo_learns_to_classify(spec):
         assert task.metrics(model, task.splits().valid)["accuracy"].mean() > 0.75
 
 
-@pytest.mark.parametrize("option", ["experts=1", "chosen=8", "hidden=0", "batch_size=0"])
+@pytest.mark.parametrize("option", ["experts=1", "chosen=8", "hidden=0", "batch_size=0", "balance=-1.0"])
 def test_sizes_that_cannot_be_are_refused(option):
     """The message says what was received."""
     with pytest.raises(ValueError, match=option):

@@ -10,7 +10,7 @@ from estbench.core.node import Bernoulli
 from estbench.plugins.registry import load_estimator
 from estbench.testing import POWER, RESOLUTION
 from estbench.testing.inference import RunningCovariance, Scale, needed, noncentrality, resolution, zero_mean_test
-from estbench.testing.oracle import TooLargeError, objective, truth
+from estbench.testing.oracle import TooManyValuesError, objective, truth
 from estbench.testing.programs import RECIPES
 from estbench.testing.statistical import ALPHA
 from estbench.testing.subject import FIRST_LOOK, FIRST_SHARE, MeanErrors, Subject
@@ -113,5 +113,5 @@ def test_oracle_of_one_bit_in_closed_form():
 
 def test_oracle_refuses_what_is_too_large():
     """The oracle does not start on more multisets than it can hold."""
-    with pytest.raises(TooLargeError, match="multisets"):
+    with pytest.raises(TooManyValuesError, match="multisets"):
         objective(RECIPES[3].net()(), 8)

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 
+from estbench import Bernoulli, Pathwise
 from estbench.core.estimator import NotApplicableError
 from estbench.core.program import draw
 from estbench.errors import UserError
@@ -76,6 +77,38 @@ def test_one_percent_is_caught_with_any_seed(seed):
     assert [verdict.verdict for verdict in verdicts].count("failed") == len(checked)
 
 
+class _Through(torch.autograd.Function):
+    """Of the old form, which ``torch.func`` cannot map."""
+
+    @staticmethod
+    def forward(_ctx, logits):
+        return torch.bernoulli(logits.sigmoid())
+
+    @staticmethod
+    def backward(_ctx, gradient):
+        return gradient
+
+
+class NoVmap(Pathwise):
+    """Straight-through as packages of others write it."""
+
+    accepts, unbiased, hard = (Bernoulli,), False, True
+
+    def sample(self, name, node):
+        return _Through.apply(node.logits)
+
+
+@pytest.mark.parametrize(
+    "only", [["runs", "examples", "half_precision", "vmap"], pytest.param((), marks=pytest.mark.long)]
+)
+def test_what_vmap_cannot_map_has_one_verdict_about_it(only):
+    """Of all checks the one of vmap fails; the others take a loop, and pass."""
+    found = list(run_checks(Subject(NoVmap, most=FEW), only=only))
+    (failed,) = [verdict for verdict in found if verdict.verdict == "failed"]
+    assert failed.name == "vmap"
+    assert "setup_context" in str(failed)
+
+
 class Breaks(torch.nn.Module):
     """Stands for a plugin whose constructor fails."""
 
@@ -119,7 +152,7 @@ def test_a_refused_program_is_not_applicable():
 def test_a_class_that_is_no_estimator_gets_verdicts():
     """What is no estimator at all fails the first check, which says so."""
     verdicts = list(run_checks(torch.nn.Identity))
-    assert "extends estbench.Estimator; got Identity" in verdicts[0].reason
+    assert "must extend estbench.Estimator; got Identity" in verdicts[0].reason
     assert "passed" not in {verdict.verdict for verdict in verdicts}
 
 
@@ -184,5 +217,5 @@ def test_parametrize_with_checks(pytester):
         """
     )
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-v")
-    result.assert_outcomes(passed=2 * len(CHECKS) - 3, failed=1, skipped=2)
+    result.assert_outcomes(passed=2 * len(CHECKS) - 2, failed=1, skipped=1)
     result.stdout.fnmatch_lines(["*WrongEvaluations-evaluations* FAILED*"])

@@ -24,6 +24,8 @@ class HeldModel:
     Numbers that the model draws before the program runs come from a fixed seed, as do those from NumPy and Python.
     Under a transform of ``torch.func``, where a seed would give each replicate different numbers, recorded numbers are
     replayed instead. Numbers that the model draws while the program runs are always replayed, the same for all samples.
+    Batch norms that run in the program use their running statistics: those of a batch would join its samples, so that a
+    sample would have no cost of its own.
 
     Args:
         model: the model.
@@ -33,6 +35,7 @@ class HeldModel:
 
     Attributes:
         draws: whether the model draws random numbers of its own.
+        norms: whether batch norms with running statistics run in the program.
 
     Raises:
         CannotHoldError: a second run differs from the first.
@@ -55,8 +58,9 @@ class HeldModel:
                 program = self._model(*self._batch)
             between = shared_generators.state()
             self._numbers = between != self._started
-            with self._during.noting():
+            with self._during.noting(), self._state.alone(), self._state.noting_norms() as norms:
                 cost, sites = run(_without(self._during, program), draw)
+            self.norms = bool(norms)
             strange = {*self._during.strange, *(["NumPy or Python"] if shared_generators.state() != between else [])}
             if strange and not self._free:
                 raise CannotHoldError(
@@ -128,7 +132,8 @@ class HeldModel:
             return None
 
         def held(sample: Sample) -> Tensor:
-            with self._state.held(after), contextlib.nullcontext() if self._free else self._during.again():
+            during = contextlib.nullcontext() if self._free else self._during.again()
+            with self._state.held(after), self._state.alone(), during:
                 return program(sample) if self._free else _without(self._during, program)(sample)
 
         return held

@@ -1,7 +1,7 @@
 """The rows of an estimator's gradient at a point: values of metrics, or the reason why there are none."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from estbench.engine.moments.moments import Moments
 from estbench.engine.moments.reference import Reference
 from estbench.engine.moments.resolution import Chances, Resolution
 from estbench.engine.moments.rounding import rounding
+from estbench.engine.moments.stopping import Parts
 from estbench.engine.moments.variables import Variables
 from estbench.stats import GradientMetrics, Interval
 
@@ -30,12 +31,15 @@ class Judged:
         variables: the variables with respect to which the gradient is taken.
         estimator: the estimator that was measured.
         reference: the true gradient, exact or estimated.
+        again: draws so many other replicates, which decide whether those that are judged are enough; gives their
+            moments by group, and those of the value.
     """
 
     bench: Bench
     variables: Variables
     estimator: Estimator
     reference: Reference
+    again: Callable[[int], Parts]
 
     @functools.cached_property
     def chances(self) -> Chances:
@@ -65,8 +69,9 @@ class Judged:
         exact = truth is not None and truth.n == 0
         if exact and may_be_rounding(known):
             known = compared(own, truth, self._rounding[group])
-        found = self.chances.resolution(group, own, true=exact and exactly_true(known))
-        about = found if found.reason or truth is None else self.chances.reference(group, truth)
+        other = functools.partial(self._other, group, own.n)
+        found = self.chances.resolution(group, own, other, true=exact and exactly_true(known))
+        about = found if found.reason or truth is None else self._of_reference(group, truth)
         yield from _rows(known, _OF_VARIANCE, group, own.n, found)
         if not found.reason and known.variance().value > 0:
             yield Row(f"log_variance_per_coordinate/{group}", *known.log_variance_per_coordinate(), n=own.n)
@@ -79,6 +84,10 @@ class Judged:
         if found.needed:
             yield Row(f"replicates_needed/{group}", *exactly(found.needed), n=own.n)
 
+    def resolved(self, group: str, own: Moments) -> bool:
+        """Whether the moments of a group are resolved."""
+        return not self.chances.resolution(group, own, functools.partial(self._other, group, own.n)).reason
+
     def value(self, own: Moments, truth: Moments | None) -> Row:
         """The row of the value's bias.
 
@@ -90,12 +99,24 @@ class Judged:
             return Row("value_bias", status="not applicable", error=_UNKNOWN)
         found = value_bias(own, truth)
         exact = truth.n == 0
-        about = self.chances.value(own, true=exact and found == (0.0, 0.0, 0.0))
+        other = functools.partial(self._other, self.variables.value, own.n)
+        about = self.chances.value(own, other, true=exact and found == (0.0, 0.0, 0.0))
         if not (about.reason or exact):
-            about = self.chances.value(truth)
+            about = self.chances.value(truth, functools.partial(self._other_reference, self.variables.value))
         if about.reason:
             return Row("value_bias", n=own.n, status="unresolved", error=f"value: {about.reason}")
         return Row("value_bias", *found, n=own.n)
+
+    def _other(self, group: str, replicates: int) -> Moments:
+        return self.again(replicates)[group]
+
+    def _of_reference(self, group: str, truth: Moments) -> Resolution:
+        return self.chances.reference(group, truth, functools.partial(self._other_reference, group))
+
+    def _other_reference(self, group: str) -> Moments:
+        with self.bench.aside("again"):
+            parts = self.reference.parts(self.bench, self.variables, self.estimator.bound, again=True) or {}
+        return self.variables.with_value(parts)[group]
 
 
 def exactly(value: float) -> Interval:

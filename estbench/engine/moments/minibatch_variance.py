@@ -8,7 +8,7 @@ half their difference. Then :math:`\mathrm{Var}\,g = \mathrm{Var}\,a + \mathrm{V
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -35,7 +35,7 @@ from estbench.engine.moments.resolution import carried
 from estbench.engine.moments.routes import route
 from estbench.engine.moments.variables import Parameters
 from estbench.runtime import shared_generators
-from estbench.stats import log_mean, mean_interval, variance_interval
+from estbench.stats import Floats, log_mean, mean_interval, variance_interval
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,22 @@ class Halves:
     sum: Moments
     difference: Moments
 
-    def rows(self, group: str) -> Iterator[Row]:
-        """The total variance and its parts."""
+    @property
+    def total(self) -> Floats:
+        """The total variance, from each batch."""
+        return (self.sum.variances + self.difference.variances).cpu().numpy()
+
+    def rows(self, group: str, again: "Callable[[], Halves]") -> Iterator[Row]:
+        """The total variance and its parts.
+
+        Args:
+            group: name of the group.
+            again: gives the moments over other minibatches, which decide whether these are enough if that is in doubt.
+        """
         both, noise = (half.variances.cpu().numpy() for half in (self.sum, self.difference))
         total, coordinates, n = variance_interval(both + noise), self.sum.means.shape[1], self.sum.n
         minibatch = mean_interval(both - noise)
-        found = carried(n, both + noise)
+        found = carried(n, both + noise, lambda: again().total)
         if found.reason:
             for name in ("total_variance", "sampling_variance", "minibatch_variance"):
                 yield Row(f"{name}/{group}", n=n, status="unresolved", error=found.reason)
@@ -124,6 +134,16 @@ def halves(
     return {part: Halves(*(half[part].moments() for half in running)) for part in running[0]}
 
 
+def _grouped(variables: Parameters, found: Mapping[str, Halves]) -> dict[str, Halves]:
+    sums = variables.grouped({part: both.sum for part, both in found.items()})
+    differences = variables.grouped({part: both.difference for part, both in found.items()})
+    return {group: Halves(sums[group], differences[group]) for group in sums}
+
+
+def _of(others: Callable[[], Mapping[str, Halves]], group: str) -> Halves:
+    return others()[group]
+
+
 @dataclass(frozen=True)
 class MinibatchVariance:
     """The total variance of estimators and its parts.
@@ -152,14 +172,26 @@ class MinibatchVariance:
         if not self.minibatches:
             return
         found, chunk = self._halves(bench, variables, estimator, stream)
-        sums = variables.grouped({part: both.sum for part, both in found.items()})
-        differences = variables.grouped({part: both.difference for part, both in found.items()})
-        for group in sums:
-            yield from Halves(sums[group], differences[group]).rows(group)
+        others = functools.cache(functools.partial(self._again, bench, variables, estimator, stream))
+        for group, own in _grouped(variables, found).items():
+            yield from own.rows(group, functools.partial(_of, others, group))
         yield Row("chunk/minibatches", chunk, chunk, chunk)
 
-    def _halves(
+    def _again(
         self, bench: Bench, variables: Parameters, estimator: Estimator, stream: tuple[int | str, ...]
+    ) -> dict[str, Halves]:
+        """The moments over other minibatches, by group."""
+        with bench.aside("again"):
+            found, _ = self._halves(bench, variables, estimator, ("again", *stream), "another random minibatch")
+        return _grouped(variables, found)
+
+    def _halves(
+        self,
+        bench: Bench,
+        variables: Parameters,
+        estimator: Estimator,
+        stream: tuple[int | str, ...],
+        name: str = "random minibatch",
     ) -> tuple[dict[str, Halves], int]:
         """The moments by part, and how many minibatches were computed at once."""
 
@@ -172,20 +204,15 @@ class MinibatchVariance:
             one = replace(variables, point=point).gradient(estimator, point.program, mapped=False)
             return one(), one()
 
-        def minibatch(number: int) -> Batch:
-            return next(bench.minibatches("random minibatch", number))
-
         estimator.eval()
         with torch.no_grad():
             mapped = variables.point.held.still and route(bench, variables, estimator).mapped
             bench.sow(*stream)
-            if not mapped:
-                chunk = BATCHES
-            else:
-                chunk = self.chunk or self._chunk(bench, lambda: gradient(*variables.point.batch))
+            chunk = self.chunk or self._chunk(bench, lambda: gradient(*variables.point.batch)) if mapped else BATCHES
             seeds = functools.partial(bench.stream, *stream)
+            drawn = (lambda number: next(bench.minibatches(name, number))), self.minibatches
             with shared_generators.restored():
-                found = halves(gradient, minibatch, self.minibatches, chunk, seeds, None if mapped else pair)
+                found = halves(gradient, *drawn, chunk, seeds, None if mapped else pair)
         estimator.train()
         return found, chunk
 

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -77,27 +77,59 @@ class Drawing:
             stream: seed of the random stream.
             earlier: moments of fewer replicates of the same random stream.
         """
-        stream = (*stream, variables.name)
-        parts = (*variables.parts, variables.value)
-        known = {part: earlier[part] for part in parts if part in earlier}
-        chances = Chances.of(bench, variables, estimator) if self.replication.precision else None
         estimator.eval()
         with torch.no_grad():
-            way = route(bench, variables, estimator)
-            gradient = variables.gradient(estimator, variables.point.program, mapped=way.mapped)
-            bench.sow(*stream)
-            chunk = self._chunk(gradient, bench) if way.mapped else BATCHES
-            seeds = functools.partial(bench.stream, *stream)
-            found = self.replication.draw(
-                lambda goal, have: moments(
-                    gradient, goal, chunk, seeds, have, variables.weights, looped=not way.mapped
-                ),
-                lambda have: variables.grouped(have).values(),
-                known if len(known) == len(parts) else NOTHING,
-                lambda have: chances is None or chances.resolved(variables.grouped(have)),
-            )
+            found = self._drawn(bench, variables, estimator, stream, earlier)
         estimator.train()
+        return found
+
+    def again(
+        self, bench: Bench, variables: Variables, estimator: Estimator, stream: tuple[int | str, ...], replicates: int
+    ) -> Parts:
+        """Moments of other replicates, independent of those of ``draw``, by group, and of the value.
+
+        Args:
+            bench: the bench.
+            variables: the variables with respect to which the gradient is taken.
+            estimator: the estimator, measured in its current mode.
+            stream: the random stream of ``draw``.
+            replicates: their number.
+        """
+        other = replace(self, replication=Replication(replicates))
+        with bench.aside("again"):
+            return variables.with_value(other.draw(bench, variables, estimator, ("again", *stream)).parts)
+
+    def _drawn(
+        self, bench: Bench, variables: Variables, estimator: Estimator, stream: tuple[int | str, ...], earlier: Parts
+    ) -> DrawnMoments:
+        parts = (*variables.parts, variables.value)
+        known = {part: earlier[part] for part in parts if part in earlier}
+        way = route(bench, variables, estimator)
+        gradient = variables.gradient(estimator, variables.point.program, mapped=way.mapped)
+        bench.sow(*stream, variables.name)
+        chunk = self._chunk(gradient, bench) if way.mapped else BATCHES
+        seeds = functools.partial(bench.stream, *stream, variables.name)
+        found = self.replication.draw(
+            lambda goal, have: moments(gradient, goal, chunk, seeds, have, variables.weights, looped=not way.mapped),
+            lambda have: variables.grouped(have).values(),
+            known if len(known) == len(parts) else NOTHING,
+            self._resolved(bench, variables, estimator, stream),
+        )
         return DrawnMoments(found, min(chunk, next(iter(found.values())).n) if way.mapped else 1, way.reason)
+
+    def _resolved(
+        self, bench: Bench, variables: Variables, estimator: Estimator, stream: tuple[int | str, ...]
+    ) -> Callable[[Parts], bool]:
+        """Says whether moments are resolved; asked only if a precision is requested."""
+
+        def resolved(have: Parts) -> bool:
+            n = next(found.n for found in have.values())
+            again = functools.cache(functools.partial(self.again, bench, variables, estimator, stream, n))
+            found = Chances.of(bench, variables, estimator).resolved(variables.grouped(have), again)
+            estimator.eval()
+            return found
+
+        return resolved
 
     def _chunk(self, gradient: Callable[[], Gradients], bench: Bench) -> int:
         """How many replicates are made at once, by the memory that one takes."""
@@ -114,23 +146,25 @@ class Reference:
 
     drawing: Drawing
 
-    def parts(self, bench: Bench, variables: Variables, bound: int) -> Parts | None:
+    def parts(self, bench: Bench, variables: Variables, bound: int, *, again: bool = False) -> Parts | None:
         """The moments by part; None if there is neither an exact gradient nor a baseline.
 
         Args:
             bench: the bench.
             variables: the variables with respect to which the gradient is taken.
             bound: the objective, as in ``Estimator.bound``.
+            again: whether an estimated reference is made of other replicates, independent of the first.
         """
-        if variables.point.own:
-            return self._parts(bench, variables, bound)
         point = variables.point
-        memo = ("reference", point.step, point.seed, point.free, variables.parts, bound, self)
-        return bench.once(memo, lambda: self._parts(bench, variables, bound))
+        stream = ("again", "reference", point.name) if again else ("reference", point.name)
+        if point.own:
+            return self._parts(bench, variables, bound, stream)
+        memo = (*stream, point.step, point.seed, point.free, variables.parts, bound, self)
+        return bench.once(memo, lambda: self._parts(bench, variables, bound, stream))
 
-    def _parts(self, bench: Bench, variables: Variables, bound: int) -> Parts | None:
+    def _parts(self, bench: Bench, variables: Variables, bound: int, stream: tuple[str, ...]) -> Parts | None:
         if variables.point.varies:
-            return self._over_draws(bench, variables, bound)
+            return self._over_draws(bench, variables, bound, stream)
         exact = self.exact(bench, variables, bound)
         if exact is not None:
             try:
@@ -139,19 +173,18 @@ class Reference:
                 pass
         if bound > 1:
             return None
-        return self._by_baseline(bench, variables)
+        return self._by_baseline(bench, variables, stream)
 
-    def _over_draws(self, bench: Bench, variables: Variables, bound: int) -> Parts | None:
+    def _over_draws(self, bench: Bench, variables: Variables, bound: int, stream: tuple[str, ...]) -> Parts | None:
         """The mean of the oracle's gradient, or else of the baseline's, over the model's own random numbers."""
-        stream = ("reference", variables.point.name)
         if bench.oracle is not None:
             with contextlib.suppress(NotApplicableError):
                 return self.drawing.draw(bench, variables, bench.oracle(bound), stream).parts
-        return self._by_baseline(bench, variables) if bound == 1 else None
+        return self._by_baseline(bench, variables, stream) if bound == 1 else None
 
-    def _by_baseline(self, bench: Bench, variables: Variables) -> Parts:
+    def _by_baseline(self, bench: Bench, variables: Variables, stream: tuple[str, ...]) -> Parts:
         baseline = bench.baseline().to(bench.device).prepare(variables.point.program())
-        return self.drawing.draw(bench, variables, baseline, ("reference", variables.point.name)).parts
+        return self.drawing.draw(bench, variables, baseline, stream).parts
 
     def exact(self, bench: Bench, variables: Variables, bound: int) -> Callable[[], Gradients] | None:
         """A function that computes the exact gradient by part; None if there is none, or too much to enumerate.

@@ -17,8 +17,8 @@ from estbench.runtime import shared_generators
 
 Reduced = TypeVar("Reduced")
 
-# number of chunks after which a graph has saved the time of recording it
-WORTHWHILE = 30
+# number of chunks after which a graph has saved the time of recording it: 8 to 11 on a VAE, a toy and a belief network
+WORTHWHILE = 12
 
 
 class Replicates:

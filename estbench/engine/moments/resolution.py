@@ -6,14 +6,16 @@ bias and no variance. A value is therefore reported only if it rests on enough r
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from estbench.core.estimator import Estimator
-from estbench.core.node import Categorical, Node, Normal
+from estbench.core.node import Node
 from estbench.core.program import Program, Sample
 from estbench.engine.base import Bench
 from estbench.engine.moments.moments import Moments
@@ -23,6 +25,12 @@ from estbench.stats import Floats, contributing
 
 # least effective number of replicates behind a variance, and least expected number of rare samples among the replicates
 CARRIERS, DEPARTURES = 30, 60
+# an effective number that is this many times too small or too large leaves no doubt: 32 batches tell it to some 40 %,
+# so that it is off by this factor in about one measurement of a thousand
+DOUBT = 4
+
+
+Again: TypeAlias = Callable[[], Moments]
 
 
 @dataclass(frozen=True)
@@ -73,31 +81,32 @@ class Chances:
         rates = {group: sum(_departures(nodes[part]) for part in parts) for group, parts in reached.items()}
         return cls(rates, seen.discrete, moved)
 
-    def resolved(self, groups: Mapping[str, Moments]) -> bool:
-        """Whether the moments of all groups are resolved."""
-        return not any(self.resolution(group, own).reason for group, own in groups.items())
+    def resolved(self, groups: Mapping[str, Moments], again: Callable[[], Mapping[str, Moments]]) -> bool:
+        """Whether the moments of all groups are resolved; ``again`` gives those of other replicates, by group."""
+        return not any(self.resolution(group, own, partial(_of, again, group)).reason for group, own in groups.items())
 
-    def reference(self, group: str, moments: Moments) -> Resolution:
+    def reference(self, group: str, moments: Moments, again: Again) -> Resolution:
         """Whether the moments of an estimated reference are resolved: it is an average over discrete samples."""
-        found = Chances(self.departures).resolution(group, moments, true=moments.n == 0)
+        found = Chances(self.departures).resolution(group, moments, again, true=moments.n == 0)
         return Resolution(f"the reference has {found.reason}") if found.reason else found
 
-    def resolution(self, group: str, own: Moments, *, true: bool = False) -> Resolution:
+    def resolution(self, group: str, own: Moments, again: Again, *, true: bool = False) -> Resolution:
         """Whether the moments of a group are resolved.
 
         Args:
             group: name of the group.
             own: moments of the estimate.
+            again: gives the moments of as many other replicates; called only if the estimate's own leave a doubt.
             true: whether the estimate has neither variance nor bias, up to rounding.
         """
         # random numbers of libraries other than torch are not detected, but their effect is
-        return self._resolution(self.departures[group], own, true=true)
+        return self._resolution(self.departures[group], own, again, true=true)
 
-    def value(self, own: Moments, *, true: bool = False) -> Resolution:
+    def value(self, own: Moments, again: Again, *, true: bool = False) -> Resolution:
         """The same for the moments of the value, which depends on all nodes."""
-        return self._resolution(max(self.departures.values()), own, true=true)
+        return self._resolution(max(self.departures.values()), own, again, true=true)
 
-    def _resolution(self, departures: float, own: Moments, *, true: bool) -> Resolution:
+    def _resolution(self, departures: float, own: Moments, again: Again, *, true: bool) -> Resolution:
         if true or not (self.random or own.variances.any()):
             return RESOLVED
         expected = own.n * departures
@@ -106,17 +115,28 @@ class Chances:
             return Resolution(
                 _few(own.n, f"draw about {expected:.2g} values that are not the likeliest", needed), needed
             )
-        return carried(own.n, own.variances.cpu().numpy())
+        return carried(own.n, own.variances.cpu().numpy(), lambda: again().variances.cpu().numpy())
 
 
-def carried(n: int, variances: Floats) -> Resolution:
+def _of(again: Callable[[], Mapping[str, Moments]], group: str) -> Moments:
+    return again()[group]
+
+
+def carried(n: int, variances: Floats, again: Callable[[], Floats]) -> Resolution:
     """Whether a variance rests on enough replicates, not only on a few very large ones; a variance of 0 always does.
+
+    The replicates that a value is computed from must not decide whether it is reported. Where very large ones did not
+    occur, the variance is too small and seems to rest on many: the values reported would be a selection of those, and
+    their intervals would hold the truth too rarely. Therefore other replicates decide, unless there is no doubt.
 
     Args:
         n: number of replicates.
         variances: the variance of each batch of replicates.
+        again: draws as many other replicates, and returns the variance of each of their batches.
     """
     carriers = contributing(variances)
+    if CARRIERS / DOUBT <= carriers <= CARRIERS * DOUBT:
+        carriers = contributing(again()) or carriers
     if not 0 < carriers < CARRIERS:
         return RESOLVED
     # twice as many, since the largest replicates may not have occurred yet
@@ -158,12 +178,7 @@ class _Seen:
 
 def _departures(node: Node) -> float:
     """The expected number of variables of a node that differ from their most likely value."""
-    if isinstance(node, Normal):
-        # no value is likelier than all others together
-        return float(node.loc.numel())
-    mean = node.at(node.logits.detach().double()).mean
-    likeliest = mean.amax(-1) if isinstance(node, Categorical) else mean.maximum(1 - mean)
-    return float((1 - likeliest).sum())
+    return float(node.at(node.logits.detach().double()).departures().sum())
 
 
 def _generators(bench: Bench) -> list[Tensor]:

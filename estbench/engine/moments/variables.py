@@ -77,6 +77,10 @@ class Variables(abc.ABC):
         """Moments by group, from moments by part."""
         return {group: pooled([parts[name] for name in names]) for group, names in self.groups.items()}
 
+    def with_value(self, parts: Mapping[str, Moments]) -> dict[str, Moments]:
+        """Moments by group, and those of the value by its own name."""
+        return {**self.grouped(parts), self.value: parts[self.value]}
+
 
 class Logits(Variables):
     """The logits of all nodes and, if there are several nodes, of each node.

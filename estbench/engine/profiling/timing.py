@@ -11,10 +11,10 @@ import torch
 
 from estbench.stats import Floats
 
-Parts: TypeAlias = Sequence[Callable[[], None]]
+StepParts: TypeAlias = Sequence[Callable[[], None]]
 
 
-def seconds(parts: Parts, calls: int, device: torch.device) -> Floats:
+def seconds(parts: StepParts, calls: int, device: torch.device) -> Floats:
     """Mean seconds of each part, ``(parts,)``, over calls of all parts in order.
 
     On a GPU, events are recorded between the parts and read after all calls, so that nothing waits in between.
@@ -24,7 +24,7 @@ def seconds(parts: Parts, calls: int, device: torch.device) -> Floats:
     return np.array(found).reshape(calls, len(parts)).mean(0)
 
 
-def _ticks(parts: Parts, calls: int, _device: torch.device) -> list[float]:
+def _ticks(parts: StepParts, calls: int, _device: torch.device) -> list[float]:
     stamps = [time.perf_counter()]
     for part in itertools.chain.from_iterable(itertools.repeat(parts, calls)):
         part()
@@ -32,7 +32,7 @@ def _ticks(parts: Parts, calls: int, _device: torch.device) -> list[float]:
     return [end - start for start, end in itertools.pairwise(stamps)]
 
 
-def _events(parts: Parts, calls: int, device: torch.device) -> list[float]:
+def _events(parts: StepParts, calls: int, device: torch.device) -> list[float]:
     stream = torch.cuda.current_stream(device)
     torch.cuda.synchronize(device)
     stamps = [stream.record_event(torch.cuda.Event(enable_timing=True))]

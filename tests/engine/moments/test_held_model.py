@@ -78,6 +78,17 @@ class Between(nn.Module):
         return self.layers(x)
 
 
+class OverRows(nn.Module):
+    """A layer for matrices, over the rows of all samples and examples."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x.flatten(0, -2)).view_as(x)
+
+
 class Recurrent(nn.Module):
     def __init__(self):
         super().__init__()
@@ -181,6 +192,7 @@ CASES = {
     },
     "decoder, spectral norm": Autoencoder(None, lambda: parametrizations.spectral_norm(nn.Linear(3, 4))),
     "decoder, layer norm": Autoencoder(None, lambda: Between(nn.LayerNorm(HIDDEN), 3, 4)),
+    "decoder, batch norm": Autoencoder(None, lambda: Between(OverRows(nn.BatchNorm1d(HIDDEN)), 3, 4)),
     "encoder, LSTM": Autoencoder(Recurrent),
     "encoder, attention": Autoencoder(Attention),
     "encoder, checkpointed": Autoencoder(lambda: Checkpointed(reentrant=False)),
@@ -305,6 +317,27 @@ def test_what_cannot_be_held_is_said(name):
     with pytest.raises(CannotHoldError, match=reason) as raised:
         measured(task, "rloo")
     assert "\n" not in str(raised.value)
+
+
+def test_a_batch_norm_in_a_program_uses_running_statistics():
+    """The exact gradient is that of the same model with this layer in evaluation mode; one line says so."""
+    where = bench(CASES["decoder, batch norm"])
+    model, batch = where.model(), next(where.minibatches())
+    norm = model.decoder.layers[1].layer
+    norm.running_mean.uniform_(-1, 1)
+    norm.running_var.uniform_(0.5, 2)
+    point, exact = Point(0, model, batch), load_estimator("exact")
+    variables = Groups.of("parameters").parameters(where, point)
+    found = variables.gradient(exact, point.program)()
+    assert norm.training
+    norm.eval()
+    value = exact(model(*batch))
+    by_hand = torch.autograd.grad(value, list(model.parameters()))
+    parts = [found[part].flatten() for part in variables.parts]
+    torch.testing.assert_close(torch.cat(parts).detach(), torch.cat([g.flatten() for g in by_hand]))
+    notes = [measured(CASES[f"{side}, batch norm"], "rloo").get("note") for side in ("encoder", "decoder")]
+    assert notes[0] is None
+    assert "batch norms in the program use their running statistics" in notes[1].error
 
 
 def test_a_generator_out_of_reach_is_said():

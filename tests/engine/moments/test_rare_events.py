@@ -1,6 +1,7 @@
 import functools
 import math
 import runpy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ from estbench import load_estimator
 from estbench.engine.base import Bench
 from estbench.engine.moments.gradient_metrics import compared
 from estbench.engine.moments.moments import BATCHES, Moments
-from estbench.engine.moments.resolution import DEPARTURES, Chances
+from estbench.engine.moments.resolution import CARRIERS, DEPARTURES, DOUBT, Chances, carried
 from estbench.measures.gradient import Gradient
-from estbench.stats import GradientMetrics, jackknifed
+from estbench.stats import GradientMetrics, contributing, jackknifed
 from tests.support import ROOT
 from tests.support.rare_event import RareEvent
 
@@ -89,8 +90,8 @@ def test_an_estimator_without_random_numbers_is_resolved_by_few():
     """A bias without any chance in it needs no rare events to be seen."""
     chances = Chances({"logits": 0.001}, random=False)
     own = Moments(64, torch.ones(BATCHES, 1, dtype=torch.float64), torch.zeros(BATCHES, dtype=torch.float64), 1e-7)
-    assert not chances.resolution("logits", own).reason
-    assert Chances({"logits": 0.001}).resolution("logits", own).reason
+    assert not chances.resolution("logits", own, lambda: own).reason
+    assert Chances({"logits": 0.001}).resolution("logits", own, lambda: own).reason
 
 
 def test_an_interval_of_a_variance_is_never_below_zero():
@@ -109,8 +110,12 @@ def test_an_interval_of_a_variance_is_never_below_zero():
 def test_the_script_that_measures_coverage_makes_the_rows_of_the_measure(name, logit):
     """With the measure's seed its draws and its judgement give the very values that a comparison stores."""
     one = SCRIPT["judged"](SCRIPT["bench"](logit), name)
-    seed = one.bench.stream("estimate", "0", name, "", "logits", 0, 0)
-    own = SCRIPT["moments"](SCRIPT["draws"](one, 1024, seed))
+    names = ("estimate", "0", name, "", "logits", 0, 0)
+    own, other = (
+        SCRIPT["moments"](SCRIPT["draws"](one, 1024, one.bench.stream(*stream)))
+        for stream in (names, ("again", *names))
+    )
+    one = replace(one, again=lambda _: {"logits": other})
     truth = one.reference.parts(one.bench, one.variables, 1)["logits"]
     known = rows(name, logit)
     for row in one.rows("logits", own, truth):
@@ -128,3 +133,42 @@ def test_what_is_told_of_a_bit_is_right_in_93_to_97_of_100(name, logit):
         assert 0.93 <= found.variance <= 0.97
         assert 0.93 <= found.bias <= 0.97
     assert found.alarms <= 0.07
+
+
+def test_other_replicates_decide_where_few_may_carry_a_variance():
+    """In doubt only those say whether it is resolved; far from it nobody asks for them."""
+
+    def variances(carriers):
+        # of 32 batches, of which as many as make this effective number have all the variance
+        found = np.zeros(32)
+        found[: round(carriers * 31 / (32 - 1 + carriers))] = 1.0
+        return found
+
+    few, doubtful, many = variances(4), np.tile([0.4, 1.6], 16), np.tile([0.9, 1.1], 16)
+    assert contributing(few) < CARRIERS / DOUBT
+    assert CARRIERS / DOUBT < contributing(doubtful) < CARRIERS * DOUBT < contributing(many)
+    asked = []
+
+    def answering(other):
+        return lambda: asked.append(1) or other
+
+    assert carried(1024, few, answering(many)).reason
+    assert not carried(1024, many, answering(few)).reason
+    assert not asked
+    assert carried(1024, doubtful, answering(few)).reason
+    assert not carried(1024, doubtful, answering(many)).reason
+    assert len(asked) == 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("logit", [4.0, 4.2])
+def test_intervals_are_right_where_half_of_all_measurements_are_resolved(logit):
+    """A relaxation near the bound: what is reported is no selection of what is reported wrongly.
+
+    With the measurement's own replicates as judges, its squared bias is held by 85 to 92 of 100 intervals. The standard
+    error of a share of 700 is 0.8 points, so that 4 in 1,000 leave 92.5 to 97.5.
+    """
+    found = SCRIPT["share"]("gumbel_softmax[temperature=0.5]", logit, 2000)
+    assert 0.2 < found.resolved < 0.8
+    assert 0.925 <= found.variance <= 0.975
+    assert 0.925 <= found.bias <= 0.975

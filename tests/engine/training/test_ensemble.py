@@ -56,6 +56,12 @@ def test_a_replica_is_what_it_is_alone(name, latents):
         ("feature_selection[hidden=5]", ["gumbel_rao"]),
         ("semi_supervised[width=2,gaussians=3]", ["gumbel_softmax"]),
         ("structured_prediction[units=4]", ["straight_through"]),
+        ("gaussian[units=2]", ["lax[hidden=3]"]),
+        ("gaussian[units=2]", ["measure_valued"]),
+        ("coverage[hidden=4]", ["imle_subset[strength=0.5]", "imle_subset[strength=2.0]"]),
+        ("coins", ["imle[strength=0.5]", "imle[strength=2.0]"]),
+        ("coverage[hidden=4]", ["gumbel_top_k"]),
+        ("travelling_salesman[hidden=4]", ["rloo"]),
     ],
 )
 def test_numbers_may_differ_between_replicas(task, names):
