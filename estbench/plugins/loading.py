@@ -52,14 +52,24 @@ def kind_of(path: Path | str) -> str:
     return kinds[0]
 
 
+def existing(path: Path | None) -> Path:
+    """The path of a plugin file that is there.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if path is None or not path.is_file():
+        raise UserError(f"no such plugin file: {path}")
+    return path
+
+
 def import_file(path: Path | None) -> ModuleType:
     """Imports a file by its path, once; its output is discarded.
 
     Raises:
         UserError: there is none, or it fails to import.
     """
-    if path is None or not path.is_file():
-        raise UserError(f"no such plugin file: {path}")
+    path = existing(path)
     if problem := wrong_name(path.stem):
         raise UserError(f"plugin file {path} cannot be used under its name: {problem}")
     # the folder distinguishes files with the same name

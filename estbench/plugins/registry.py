@@ -16,7 +16,7 @@ import estbench
 from estbench.errors import UserError, nearest
 from estbench.plugins import options
 from estbench.plugins.installed import installed, locate, origin
-from estbench.plugins.loading import KINDS, base, home, kind_of
+from estbench.plugins.loading import KINDS, base, existing, home, kind_of
 from estbench.plugins.options import ConstructionError
 from estbench.plugins.plugin import BUILT_IN, Plugin
 from estbench.plugins.spec import Spec
@@ -289,6 +289,7 @@ def _kind(path: Path, written: int, seconds: float | None) -> str:  # noqa: ARG0
     Raises:
         UserError: it cannot be read or imported, or holds no plugin or several.
     """
+    existing(path)
     for kind in KINDS:
         # imported here, once: in each child it would take seconds, and be counted as the plugin's time
         base(kind)

@@ -21,7 +21,7 @@ PERMUTATIONS = 49_999
 
 
 @dataclass(frozen=True)
-class Change:
+class ChangePoint:
     """One change of a series.
 
     Args:
@@ -57,7 +57,7 @@ def chance(values: Sequence[float]) -> float:
     return min(1.0, 2 * min(_step_chance(logs), 1.0 if math.isnan(drift) else drift))
 
 
-def changes(values: Sequence[float], alpha: float) -> list[Change]:
+def changes(values: Sequence[float], alpha: float) -> list[ChangePoint]:
     """The changes of a series, in order: its steps, or one drift if that describes the values better.
 
     Steps are found by binary segmentation. The two descriptions are compared by the Bayesian information criterion
@@ -76,9 +76,9 @@ def changes(values: Sequence[float], alpha: float) -> list[Change]:
     line = intercept + slope * np.arange(n)
     if _criterion(logs - line, 2) < _criterion(logs - levels, 1 + 2 * len(starts)):
         ratio, least, most = (math.exp(rate * (n - 1)) for rate in (slope, low, high))
-        return [Change("drift", 0, n - 1, ratio, least, most)]
+        return [ChangePoint("drift", 0, n - 1, ratio, least, most)]
     parts = [logs[a:b] for a, b in itertools.pairwise(bounds)]
-    return [Change("step", start, start, *_shift(parts[k], parts[k + 1])) for k, start in enumerate(starts)]
+    return [ChangePoint("step", start, start, *_shift(parts[k], parts[k + 1])) for k, start in enumerate(starts)]
 
 
 def _steps(logs: Values, offset: int, alpha: float) -> list[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from estbench.errors import UserError
 from estbench.stats import holm
 from estbench.tracking import asv_files
-from estbench.tracking.change_points import SHORTEST, Change, chance, changes
+from estbench.tracking.change_points import SHORTEST, ChangePoint, chance, changes
 from estbench.tracking.gate import THRESHOLDS, threshold
 from estbench.tracking.tracked_values import Key
 from estbench.tracking.verdicts import Threshold
@@ -36,7 +36,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Found:
+class HistoryFindings:
     """What a history shows.
 
     Args:
@@ -52,7 +52,7 @@ class Found:
     series: Series
     state: str
     p: float = math.nan
-    changes: tuple[Change, ...] = ()
+    changes: tuple[ChangePoint, ...] = ()
     total: float = 1.0
 
 
@@ -66,7 +66,7 @@ class History:
         left_out: number of result files of commits that are not in the history of HEAD.
     """
 
-    found: tuple[Found, ...]
+    found: tuple[HistoryFindings, ...]
     since: str = ""
     left_out: int = 0
 
@@ -146,9 +146,9 @@ def collected(results: Path, order: Sequence[str], only: str = "*") -> tuple[lis
 
 def _judge(
     series: Series, p: float, order: Sequence[str], start: int, limits: Sequence[Threshold], alpha: float
-) -> Found:
+) -> HistoryFindings:
     if len(series.values) < 2 * SHORTEST:
-        return Found(series, "short")
+        return HistoryFindings(series, "short")
     found = tuple(changes(series.values, alpha)) if p < alpha else ()
     place = {commit: number for number, commit in enumerate(order)}
     later = [_since(each, [place[commit] for commit in series.commits], start) for each in found]
@@ -160,10 +160,10 @@ def _judge(
         state = "improvement"
     else:
         state = "recovered" if any(ratio > limit for ratio in later) else "unchanged"
-    return Found(series, state, p, found, total)
+    return HistoryFindings(series, state, p, found, total)
 
 
-def _since(change: Change, places: Sequence[int], start: int) -> float:
+def _since(change: ChangePoint, places: Sequence[int], start: int) -> float:
     """The ratio of a change, as far as it happened after a commit; a drift in proportion to its commits."""
     if change.kind == "step":
         return change.ratio if places[change.first] > start else 1.0
@@ -172,7 +172,7 @@ def _since(change: Change, places: Sequence[int], start: int) -> float:
     return change.ratio ** ((steps - before) / steps)
 
 
-def _weight(found: Found) -> tuple[int, float, Key]:
+def _weight(found: HistoryFindings) -> tuple[int, float, Key]:
     return STATES.index(found.state), -abs(math.log(found.total)), found.series.key
 
 
@@ -204,7 +204,7 @@ def as_json(found: History) -> str:
     return json.dumps([_plain(each) for each in found.found], indent=1)
 
 
-def _plain(found: Found) -> Mapping[str, object]:
+def _plain(found: HistoryFindings) -> Mapping[str, object]:
     key = found.series.key
     return {
         "benchmark": key.benchmark,

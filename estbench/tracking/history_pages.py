@@ -5,8 +5,8 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from estbench.tracking.change_points import SHORTEST, Change
-from estbench.tracking.history import STATES, Found, History
+from estbench.tracking.change_points import SHORTEST, ChangePoint
+from estbench.tracking.history import STATES, History, HistoryFindings
 from estbench.tracking.markdown import code
 
 _WIDTH, _HEIGHT, _MARGIN = 640, 160, 8
@@ -51,7 +51,7 @@ def markdown(history: History) -> str:
     return "\n".join(lines) + "\n"
 
 
-def sentence(found: Found, change: Change) -> str:
+def sentence(found: HistoryFindings, change: ChangePoint) -> str:
     """A change in words: when, and by how much."""
     commits, sizes = found.series.commits, f"{change.ratio:.3f} times ({change.low:.3f} to {change.high:.3f})"
     if change.kind == "drift":
@@ -71,7 +71,7 @@ def page(history: History) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _section(found: Found) -> Iterator[str]:
+def _section(found: HistoryFindings) -> Iterator[str]:
     key = found.series.key
     yield f"<h2>{html.escape(found.state)}: <code>{html.escape(key.benchmark)}</code></h2>"
     yield f"<p>{html.escape(', '.join(filter(None, (*key.parameters, key.place))))}</p><ul>"
@@ -80,7 +80,7 @@ def _section(found: Found) -> Iterator[str]:
     yield _curve(found)
 
 
-def _curve(found: Found) -> str:
+def _curve(found: HistoryFindings) -> str:
     logs = [math.log(value) for value in found.series.values]
     low, high = min(logs), max(logs)
     wide, tall = _WIDTH - 2 * _MARGIN, _HEIGHT - 2 * _MARGIN
@@ -102,6 +102,6 @@ def _curve(found: Found) -> str:
     return f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role=img aria-label='{label}'>{marks}{dots}</svg>"
 
 
-def _of(found: Found) -> str:
+def _of(found: HistoryFindings) -> str:
     place = [found.series.key.place] if found.series.key.place else []
     return ", ".join(code(part) for part in (*found.series.key.parameters, *place)) or "–"

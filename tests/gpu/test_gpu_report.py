@@ -113,7 +113,7 @@ def test_the_page_tells_machine_stages_facts_and_figures(script, tmp_path):
     (tmp_path / "benchmarks.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "quick").mkdir()
     (tmp_path / "quick" / "index.html").touch()
-    page = "\n".join(script.summary(tmp_path, {"tests": script.Outcome("done", 9.4)}))
+    page = "\n".join(script.summary(tmp_path, {"tests": script.StageResult("done", 9.4)}))
     assert "Commit c0ffee, a GPU, driver 1, torch 2." in page
     assert "| tests | done | 9 |" in page
     assert "Of tests: 31 passed in 9 s." in page

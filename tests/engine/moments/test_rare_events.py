@@ -165,8 +165,8 @@ def test_other_replicates_decide_where_few_may_carry_a_variance():
 def test_intervals_are_right_where_half_of_all_measurements_are_resolved(logit):
     """A relaxation near the bound: what is reported is no selection of what is reported wrongly.
 
-    With the measurement's own replicates as judges, its squared bias is held by 85 to 92 of 100 intervals. The standard
-    error of a share of 700 is 0.8 points, so that 4 in 1,000 leave 92.5 to 97.5.
+    Judged by their own replicates, 92.5 of 100 intervals of the squared bias hold it at logit 4, and fewer beyond. The
+    standard error of a share of 700 is 0.8 points, so that 2 in 1,000 leave 92.5 to 97.5.
     """
     found = SCRIPT["share"]("gumbel_softmax[temperature=0.5]", logit, 2000)
     assert 0.2 < found.resolved < 0.8
