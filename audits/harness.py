@@ -146,14 +146,22 @@ def rows(library: str, audited: Audited) -> list[dict[str, str]]:
 
 
 def main(library: str, audits: Sequence[Audited]) -> None:
-    """Audits all and writes the table ``audits/results/LIBRARY.csv``."""
+    """Audits all, or those whose names contain an argument of the command; writes ``audits/results/LIBRARY.csv``."""
+    path, names = RESULTS / f"{Path(sys.argv[0]).parent.name}.csv", sys.argv[1:]
+    earlier: list[dict[str, str]] = []
+    if names and path.is_file():
+        with path.open(newline="", encoding="utf-8") as file:
+            earlier = list(csv.DictReader(file))
     found = []
     for audited in audits:
+        if names and not any(name in audited.name for name in names):
+            found += [row for row in earlier if row["estimator"] == audited.name]
+            continue
         for row in rows(library, audited):
             print(" | ".join(row[field] for field in FIELDS), flush=True)
             found.append(row)
     RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / f"{Path(sys.argv[0]).parent.name}.csv").open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(found)

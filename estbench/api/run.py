@@ -42,7 +42,9 @@ class Run:
     def _study(self) -> "Study":
         from estbench.report.model.study import Study  # noqa: PLC0415  (slow)
 
-        return Study.of(self.results, self.info.families, self.info.options, metrics=self._metrics)
+        return Study.of(
+            self.results, self.info.families, self.info.options, metrics=self._metrics, planned=self.info.planned
+        )
 
     @property
     def _metrics(self) -> Metrics:

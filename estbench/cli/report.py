@@ -58,28 +58,32 @@ def plot(
     kind: Kind,
     run: Annotated[Path | None, typer.Argument(help="Folder of a run; gumbel_softmax needs none.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the files; by default the run's, or the current one.")
+        Path | None,
+        typer.Option(help="Folder, or one file such as curve.pdf; by default the run's folder, or the current one."),
     ] = None,
     style: Annotated[str, typer.Option(help="paper or talk.")] = "paper",
     width: Annotated[
         float | None, typer.Option(min=1, max=100, help="Width in inches; by default one column per task.")
     ] = None,
-    format_: Annotated[str, typer.Option("--format", help="svg, png, pdf; comma-separated.")] = "svg,png,pdf",
+    format_: Annotated[
+        str | None, typer.Option("--format", help="svg, png, pdf; comma-separated. By default all, or that of --out.")
+    ] = None,
 ) -> None:
     """Draws one kind of figure from the results of a run."""
-    from estbench.report import illustrate, plot  # noqa: PLC0415  (slow)
+    from estbench.report import Target, illustrate, plot  # noqa: PLC0415  (slow)
     from estbench.store import declared  # noqa: PLC0415  (likewise)
 
-    check_folder(out or run or Path())
-    look: dict[str, Any] = {"style": style, "width": width, "formats": split(format_)}
     try:
+        to = Target.of(out or run or Path(), None if format_ is None else split(format_))
+        check_folder(to.folder)
+        look: dict[str, Any] = {"style": style, "width": width, "formats": to.formats, "name": to.name}
         if run is None:
-            files = illustrate(kind, out or Path(), **look)
+            files = illustrate(kind, to.folder, **look)
         else:
             folder = _folder(run)
             info = folder.info()
             look |= {"families": info.families, "options": info.options, "metrics": declared.of_run(run)}
-            files = plot(kind, folder.results(), out or run, **look)
+            files = plot(kind, folder.results(), to.folder, **look)
     except ValueError as error:
         raise UserError(str(error)) from error
     for file in files:

@@ -87,12 +87,28 @@ def export(
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder to write into; by default that of the results.")
     ] = None,
-    format_: Annotated[str, typer.Option("--format", help="csv, parquet, json, latex; comma-separated.")] = "csv",
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="csv, parquet, json, latex; comma-separated. By default csv; with --columns: latex."
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Columns of the LaTeX tables, in their order, comma-separated: variance,elbo_test."),
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option(min=200, max=2000, help="Width in points that LaTeX tables fit into; by default a column of 252."),
+    ] = None,
 ) -> None:
     """Writes results in other formats."""
-    from estbench.workflows.export import export as write  # noqa: PLC0415  (slow)
+    from estbench.workflows.export import TableOptions  # noqa: PLC0415  (slow)
+    from estbench.workflows.export import export as write  # noqa: PLC0415  (likewise)
 
-    for path in write(source, to, split(format_)):
+    tables = TableOptions(None if columns is None else split(columns), width)
+    formats = split(format_ or ("csv" if columns is None and width is None else "latex"))
+    for path in write(source, to, formats, tables):
         console().print(escape(str(path)))
 
 

@@ -34,8 +34,9 @@ class Metric:
             seed. ``bound``: like ``own``, for the root of a squared distance; an interval that begins at 0 is an
             upper bound. ``none``: there is no interval, and nothing is tested.
         about: one sentence that explains the metric, shown when the pointer is over its heading.
-        show: ``main``: a column of every table. ``page``: a column of the page and of papers' tables. ``asked``: a
-            column that the page shows on request. ``none``: rows in the results, and no column.
+        show: ``main``: a column of every table. ``page``: a column of the page and of ``report.md``. ``asked``: a
+            column that the page shows on request, and LaTeX tables by ``--columns``. ``none``: rows in the results,
+            and no column.
         told: whether the report says in a sentence which estimator is best, and plots the metric in the figure of
             kind ``metrics``; without effect if ``show`` is ``none``.
         tracked: whether ``estbench track`` and ``gate`` follow it; only a metric that has a better direction.

@@ -67,6 +67,17 @@ class Plan:
         return effective_options.resolved(self.cells, self.plugins)
 
     @functools.cached_property
+    def planned(self) -> dict[str, dict[str, list[str]]]:
+        """The measures by task and estimator, each by its specification in the results."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for cell in self.cells:
+            own = found.setdefault(str(cell.task.without(cell.tuned)), {})
+            for spec in cell.estimators:
+                measures = own.setdefault(str(spec.without(cell.tuned)), [])
+                measures += [] if cell.measure.name in measures else [cell.measure.name]
+        return found
+
+    @functools.cached_property
     def families(self) -> dict[str, str]:
         """The family of each estimator, by its name."""
         return origins.families(self.cells, self.plugins)

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from estbench.report import gallery
+from estbench.report.drawing.files import Target
 from estbench.report.formats import latex, markdown, page
 from estbench.report.formats.terminal import terminal_table
 from estbench.report.gallery import plot
@@ -17,7 +18,7 @@ from estbench.report.model.wide import summary
 from estbench.report.text import provenance
 from estbench.store.files import write_atomically
 
-__all__ = ["illustrate", "plot", "summary", "terminal_table", "write"]
+__all__ = ["Target", "illustrate", "plot", "summary", "terminal_table", "write"]
 
 
 def write(
@@ -34,7 +35,8 @@ def write(
         results: rows as in docs/reference/results.md.
         environment: information about the run (command, commit, versions, ...), which is printed. ``families`` may
             hold the family and ``papers`` the paper of each estimator by name, ``options`` all options by ``task`` or
-            ``estimator``, specification and name, and ``metrics`` what the measures declare.
+            ``estimator``, specification and name, ``metrics`` what the measures declare, and
+            ``planned`` the measures of the run by task and estimator, so that what has no row is named as missing.
         folder: the folder in which the report is written; it is made if it does not exist.
         targets: values of the objective to which the time of training is measured, by metric such as ``elbo_valid``; by
             default the worst final value of a task's trainings.
@@ -49,6 +51,7 @@ def write(
         provenance.options(environment),
         targets,
         provenance.metrics(environment),
+        provenance.planned(environment),
     )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -63,19 +63,21 @@ def plot(
     families: Mapping[str, str] | None = None,
     options: Options | None = None,
     metrics: Metrics | None = None,
+    name: str = "",
 ) -> list[Path]:
     """Draws one kind of figure, a panel for each task, and returns the files.
 
     Args:
         kind: as ``estbench list charts`` names it.
         results: rows as in docs/reference/results.md.
-        folder: where ``KIND.FORMAT`` is written.
+        folder: where the files are written.
         style: ``paper`` or ``talk``.
         width: inches; by default one column a task.
         formats: any of ``svg``, ``png``, ``pdf``.
         families: family by estimator's name.
         options: all options by ``task`` or ``estimator``, specification and name, for ``published``.
         metrics: what the measures declare, as a run's folder holds it; the built-in ones need none.
+        name: of the files, without a suffix; by default the kind.
 
     Raises:
         ValueError: there is no such kind, style or format, or nothing to draw.
@@ -83,7 +85,7 @@ def plot(
     check_formats(formats)
     figure = draw(kind, Study.of(results, families, options, metrics=metrics), style=style, width=width)
     with mpl.rc_context(settings(style)):
-        return save(figure, folder, kind, formats)
+        return save(figure, folder, name or kind, formats)
 
 
 def draw(kind: str, found: Study, *, style: str = "paper", width: float | None = None) -> Figure:

@@ -90,16 +90,23 @@ ILLUSTRATIONS: Mapping[str, Illustration] = {"gumbel_softmax": GumbelSoftmaxSamp
 
 
 def illustrate(
-    kind: str, folder: Path, *, style: str = "paper", width: float | None = None, formats: Sequence[str] = FORMATS
+    kind: str,
+    folder: Path,
+    *,
+    style: str = "paper",
+    width: float | None = None,
+    formats: Sequence[str] = FORMATS,
+    name: str = "",
 ) -> list[Path]:
     """Draws a figure that needs no results, and returns the files.
 
     Args:
         kind: one of ``ILLUSTRATIONS``.
-        folder: where ``KIND.FORMAT`` is written.
+        folder: where the files are written.
         style: ``paper`` or ``talk``.
         width: inches.
         formats: any of ``svg``, ``png``, ``pdf``.
+        name: of the files, without a suffix; by default the kind.
 
     Raises:
         ValueError: there is no such kind, style or format.
@@ -107,7 +114,7 @@ def illustrate(
     if kind not in ILLUSTRATIONS:
         raise ValueError(f"figures that need no run are {', '.join(ILLUSTRATIONS)}; got {kind!r}")
     check_formats(formats)
-    return written(_drawn(kind, style, width, tuple(formats)), folder, kind)
+    return written(_drawn(kind, style, width, tuple(formats)), folder, name or kind)
 
 
 @functools.lru_cache(maxsize=4)

@@ -92,7 +92,13 @@ def staying() -> Iterator[None]:
         end(status)
 
     def registered(function: Callable[..., Value], *given: Any, **named: Any) -> Callable[..., Value]:
-        register(_quietly, function, given, named)
+        def quietly() -> None:
+            inside.append(True)
+            with muted(), contextlib.suppress(BaseException):
+                function(*given, **named)
+            inside.clear()
+
+        register(quietly)
         return function
 
     os._exit, atexit.register = ended, registered  # type: ignore[assignment]
@@ -101,11 +107,6 @@ def staying() -> Iterator[None]:
     finally:
         os._exit, atexit.register = end, register
         inside.clear()
-
-
-def _quietly(function: Callable[..., object], given: tuple[Any, ...], named: dict[str, Any]) -> None:
-    with muted(), staying(), contextlib.suppress(BaseException):
-        function(*given, **named)
 
 
 def pass_on(error: BaseException) -> None:

@@ -169,14 +169,6 @@ def compare_pair(one: Triple, other: Triple) -> Floats:
     return np.where(a == b, 1.0, p)
 
 
-def compare_all(values: Triple) -> Floats:
-    """p-values between every two of some independent values ``(n, n)``, Holm-corrected over all pairs."""
-    value, low, high = (np.asarray(x, dtype=float) for x in values)
-    first, second = np.triu_indices(len(value), 1)
-    p = compare_pair((value[first], low[first], high[first]), (value[second], low[second], high[second]))
-    return _square(holm(p), len(value))
-
-
 def _square(p: Sequence[float], count: int) -> Floats:
     """A symmetric matrix from its upper triangle."""
     found = np.full((count, count), math.nan)

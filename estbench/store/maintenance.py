@@ -11,7 +11,6 @@ from typing import Any
 
 from estbench.errors import DamagedError, UserError, listed, plain, shorten
 from estbench.store.cell_file import FORMAT, read, read_about
-from estbench.store.checkpoints import unpack
 from estbench.store.files import read_whole
 from estbench.store.store import Store
 
@@ -90,6 +89,8 @@ def verify(folder: Path) -> tuple[int, int]:
     Raises:
         UserError: there is no store.
     """
+    from estbench.store.checkpoints import unpack  # noqa: PLC0415  (imports torch, which lists do without)
+
     store = _open(folder)
     if strange := _strange(store):
         store.say(f"{store.cells} holds what is no cell of this version and is left alone: {_named(strange)}")

@@ -56,6 +56,7 @@ class RunInfo:
         papers: the paper of each estimator, by name.
         options: all options by ``task`` or ``estimator``, specification and name.
         metrics: what the measures declare of the metrics in the results, by measure.
+        planned: the measures that were to be made, by task and estimator; after an interrupt some have no result.
         version: of this format.
     """
 
@@ -85,6 +86,7 @@ class RunInfo:
     # values of options are what JSON holds; pydantic cannot read a recursive alias
     options: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    planned: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     version: int = VERSION
 
     @classmethod

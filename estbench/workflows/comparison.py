@@ -214,6 +214,7 @@ def _info(
         papers=plan.papers,
         options=plan.options,
         metrics=metrics.to_json(),
+        planned=plan.planned,
     )
 
 
@@ -228,7 +229,7 @@ def write_report(place: Path, results: pd.DataFrame, info: RunInfo, width: int =
     folder = RunFolder(place)
     folder.write_results(results)
     report.write(results, info.known, folder.path)
-    tables = tuple(report.terminal_table(results, Metrics.from_json(info.metrics)))
+    tables = tuple(report.terminal_table(results, Metrics.from_json(info.metrics), info.planned))
     text = Console(file=io.StringIO(), width=width, record=True, force_jupyter=False)
     for table in tables:
         text.print(table)

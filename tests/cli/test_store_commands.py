@@ -13,7 +13,7 @@ from estbench.runtime.environment import environment
 from estbench.store.records import joined
 from estbench.store.store import Store
 from estbench.workflows import diff as differences
-from estbench.workflows.export import export
+from estbench.workflows.export import TableOptions, export
 from tests.support.plans import plan_of
 
 # they share one store
@@ -124,6 +124,8 @@ def test_exports_hold_the_same_rows(measured, tmp_path):
     assert r"\begin{table}" in files["tables.tex"].read_text()
     with pytest.raises(UserError, match="did you mean 'latex'"):
         export(store, tmp_path, ["latx"])
+    with pytest.raises(UserError, match="are those of LaTeX tables; got the format csv"):
+        export(store, tmp_path, ["csv"], TableOptions(["variance"]))
     with pytest.raises(UserError, match="holds no results"):
         export(tmp_path / "none", tmp_path, ["csv"])
 

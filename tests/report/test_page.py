@@ -5,6 +5,7 @@ import io
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from estbench import report
@@ -195,6 +196,68 @@ def test_rows_are_filtered_by_name_family_and_task(browser, pages):
     choose(browser, "#task", "task-2")
     assert not browser.find_element(By.ID, "task-1").is_displayed()
     assert browser.find_element(By.ID, "task-2").is_displayed()
+
+
+def test_a_link_restores_sorting_filter_and_columns(browser, pages):
+    """The address holds what was chosen; opened again, the page shows the same rows in the same order."""
+    visit(browser, pages[40])
+    choose(browser, "#filter", "gumbel")
+    browser.execute_script("document.querySelector('#controls input[value=mse]').click()")
+    button = browser.find_element(By.CSS_SELECTOR, "#task-1 th[data-key=variance] button")
+    for _ in range(2):
+        browser.execute_script("arguments[0].click()", button)
+    shown, address = labels(browser), browser.current_url
+    visit(browser, pages[5])
+    browser.get(address)
+    assert labels(browser) == shown
+    assert all("gumbel" in label for label in shown)
+    assert browser.find_element(By.CSS_SELECTOR, "#task-1 th[data-key=mse]").is_displayed()
+    header = browser.find_element(By.CSS_SELECTOR, "#task-1 th[data-key=variance]")
+    assert header.get_dom_attribute("aria-sort") == "descending"
+
+
+@pytest.mark.parametrize("count", [5, 40])
+def test_the_sorted_column_is_in_view_on_a_wide_screen(browser, pages, count):
+    """Rows come ordered by the objective on test data, which is marked as such and not cut off."""
+    visit(browser, pages[count], 1440)
+    for column, right, edge in browser.execute_script(
+        "return [...document.querySelectorAll('.task th[aria-sort]')].map((th) => { const box = th.closest('.scroll');"
+        " const left = box.getBoundingClientRect().left;"
+        " return [th.dataset.key, th.getBoundingClientRect().right - left, box.clientWidth]; })"
+    ):
+        assert column in {"loss_test", "elbo_test"}
+        assert right <= edge + 1
+
+
+def test_a_tables_numbers_can_be_downloaded(browser, five, pages):
+    """As CSV with each estimator's values in full, hidden columns too."""
+    visit(browser, pages[5])
+    browser.execute_script(
+        "URL.createObjectURL = (blob) => { window.taken = blob.text(); return 'blob:none'; };"
+        "HTMLAnchorElement.prototype.click = function () { window.file = this.download; };"
+    )
+    browser.execute_script("document.querySelector('#task-1 button.download').click()")
+    text = browser.execute_async_script("window.taken.then(arguments[arguments.length - 1])")
+    found = pd.read_csv(io.StringIO(text)).set_index("estimator")
+    expected = report.summary(five).query("task == 'toy'").set_index("estimator")
+    assert browser.execute_script("return window.file") == "task-1.csv"
+    for key in ("variance", "mse", "loss_test"):
+        assert found[key].to_dict() == pytest.approx(expected[key].to_dict(), nan_ok=True)
+
+
+def test_a_phone_is_told_that_tables_scroll(browser, pages):
+    """Below each main table, and on no wide screen; the names stay where they are."""
+    for width, told in ((390, True), (1440, False)):
+        visit(browser, pages[5], width)
+        assert browser.find_element(By.CSS_SELECTOR, "#task-1 .hint").is_displayed() == told
+    visit(browser, pages[5], 390)
+    moved = browser.execute_script(
+        "const box = document.querySelector('#task-1 > .scroll'); const left = () =>"
+        " box.querySelector('tbody th').getBoundingClientRect().left;"
+        "const before = left(); box.scrollLeft = 200; return [box.scrollLeft, left() - before]"
+    )
+    assert moved[0] > 100
+    assert abs(moved[1]) <= 1
 
 
 def test_columns_are_hidden_and_shown(browser, pages):

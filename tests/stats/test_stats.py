@@ -6,7 +6,6 @@ from estbench.stats import (
     Centre,
     SquaredNorm,
     combined,
-    compare_all,
     compare_pair,
     holm,
     improvement,
@@ -179,16 +178,6 @@ def test_a_real_difference_is_found():
     assert compare_pair((1, 1, 1), (2, 2, 2)) == 0
     assert compare_pair((1, 1, 1), (1, 1, 1)) == 1
     assert np.isnan(compare_pair((1, np.nan, np.nan), (2, np.nan, np.nan)))
-
-
-def test_all_pairs_of_figures_are_corrected_for():
-    """The matrix is symmetric and holds Holm's p-values of all pairs, not of those with one of them."""
-    figures = np.array([1.0, 1.2, 1.3]), np.array([0.9, 1.1, 1.2]), np.array([1.1, 1.3, 1.4])
-    found = compare_all(figures)
-    one = [tuple(x[i] for x in figures) for i in range(3)]
-    p = holm([float(compare_pair(one[a], one[b])) for a, b in ((0, 1), (0, 2), (1, 2))])
-    assert [found[0, 1], found[0, 2], found[1, 2]] == p
-    assert np.array_equal(found, found.T, equal_nan=True)
 
 
 def test_fishers_method_is_scipys():

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -26,6 +27,42 @@ def check_formats(formats: Sequence[str]) -> None:
     unknown = [form for form in formats if form not in FORMATS]
     if unknown:
         raise ValueError(f"the formats are {', '.join(FORMATS)}; got {', '.join(unknown)}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where figures go.
+
+    Args:
+        folder: made if it is not there.
+        name: of the files, without a suffix; empty for that of the kind of figure.
+        formats: their suffixes.
+    """
+
+    folder: Path
+    name: str
+    formats: Sequence[str]
+
+    @classmethod
+    def of(cls, out: Path, formats: Sequence[str] | None) -> "Target":
+        """Takes a path for a folder, or for one file if it has the suffix of a format.
+
+        Args:
+            out: a folder, or a file such as ``curve.pdf``.
+            formats: what was asked for; None for all, or the one of the file.
+
+        Raises:
+            ValueError: the suffix is of no format, or not that of the formats.
+        """
+        suffix = out.suffix.removeprefix(".").lower()
+        if not suffix or out.is_dir():
+            return cls(out, "", FORMATS if formats is None else formats)
+        if suffix not in FORMATS:
+            instead = "a folder that does not exist yet has no dot in its name"
+            raise ValueError(f"figures are files of {', '.join(FORMATS)}, and {instead}; got {str(out)!r}")
+        if formats is not None and [*formats] != [suffix]:
+            raise ValueError(f"one file has one format; got the file {str(out)!r} and the formats {', '.join(formats)}")
+        return cls(out.parent, out.stem, [suffix])
 
 
 def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:

@@ -21,7 +21,8 @@ def render(study: Study, environment: Mapping[str, Any], drawn: Sequence[Drawn])
     for task in study.tasks:
         parts += [f"## {markdown(task)}", ""]
         parts += [*[f"- {markdown(sentence)}" for sentence in answers(study, task)], ""]
-        parts += [*_table(table(study, task)), "", *_comparison(comparison.of_task(study, task))]
+        shown = [quantity for quantity in study.quantities_of(task) if quantity.shown]
+        parts += [*_table(table(study, task, shown)), "", *_comparison(comparison.of_task(study, task))]
         parts += [*_published(study, task), *_figures(task, drawn)]
     parts += [*_comparison(comparison.of_all(study)), *_figures("", drawn)]
     parts += ["## Provenance", "", *_provenance(environment)]

@@ -23,7 +23,10 @@
     const body = table.tBodies[0];
     body.append(...[...body.rows].sort(compare));
   };
-  all(".task thead button").forEach((button) => button.addEventListener("click", () => sort(button.parentNode)));
+  all(".task thead button").forEach((button) => button.addEventListener("click", () => {
+    sort(button.parentNode);
+    remember();
+  }));
 
   const filter = () => {
     const wanted = byId("filter").value.trim().toLowerCase();
@@ -43,8 +46,68 @@
       cell.hidden = !shown.has(cell.dataset.key);
     });
   };
-  byId("controls").addEventListener("input", () => { filter(); columns(); });
+  byId("controls").addEventListener("input", () => { filter(); columns(); remember(); });
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
+
+  // The state of the page stands in its address, so that a link restores it: the filter, the columns, and the sorting.
+  const boxes = all("#controls input[type=checkbox]");
+  const changed = () => boxes.filter((box) => box.checked !== box.defaultChecked).map((box) => box.value);
+  const remember = () => {
+    const state = new URLSearchParams();
+    ["filter", "family", "task"].forEach((id) => { if (byId(id)?.value) state.set(id, byId(id).value); });
+    changed().forEach((key) => state.append("column", key));
+    all(".task th[aria-sort]").forEach((header) => {
+      const place = [header.closest(".task").id, header.getAttribute("aria-sort"), header.dataset.key ?? ""];
+      state.append("sort", place.join(" "));
+    });
+    history.replaceState(null, "", `#${state}`);
+  };
+  const restore = () => {
+    if (!location.hash.includes("=")) return;
+    const state = new URLSearchParams(location.hash.slice(1));
+    ["filter", "family", "task"].forEach((id) => { if (byId(id)) byId(id).value = state.get(id) ?? ""; });
+    boxes.forEach((box) => { box.checked = box.defaultChecked !== state.getAll("column").includes(box.value); });
+    filter();
+    columns();
+    state.getAll("sort").forEach((place) => {
+      const [task, direction, ...key] = place.split(" ");
+      const headers = all(".task thead th").filter((th) => th.closest(".task").id === task);
+      const header = headers.find((th) => (th.dataset.key ?? "") === key.join(" "));
+      for (let i = 0; header && i < 2 && header.getAttribute("aria-sort") !== direction; i += 1) sort(header);
+    });
+  };
+  // Rows come ordered by the last column of the highest rank; a wide screen shows it beside the names.
+  all(".task > .scroll").forEach((box) => {
+    const headers = all("thead th[data-rank]:not([hidden])", box);
+    const best = Math.max(0, ...headers.map((th) => Number(th.dataset.rank)));
+    const leading = best && headers.findLast((th) => Number(th.dataset.rank) === best);
+    if (!leading) return;
+    leading.setAttribute("aria-sort", leading.dataset.better === "higher" ? "descending" : "ascending");
+    const hidden = leading.getBoundingClientRect().right - box.getBoundingClientRect().left - box.clientWidth;
+    if (window.innerWidth >= 900 && hidden > 0) box.scrollLeft += Math.ceil(hidden);
+  });
+  restore();
+  window.addEventListener("hashchange", restore);
+
+  // The numbers of a table as CSV: the value in the unit of the results, and in words with its interval.
+  const field = (text) => `"${text.replace(/^(?=[=+@\t\r])/, "'").replaceAll('"', '""')}"`;
+  const numbers = (table) => {
+    const keys = all("thead th[data-key]", table).map((th) => th.dataset.key);
+    const head = ["estimator", ...keys.flatMap((key) => [key, `${key} (in words)`])];
+    const rows = all("tbody tr", table).map((row) => [
+      row.dataset.label,
+      ...all("td", row).flatMap((cell) => [cell.dataset.order, cell.dataset.hover]),
+    ]);
+    return [head, ...rows].map((row) => row.map(field).join(",")).join("\r\n");
+  };
+  all("button.download").forEach((button) => button.addEventListener("click", () => {
+    const table = button.closest(".task").querySelector("table");
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([numbers(table), "\r\n"], { type: "text/csv" }));
+    link.download = `${button.closest(".task").id}.csv`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }));
 
   // On paper nothing can be opened; the papers' BibTeX has a file of its own.
   let closed = [];

@@ -8,6 +8,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from estbench.core.metrics import Metrics
+from estbench.report.model.completeness import Planned
 from estbench.report.model.study import Study
 from estbench.report.text import tables
 
@@ -22,14 +23,17 @@ _STYLES = {
 }
 
 
-def terminal_table(results: pd.DataFrame, metrics: Metrics | None = None) -> list[Group]:
+def terminal_table(
+    results: pd.DataFrame, metrics: Metrics | None = None, planned: Planned | None = None
+) -> list[Group]:
     """One table per task with the main columns, the best and its ties in green, and reasons below.
 
     Args:
         results: rows as in docs/reference/results.md.
         metrics: the metrics that the measures declare, as in a run's folder; for built-in measures they may be absent.
+        planned: the measures that the run was to make, by task and estimator, where that is known.
     """
-    found = Study.of(results, metrics=metrics)
+    found = Study.of(results, metrics=metrics, planned=planned)
     shown = [tables.table(found, task) for task in found.tasks]
     # notes are below the table and not in its caption, which would wrap them to the width of the table
     return [Group(_grid(table), _notes(table)) for table in shown]

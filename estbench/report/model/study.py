@@ -8,7 +8,7 @@ import pandas as pd
 
 from estbench.core.metrics import RESULT, Metrics, Quantity
 from estbench.measures.metrics import BUILT_IN
-from estbench.report.model.completeness import missing
+from estbench.report.model.completeness import Planned, missing
 from estbench.report.model.declared import Declared
 from estbench.report.model.display import display_names
 from estbench.report.model.looks import Look, looks
@@ -66,6 +66,7 @@ class Study:
         options: Options | None = None,
         wanted: Mapping[str, float] | None = None,
         metrics: Metrics | None = None,
+        planned: Planned | None = None,
     ) -> Self:
         """Prepares results.
 
@@ -76,6 +77,7 @@ class Study:
             wanted: targets of objectives, by metric.
             metrics: what the measures declare; of a measure that is not among them, what the built-in one of this
                 name does.
+            planned: the measures that the run was to make, by task and estimator, where that is known.
         """
         rows = labelled(results)
         names = dict(zip(rows["label"], rows["estimator"], strict=True))
@@ -89,7 +91,7 @@ class Study:
         references, declarations = _references(rows), Declared.of(rows)
         joined = _joined(columns, timed, references, declarations)
         quantities = described(joined, columns)
-        absent = missing(rows)
+        absent = missing(rows, planned)
         found = mark(joined, runs, quantities)
         found = uncrowned(found, quantities, _partial(absent, references))
         look = looks(sorted(names), by_label, {label for _, label in references})

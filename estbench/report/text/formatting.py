@@ -27,6 +27,7 @@ _LATEX = {
     "–": "--",
     "…": r"\dots{}",
     "×": r"$\times$",
+    "±": r"$\pm$",
     "²": r"\textsuperscript{2}",
     "µ": r"\textmu{}",
 }
@@ -87,6 +88,25 @@ def with_interval(value: float, low: float, high: float) -> str:
     """A value with its interval, with the digits that the interval leaves: ``8,770 (8,680 to 8,860)``."""
     decimals = decimals_for(low, high)
     return f"{fixed(value, decimals)} ({fixed(low, decimals)} to {fixed(high, decimals)})"
+
+
+def plus_minus(value: float, low: float, high: float) -> str:
+    """A value with half the width of its interval: ``8,770 ± 90``, ``(1.2 ± 0.3)e−5``.
+
+    It has the digits that the interval leaves. Without an interval, or where its width is below the digits, it is the
+    value alone.
+    """
+    half = (high - low) / 2
+    if not (math.isfinite(value) and math.isfinite(half) and half > 0):
+        return number(value)
+    magnitude = max(math.floor(math.log10(max(abs(value), half))), -300)
+    if not -4 < magnitude < 6:
+        scaled = plus_minus(*(each / 10.0**magnitude for each in (value, low, high)))
+        scaled = f"({scaled})" if "±" in scaled else scaled
+        return f"{scaled}e{magnitude}".replace("-", "−")
+    decimals = min(decimals_for(low, high), 5 - magnitude)
+    width = fixed(half, decimals)
+    return f"{fixed(value, decimals)} ± {width}" if re.search("[1-9]", width) else number(value, 6)
 
 
 def probability(p: float) -> str:

@@ -6,9 +6,10 @@ from typing import Any
 
 from estbench.core.metrics import Metric, Metrics
 from estbench.errors import plain
+from estbench.report.model.completeness import Planned
 from estbench.report.model.study import Options
 
-_ASIDE = ("families", "papers", "options", "metrics", "sources")
+_ASIDE = ("families", "papers", "options", "metrics", "sources", "planned")
 
 
 def entries(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -48,6 +49,12 @@ def _plain(metric: Metric) -> Metric:
     return dataclasses.replace(
         metric, title=plain(metric.title), unit=plain(metric.unit), about=plain(metric.about)
     )  # fmt: skip
+
+
+def planned(environment: Mapping[str, Any]) -> Planned:
+    """The measures that the run was to make, by task and estimator, where the environment holds them."""
+    tasks = dict(environment.get("planned") or {})
+    return {plain(task): {plain(name): own for name, own in each.items()} for task, each in tasks.items()}
 
 
 def families(environment: Mapping[str, Any]) -> dict[str, str]:

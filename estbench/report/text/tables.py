@@ -1,6 +1,7 @@
 """The main table of a task, as text with marks, which the output formats only typeset."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,7 +11,7 @@ from estbench.errors import shorten
 from estbench.report.model.quantities import STEPS_TO_TARGET, TRAINING
 from estbench.report.model.rows import shares, steps_remark, tuned
 from estbench.report.model.study import Study
-from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number, probability
+from estbench.report.text.formatting import MISSING, decimals_for, fixed, listing, number, plus_minus, probability
 
 MARKS = (
     "equally good: not told apart from the best, and at most 5 % worse (objectives: 1 %); "
@@ -35,6 +36,7 @@ class TableCell:
     Args:
         text: the value, readable.
         interval: its interval, readable, or empty.
+        brief: the value and half the width of its interval, for narrow tables: ``12.3 ± 0.4``.
         hover: exact value, interval and n, or the reason if there is no value.
         order: what to sort by; NaN where there is no value.
         mark: ``best``, ``close`` to it (not told apart, and at most the stated margin worse), ``tied`` (not told apart,
@@ -48,6 +50,7 @@ class TableCell:
     order: float = math.nan
     mark: str = ""
     status: str = "missing"
+    brief: str = MISSING
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,19 @@ class Table:
         return [*legend, *self.remarks, *(f"{row.label}: {note}" for row in self.rows for note in row.notes)]
 
 
-def table(study: Study, task: str) -> Table:
-    """The main table of a task, ordered by the column of the highest rank; missing values come last."""
-    headings = [_heading(study, task, quantity) for quantity in study.quantities_of(task)]
+def table(study: Study, task: str, columns: Sequence[Quantity] | None = None) -> Table:
+    """The main table of a task, ordered by the column of the highest rank; missing values come last.
+
+    Args:
+        study: the results.
+        task: whose estimators are compared.
+        columns: the columns, in their order; by default all that the task has.
+    """
+    wanted = study.quantities_of(task) if columns is None else columns
+    headings = [_heading(study, task, quantity) for quantity in wanted]
     labels = study.labels_of(task)
-    columns = [_by_label(study.column(task, heading.quantity.key)) for heading in headings]
-    rows = [_row(study, task, label, headings, columns) for label in labels]
+    values = [_by_label(study.column(task, heading.quantity.key)) for heading in headings]
+    rows = [_row(study, task, label, headings, values) for label in labels]
     leading = _leading(headings)
     if leading is not None:
         sign = -1 if headings[leading].quantity.better == "higher" else 1
@@ -200,7 +210,7 @@ def _blank(reasons: pd.DataFrame) -> TableCell:
         return TableCell()
     status = str(reasons["status"].iloc[0])
     text = "n/a" if status == "not applicable" else status
-    return TableCell(text, hover=". ".join(_notes(reasons)), status=status)
+    return TableCell(text, hover=". ".join(_notes(reasons)), status=status, brief=text)
 
 
 def _notes(reasons: pd.DataFrame) -> list[str]:
@@ -216,14 +226,16 @@ def _notes(reasons: pd.DataFrame) -> list[str]:
 def _cell(heading: Heading, row: pd.Series) -> TableCell:
     if row["reached"] < row["seeds"]:
         reason = f"the target was reached by {row['reached']:.0f} of {row['seeds']:.0f} seeds"
-        return TableCell("not reached", hover=f"{heading.title}: {reason}", order=math.inf)
+        hover = f"{heading.title}: {reason}"
+        return TableCell("not reached", hover=hover, order=math.inf, brief="not reached")
     value, low, high = (float(row[key]) / heading.scale for key in ("value", "low", "high"))
     mark = next((mark for mark in ("best", "close", "tied") if row[mark]), "")
     if unresolved(heading.quantity, row):
         bound = f"< {number(high, 2)}"
-        return TableCell(bound, "below resolution", exact(heading.quantity, row), float(row["high"]), mark, "ok")
+        return TableCell(bound, "below resolution", exact(heading.quantity, row), float(row["high"]), mark, "ok", bound)
     text, interval = _readable(heading.quantity, value, low, high)
-    return TableCell(text, interval, exact(heading.quantity, row), float(row["value"]), mark, "ok")
+    brief = plus_minus(value, low, high) if interval else text
+    return TableCell(text, interval, exact(heading.quantity, row), float(row["value"]), mark, "ok", brief)
 
 
 def unresolved(quantity: Quantity, row: pd.Series) -> bool:
