@@ -37,8 +37,10 @@ class Implicit(Pathwise):
 
     def sample(self, name: str, node: Node) -> Tensor:  # noqa: ARG002
         """The value, with the derivative of the family."""
-        # an ensemble of training runs makes the strength a tensor, which the backward pass must see as an input
-        strength = torch.as_tensor(self.strength, dtype=node.logits.dtype, device=node.logits.device)
+        # an ensemble of training runs makes the strength a tensor, which the backward pass must see as an input; a number
+        # is filled in on the device, since a copy would make the host wait
+        given, logits = self.strength, node.logits
+        strength = given.to(logits.dtype) if isinstance(given, Tensor) else logits.new_full((), given)
         return _Moved.apply(node.logits, self.noise(node), strength, node, self)  # type: ignore[no-untyped-call]
 
 

@@ -16,7 +16,11 @@ SCHEDULED = "vae[units=3,hidden=4,binarisation=dynamic,optimizer=adam,decay=0.5,
 CONVOLUTIONS = "semi_supervised[width=2,gaussians=3]"
 # one of each
 FAMILIES = ("rloo", "gumbel_softmax", "disarm", "relax", "spsa", "vimco", "exact", "nvil")
-NODES = {"bernoulli": "toy[units=3]", "categorical": "toy[units=2,costs=0.1 0.5 0.9]", "layers": "sigmoid_belief_net"}
+NODES = {
+    "bernoulli": "toy[units=3]",
+    "categorical": "toy[latents=categorical,units=2,costs=0.1 0.5 0.9]",
+    "layers": "sigmoid_belief_net",
+}
 
 
 def bench(task, seed=0, device="cuda", dtype=torch.float32):
@@ -35,7 +39,7 @@ def steps(where, step):
     step()
     where.waits.clear()
     step()
-    assert not where.waits
+    assert not where.waits, where.waits
 
 
 def figures(task, device):
