@@ -37,10 +37,9 @@ class Implicit(Pathwise):
 
     def sample(self, name: str, node: Node) -> Tensor:  # noqa: ARG002
         """The value, with the derivative of the family."""
-        # an ensemble of training runs makes the strength a tensor, which the backward pass must see as an input; a number
-        # is filled in on the device, since a copy would make the host wait
-        given, logits = self.strength, node.logits
-        strength = given.to(logits.dtype) if isinstance(given, Tensor) else logits.new_full((), given)
+        # an ensemble of training runs makes the strength a tensor, which the backward pass must see as an input
+        # a number that is copied to a GPU would make the host wait; one that multiplies does not
+        strength = node.logits.new_ones(()) * self.strength
         return _Moved.apply(node.logits, self.noise(node), strength, node, self)  # type: ignore[no-untyped-call]
 
 
