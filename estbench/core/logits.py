@@ -28,7 +28,7 @@ def at_least_float32(values: Tensor) -> Tensor:
 def bounded_bits(logits: Tensor) -> tuple[Tensor, bool]:
     """Logits of bits ``(*batch, units)`` clamped to ±REACH, fixed ones without gradient; whether any may be fixed."""
     seen = extremes(logits)
-    if seen is not None and bool((seen[0] > -REACH) & (seen[1] < REACH)):
+    if seen is not None and seen[0] > -REACH and seen[1] < REACH:
         return logits, False
     return F.hardtanh(logits, -REACH, REACH), True
 
@@ -40,7 +40,7 @@ def bounded_classes(logits: Tensor) -> tuple[Tensor, bool]:
         ValueError: all classes of a variable are masked (checked only where reading the values is cheap).
     """
     seen = extremes(logits)
-    if logits.numel() == 0 or (seen is not None and bool(seen[0] > seen[1] - REACH)):
+    if logits.numel() == 0 or (seen is not None and seen[0] > seen[1] - REACH):
         return logits, False
     top = _top(logits)
     if seen is not None and not transformed():
@@ -72,7 +72,7 @@ def bounded_subset(logits: Tensor, size: int) -> tuple[Tensor, bool]:
         ValueError: masks leave no subset of this size (checked only where reading the values is cheap).
     """
     seen = extremes(logits)
-    if logits.numel() == 0 or (seen is not None and bool(seen[1] - seen[0] < REACH)):
+    if logits.numel() == 0 or (seen is not None and seen[1] - seen[0] < REACH):
         return logits, False
     if seen is not None and not transformed():
         refuse_no_subset(logits, size)
@@ -163,21 +163,22 @@ def _refuse_empty(logits: Tensor) -> None:
         )
 
 
-def extremes(logits: Tensor) -> tuple[Tensor, Tensor] | None:
+def extremes(logits: Tensor) -> tuple[Tensor, Tensor] | tuple[float, float] | None:
     """The smallest and the largest logit, NaN if any is NaN; None where reading them would be too slow.
 
-    On a CPU this takes a hundredth of a training step. On a GPU the host would have to wait for the device. They are
-    tensors, and callers read only what they decide: a recorded step can test whether it decides the same again.
+    On a CPU this takes a hundredth of a training step. On a GPU the host would have to wait for the device. While a
+    step is recorded they are tensors, so that a caller reads only what it decides: a replay tests whether that is the
+    same again. Numbers are compared faster.
     """
     if logits.device.type != "cpu" or logits.numel() == 0 or torch.compiler.is_compiling():
         return None
     low, high = torch.aminmax(_plain(logits))
-    return low, high
+    # torch has no public way to ask whether operations are being recorded
+    return (low, high) if torch._C._len_torch_dispatch_stack() else (low.item(), high.item())  # noqa: SLF001
 
 
 def _plain(values: Tensor) -> Tensor:
     """The tensor under the wrappers of ``torch.func``'s transforms, including the dimensions that ``vmap`` hides."""
-    values = values.detach()
     while torch._C._functorch.is_functorch_wrapped_tensor(values):  # noqa: SLF001  (torch has no public way to ask)
         values = torch._C._functorch.get_unwrapped(values)  # noqa: SLF001
     return values.detach()
