@@ -216,6 +216,32 @@ def test_a_link_restores_sorting_filter_and_columns(browser, pages):
     assert header.get_dom_attribute("aria-sort") == "descending"
 
 
+def test_a_figures_numbers_can_be_downloaded(browser, five, pages):
+    """A line for each point, as it is shown on pointing; a figure without points offers nothing."""
+    visit(browser, pages[5])
+    browser.execute_script(
+        "URL.createObjectURL = (blob) => { window.taken = blob.text(); return 'blob:none'; };"
+        "HTMLAnchorElement.prototype.click = function () {};"
+    )
+    for figure in browser.find_elements(By.CSS_SELECTOR, "#task-1 figure"):
+        points = figure.find_elements(By.CSS_SELECTOR, "svg .point")
+        button = figure.find_element(By.CSS_SELECTOR, ".download")
+        assert button.is_displayed() == bool(points)
+        if points:
+            browser.execute_script("arguments[0].click()", button)
+            text = browser.execute_async_script("window.taken.then(arguments[arguments.length - 1])")
+            assert list(pd.read_csv(io.StringIO(text))["value"]) == [p.get_dom_attribute("data-hover") for p in points]
+
+
+def test_files_beside_the_page_are_linked(browser, pages):
+    """Those that are there, by their names."""
+    visit(browser, pages[5])
+    links = {link.get_dom_attribute("href") for link in browser.find_elements(By.CSS_SELECTOR, "#provenance p a")}
+    assert "report.md" in links
+    assert all((pages[5].parent / name).is_file() for name in links)
+    assert "results.parquet" not in links
+
+
 @pytest.mark.parametrize("count", [5, 40])
 def test_the_sorted_column_is_in_view_on_a_wide_screen(browser, pages, count):
     """Rows come ordered by the objective on test data, which is marked as such and not cut off."""

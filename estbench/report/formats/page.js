@@ -100,14 +100,24 @@
     ]);
     return [head, ...rows].map((row) => row.map(field).join(",")).join("\r\n");
   };
-  all("button.download").forEach((button) => button.addEventListener("click", () => {
-    const table = button.closest(".task").querySelector("table");
+  const offer = (button, text, name) => button.addEventListener("click", () => {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([numbers(table), "\r\n"], { type: "text/csv" }));
-    link.download = `${button.closest(".task").id}.csv`;
+    link.href = URL.createObjectURL(new Blob([text(), "\r\n"], { type: "text/csv" }));
+    link.download = `${name}.csv`;
     link.click();
     URL.revokeObjectURL(link.href);
-  }));
+  });
+  all(".task > p > .download").forEach((button) => {
+    const section = button.closest(".task");
+    offer(button, () => numbers(section.querySelector("table")), section.id);
+  });
+  // Of a figure, the numbers of its points; a figure without points has none here.
+  all("figure .download").forEach((button, i) => {
+    const points = all("svg .point", button.closest("figure"));
+    button.hidden = points.length === 0;
+    const lines = () => ["value", ...points.map((point) => point.dataset.hover)].map(field).join("\r\n");
+    offer(button, lines, `figure-${i + 1}`);
+  });
 
   // On paper nothing can be opened; the papers' BibTeX has a file of its own.
   let closed = [];

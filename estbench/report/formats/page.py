@@ -24,6 +24,8 @@ from estbench.report.text.findings import answers
 from estbench.report.text.published import PublishedText
 from estbench.report.text.tables import Table, table
 
+# what may lie beside the page
+_FILES = ("results.parquet", "results.csv", "report.md", "tables.tex", "references.bib")
 _SCRIPTS = ("page.js", "explorer.js", "explorer_page.js")
 
 
@@ -81,6 +83,7 @@ def render(study: Study, environment: Mapping[str, Any], drawn: Sequence[Drawn],
         families=sorted(set(study.families.values())),
         looks=study.looks,
         provenance=provenance.entries(environment),
+        files=[name for name in _FILES if (figures.parent / name).is_file()],
         bibtex=latex.citations(study, environment),
         style=_own("page.css"),
         scripts=scripts,
