@@ -47,7 +47,7 @@ def test_catches(path):
         pytest.skip("there is no CUDA device here")
     make = discover("estimator", [path])[path.stem].load()
     # as few replicates as make test draws of each estimator do for all but a bias of one percent
-    subject = Subject(make) if path.stem == "one_percent" else Subject(make, most=FEW)
+    subject = Subject(make) if path.stem == "one_percent" else Subject(make, **FEW)
     found = list(run_checks(subject, only=[caught_by(path)]))
     assert [verdict for verdict in found if verdict.verdict == "failed"], found
 
@@ -103,7 +103,7 @@ class NoVmap(Pathwise):
 )
 def test_what_vmap_cannot_map_has_one_verdict_about_it(only):
     """Of all checks the one of vmap fails; the others take a loop, and pass."""
-    found = list(run_checks(Subject(NoVmap, most=FEW), only=only))
+    found = list(run_checks(Subject(NoVmap, **FEW), only=only))
     (failed,) = [verdict for verdict in found if verdict.verdict == "failed"]
     assert failed.name == "vmap"
     assert "setup_context" in str(failed)
