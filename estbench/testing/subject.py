@@ -78,8 +78,11 @@ class Subject:
         # if there are several GPUs, torch has to be told which one
         devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
         with torch.random.fork_rng(devices), shared_generators.restored():
-            torch.manual_seed(hash((self.seed, *stream)) % 2**63)
-            shared_generators.seed(hash((self.seed, *stream)) % 2**63)
+            number = hash((self.seed, *stream)) % 2**63
+            # without a GPU, torch.manual_seed would only take its time, to note from where it was called
+            seed = torch.manual_seed if torch.cuda.is_available() else torch.default_generator.manual_seed
+            seed(number)
+            shared_generators.seed(number)
             yield
 
     @property
