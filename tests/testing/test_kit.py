@@ -40,7 +40,10 @@ def caught_by(path):
     return found
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, id=p.stem, marks=pytest.mark.long if p.stem == "one_percent" else ()) for p in PATHS],
+)
 def test_catches(path):
     """Each deliberately wrong estimator fails the check that is meant for it."""
     if caught_by(path) == "devices" and not torch.cuda.is_available():
@@ -142,7 +145,7 @@ class OneLayer(ScoreFunction):
 
 def test_a_refused_program_is_not_applicable():
     """Programs that an estimator refuses with a reason do not apply; the others are checked."""
-    verdicts = {v.name: v for v in run_checks(OneLayer, only=["unbiased", "vmap"])}
+    verdicts = {v.name: v for v in run_checks(Subject(OneLayer, **FEW), only=["unbiased", "vmap"])}
     assert verdicts["unbiased[bernoulli, 1 layer]"].verdict == "passed"
     assert verdicts["vmap"].verdict == "passed"
     refused = verdicts["unbiased[bernoulli, 2 layers]"]
@@ -161,7 +164,7 @@ def test_the_callers_randomness_is_untouched():
     torch.manual_seed(3)
     expected = torch.rand(())
     torch.manual_seed(3)
-    list(run_checks("rloo", only=["runs", "seed", "broadcast"]))
+    list(run_checks(Subject(partial(load_estimator, "rloo"), **FEW), only=["runs", "seed", "broadcast"]))
     assert torch.rand(()) == expected
 
 
