@@ -70,24 +70,30 @@ def plot(
     ] = None,
 ) -> None:
     """Draws one kind of figure from the results of a run."""
-    from estbench.report import Target, illustrate, plot  # noqa: PLC0415  (slow)
-    from estbench.store import declared  # noqa: PLC0415  (likewise)
-
     try:
-        to = Target.of(out or run or Path(), None if format_ is None else split(format_))
-        check_folder(to.folder)
-        look: dict[str, Any] = {"style": style, "width": width, "formats": to.formats, "name": to.name}
-        if run is None:
-            files = illustrate(kind, to.folder, **look)
-        else:
-            folder = _folder(run)
-            info = folder.info()
-            look |= {"families": info.families, "options": info.options, "metrics": declared.of_run(run)}
-            files = plot(kind, folder.results(), to.folder, **look)
+        files = _drawn(kind, run, out or run or Path(), style, width, None if format_ is None else split(format_))
     except ValueError as error:
         raise UserError(str(error)) from error
     for file in files:
         console().print(escape(str(file)))
+
+
+def _drawn(
+    kind: str, run: Path | None, out: Path, style: str, width: float | None, formats: list[str] | None
+) -> list[Path]:
+    """Draws a figure of a run, or an illustration without one; returns the files."""
+    from estbench.report import FigureTarget, illustrate, plot  # noqa: PLC0415  (slow)
+    from estbench.store import declared  # noqa: PLC0415  (likewise)
+
+    to = FigureTarget.of(out, formats)
+    check_folder(to.folder)
+    look: dict[str, Any] = {"style": style, "width": width, "formats": to.formats, "name": to.name}
+    if run is None:
+        return list(illustrate(kind, to.folder, **look))
+    folder = _folder(run)
+    info = folder.info()
+    look |= {"families": info.families, "options": info.options, "metrics": declared.of_run(run)}
+    return list(plot(kind, folder.results(), to.folder, **look))
 
 
 def _folder(run: Path) -> "RunFolder":

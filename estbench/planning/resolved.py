@@ -9,7 +9,7 @@ from estbench.engine.base import Measure
 from estbench.errors import UserError
 from estbench.planning.cell import Cell
 from estbench.planning.suite import Suite, Tune
-from estbench.planning.tried import tried
+from estbench.planning.tried import all_tried
 from estbench.plugins.options import given_defaults
 from estbench.plugins.registry import Catalogue, Plugins
 from estbench.plugins.spec import Spec, select
@@ -164,7 +164,7 @@ def _chosen(plugins: Plugins, kind: str, patterns: Sequence[str], seconds: float
 
     Each specification is there once, as words that differ may stand for one value.
     """
-    found = (tried(plugins, kind, spec, seconds) for spec in _selected(plugins.of(kind), patterns))
+    found = all_tried(plugins, kind, _selected(plugins.of(kind), patterns), seconds)
     return {each.spec: each.fault for each in found}
 
 

@@ -1,5 +1,6 @@
 """Trying: specifications are checked by making their plugins, before anything is measured."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from estbench.errors import UserError
@@ -26,6 +27,37 @@ class Tried:
     fault: str = ""
 
 
+def all_tried(plugins: Plugins, kind: str, specs: Sequence[Spec], seconds: float | None) -> list[Tried]:
+    """Checks specifications; those of one third-party plugin share a process, as long as none of them ends it.
+
+    Args:
+        plugins: the known plugins.
+        kind: estimator, task or measure.
+        specs: the specifications.
+        seconds: how long making a plugin may take; None for no limit.
+
+    Raises:
+        UserError: an option or a declaration is not what it must be, or importing a plugin ends the process.
+    """
+    found: dict[Spec, Tried] = {}
+    for name in dict.fromkeys(spec.name for spec in specs):
+        own = [spec for spec in specs if spec.name == name]
+        shared = len(own) > 1 and plugins.of(kind)[name].foreign
+        together = _together(plugins, kind, own, seconds) if shared else []
+        found |= zip(own, together or [tried(plugins, kind, spec, seconds) for spec in own], strict=True)
+    return [found[spec] for spec in specs]
+
+
+def _together(plugins: Plugins, kind: str, specs: Sequence[Spec], seconds: float | None) -> list[Tried]:
+    """Tries several specifications in one process; an empty list if it ends or takes longer than one may take."""
+    try:
+        found = isolated(lambda: [_made(plugins, kind, spec) for spec in specs], seconds)
+    except DiedError:
+        return []
+    _load(plugins, kind, specs[0])
+    return found
+
+
 def tried(plugins: Plugins, kind: str, spec: Spec, seconds: float | None) -> Tried:
     """Checks a specification; third-party code is tried in a process of its own.
 
@@ -45,10 +77,14 @@ def tried(plugins: Plugins, kind: str, spec: Spec, seconds: float | None) -> Tri
         found = isolated(lambda: _made(plugins, kind, spec), seconds)
     except DiedError as error:
         found = Tried(_checked(plugins, kind, spec, seconds), f"{spec} cannot be made: {error}")
-    # planning asks the class for its declarations; what its module changes at import must not stay
-    with staying(), unchanged():
-        plugin.load()
+    _load(plugins, kind, spec)
     return found
+
+
+def _load(plugins: Plugins, kind: str, spec: Spec) -> None:
+    """Imports a plugin, whose class planning asks for its declarations; what its module changes must not stay."""
+    with staying(), unchanged():
+        plugins.of(kind)[spec.name].load()
 
 
 def _made(plugins: Plugins, kind: str, spec: Spec) -> Tried:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from estbench.report import gallery
-from estbench.report.drawing.files import Target
+from estbench.report.drawing.files import FigureTarget
 from estbench.report.formats import latex, markdown, page
 from estbench.report.formats.terminal import terminal_table
 from estbench.report.gallery import plot
@@ -18,7 +18,7 @@ from estbench.report.model.wide import summary
 from estbench.report.text import provenance
 from estbench.store.files import write_atomically
 
-__all__ = ["Target", "illustrate", "plot", "summary", "terminal_table", "write"]
+__all__ = ["FigureTarget", "illustrate", "plot", "summary", "terminal_table", "write"]
 
 
 def write(

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from estbench import report
 from estbench.cli.main import app
-from estbench.report import Target
+from estbench.report import FigureTarget
 
 
 def plot(*arguments):
@@ -20,7 +20,7 @@ def test_a_name_with_the_suffix_of_a_format_is_the_file(five, tmp_path):
     done = plot("--out", tmp_path / "new" / "curve.PNG")
     assert done.exit_code == 0, done.output
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["curve.png"]
-    to = Target.of(tmp_path / "curve.pdf", None)
+    to = FigureTarget.of(tmp_path / "curve.pdf", None)
     written = report.plot("speed", five[five["task"] == "toy"], to.folder, name=to.name, formats=to.formats)
     assert written == [tmp_path / "curve.pdf"]
     assert written[0].read_bytes().startswith(b"%PDF")
@@ -45,7 +45,7 @@ def test_a_name_without_a_suffix_is_a_folder(tmp_path):
 def test_other_suffixes_and_several_formats_for_one_file_are_refused(name, formats, message, tmp_path):
     """In one line, and nothing is written."""
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
-        Target.of(tmp_path / name, formats[1].split(",") if formats else None)
+        FigureTarget.of(tmp_path / name, formats[1].split(",") if formats else None)
     assert "\n" not in str(caught.value)
     assert plot("--out", tmp_path / name, *formats).exit_code != 0
     assert not list(tmp_path.iterdir())
@@ -53,4 +53,4 @@ def test_other_suffixes_and_several_formats_for_one_file_are_refused(name, forma
 
 def test_the_default_is_the_folder_with_all_formats():
     """Nothing said, the kind gives the name."""
-    assert Target.of(Path("runs"), None) == Target(Path("runs"), "", ("svg", "png", "pdf"))
+    assert FigureTarget.of(Path("runs"), None) == FigureTarget(Path("runs"), "", ("svg", "png", "pdf"))

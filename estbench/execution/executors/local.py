@@ -79,7 +79,8 @@ class _Slot:
             # a worker whose memory has grown is replaced when its job is done, so no result is lost
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
             self._pool = ProcessPoolExecutor(1, initializer=_prepare, initargs=(os.getpid(),), env=self._environment)
-            self._ready = self._pool.submit(_warm)
+            with _uninterrupted():
+                self._ready = self._pool.submit(_warm)
         self.job, self.future = job, self._pool.submit(_call, work, job)
         self._since = time.monotonic() if self._ready is not None and self._ready.done() else 0.0
 
@@ -185,9 +186,24 @@ def _call(work: Work, job: Job) -> Outcome:
         return Failure(reason(error))
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C back inside the context, also in a process that is started there, until that process takes it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare(driver: int) -> None:
     """In a worker: leaves Ctrl-C to the driver, and ends with it and with the processes that the worker has started."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if hasattr(os, "setsid"):
         os.setsid()
     threading.Thread(target=_follow, args=(driver,), daemon=True).start()

@@ -30,7 +30,7 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Target:
+class FigureTarget:
     """Where figures go.
 
     Args:
@@ -44,7 +44,7 @@ class Target:
     formats: Sequence[str]
 
     @classmethod
-    def of(cls, out: Path, formats: Sequence[str] | None) -> "Target":
+    def of(cls, out: Path, formats: Sequence[str] | None) -> "FigureTarget":
         """Takes a path for a folder, or for one file if it has the suffix of a format.
 
         Args:
