@@ -14,6 +14,12 @@ def five():
 
 
 @pytest.fixture(scope="session")
+def summary(five):
+    """Their summary."""
+    return report.summary(five)
+
+
+@pytest.fixture(scope="session")
 def written(five, tmp_path_factory):
     """The folder of a report of five estimators, with all of its files, of which those that no page holds are empty."""
     with pytest.MonkeyPatch.context() as patch:

@@ -124,9 +124,9 @@ def test_missing_columns_are_refused(five):
         report.summary(five.drop(columns=["unit", "error"]))
 
 
-def test_the_summary_has_a_row_for_each_task_and_estimator(five):
+def test_the_summary_has_a_row_for_each_task_and_estimator(five, summary):
     """Each has its figures at the last step with intervals and marks."""
-    table = report.summary(five).set_index(["task", "estimator"])
+    table = summary.set_index(["task", "estimator"])
     assert len(table) == 15
     last = five[(five["metric"] == "variance/logits") & (five["step"] == 300) & (five["task"] == "toy")]
     expected = last[last["estimator"] == "rloo"]["value"].mean()
@@ -135,12 +135,12 @@ def test_the_summary_has_a_row_for_each_task_and_estimator(five):
     assert table.loc[("toy", "exact"), "variance_mark"] == "best"
 
 
-def test_final_objectives_have_students_interval(five):
+def test_final_objectives_have_students_interval(five, summary):
     """Over three seeds, at the last step of each."""
     runs = five[(five["metric"] == "elbo_test") & (five["step"] == 3000) & (five["task"] == TASKS[1])]
     values = runs[runs["estimator"] == "rloo"]["value"]
     half = stats.t.ppf(0.975, 2) * values.std() / 3**0.5
-    row = report.summary(five).set_index(["task", "estimator"]).loc[(TASKS[1], "rloo")]
+    row = summary.set_index(["task", "estimator"]).loc[(TASKS[1], "rloo")]
     assert row["elbo_test"] == pytest.approx(values.mean())
     assert row["elbo_test_high"] - row["elbo_test"] == pytest.approx(half)
 
@@ -310,8 +310,9 @@ def test_no_results_break_the_report(name, svg_only, tmp_path):
 
 def test_devices_are_not_averaged_over(five):
     """Figures from two devices are two tasks."""
+    five = five[five["task"] == "toy"]
     rows = pd.concat([five, five.assign(device="cuda")])
-    assert set(report.summary(rows)["task"]) == {f"{t} on {d}, float32" for t in TASKS for d in ("cpu", "cuda")}
+    assert set(report.summary(rows)["task"]) == {f"toy on {device}, float32" for device in ("cpu", "cuda")}
 
 
 class Elements(HTMLParser):
@@ -672,9 +673,9 @@ def test_ticks_do_not_speak_over_one_another_in_a_narrow_figure(tmp_path, five):
     assert not any(a.overlaps(b) for i, a in enumerate(seen) for b in seen[:i])
 
 
-def test_the_encoders_gradient_has_columns_of_its_own(five):
+def test_the_encoders_gradient_has_columns_of_its_own(five, summary):
     """They are in the summary, and hidden in the page until they are asked for."""
-    table = report.summary(five).set_index(["task", "estimator"])
+    table = summary.set_index(["task", "estimator"])
     rows = five[(five["metric"] == "variance/encoder") & (five["step"] == 300) & (five["estimator"] == "rloo")]
     expected = rows[rows["task"] == "toy"]["value"].mean()
     assert table.loc[("toy", "rloo"), "variance/encoder"] == pytest.approx(expected)
