@@ -21,8 +21,6 @@ from estbench.testing.state import saturate
 from estbench.testing.subject import MeanErrors, Subject, scale_of
 from estbench.testing.verdict import Fault, Inapplicable
 
-# the number of replicates in a comparison of two samples
-PAIR = 2**13
 # the level of one check: two kinds run on every net, and there are broadcast, target, devices, examples and masks
 ALPHA = FALSE_ALARMS / (2 * len(RECIPES) + 5)
 
@@ -197,7 +195,7 @@ def _correlation_p(subject: Subject, recipe: Recipe) -> float:
     bench = subject.bench(recipe)
     shapes = [shift.shape for name, shift in bench.model.named_parameters() if name.startswith("logits.")]
     with subject.seeded(14):
-        drawn = torch.cat([gradients for _, gradients in replicates(bench, subject.fewer(PAIR))]).double()
+        drawn = torch.cat([gradients for _, gradients in replicates(bench, subject.fewer(subject.pair))]).double()
     by_layer = drawn[:, : sum(shape.numel() for shape in shapes)].split([shape.numel() for shape in shapes], 1)
     pairs = [layer.unflatten(1, shape).flatten(2) for layer, shape in zip(by_layer, shapes, strict=True)]
     one, other = (torch.cat([pair[:, example] for pair in pairs], 1) for example in range(2))
@@ -221,7 +219,7 @@ class _MeanComparison(NamedTuple):
         for stream, make in enumerate((self.one, self.other)):
             moments.append(RunningCovariance(len(scale.truth)))
             with subject.seeded(13, stream):
-                for _, gradients in replicates(make(), subject.fewer(PAIR)):
+                for _, gradients in replicates(make(), subject.fewer(subject.pair)):
                     moments[-1].add(gradients.double() / scale.unit)
         one, other = moments
         covariance = one.covariance / one.n + other.covariance / other.n

@@ -29,6 +29,8 @@ FIRST_LOOK = 2 * CHUNK
 LEAST = 8 * CHUNK
 # number of values for the test of the value, which needs no gradients
 VALUES = 32 * CHUNK
+# the number of replicates of each sample in a comparison of two samples
+PAIR = CHUNK
 # the share of a check's level that its first look has, which stops early if something is clearly wrong
 FIRST_SHARE = 0.1
 # if replicates are drawn one after another, there are fewer by this factor
@@ -42,10 +44,14 @@ class Subject:
         make: makes the estimator with the options to be tested.
         seed: seed of all random numbers in the checks.
         most: the largest number of replicates that are drawn for one program.
+        values: the number of replicates of the value on one program, if a bias of the gradient shows early.
+        pair: the number of replicates of each sample, where a check compares two samples.
     """
 
-    def __init__(self, make: MakeEstimator, seed: int = 0, most: int = 2**22) -> None:
-        self.make, self.seed, self.most = make, seed, most
+    def __init__(
+        self, make: MakeEstimator, seed: int = 0, most: int = 2**22, values: int = VALUES, pair: int = PAIR
+    ) -> None:
+        self.make, self.seed, self.most, self.values, self.pair = make, seed, most, values, pair
         self._studies: dict[str, MeanErrors | Exception] = {}
         self._refusals: dict[str, str | None] = {}
 
@@ -72,8 +78,11 @@ class Subject:
         # if there are several GPUs, torch has to be told which one
         devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
         with torch.random.fork_rng(devices), shared_generators.restored():
-            torch.manual_seed(hash((self.seed, *stream)) % 2**63)
-            shared_generators.seed(hash((self.seed, *stream)) % 2**63)
+            number = hash((self.seed, *stream)) % 2**63
+            # without a GPU, torch.manual_seed would only take its time, to note from where it was called
+            seed = torch.manual_seed if torch.cuda.is_available() else torch.default_generator.manual_seed
+            seed(number)
+            shared_generators.seed(number)
             yield
 
     @property
@@ -188,7 +197,7 @@ class MeanErrors:
             self.biased = self.judge().p < self.level
         if self.biased:
             # the error of the gradient was detected early, and that of the value may be smaller
-            for values in value_replicates(bench, subject.fewer(VALUES) - self.values.n):
+            for values in value_replicates(bench, subject.fewer(subject.values) - self.values.n):
                 self.values.add(values.double()[:, None] - self.value)
 
     @property

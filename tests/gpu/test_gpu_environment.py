@@ -95,7 +95,7 @@ def test_learning_rates_share_the_data(monkeypatch):
     """Replicas of tasks that differ in a learning rate have one copy of the data on the device, not one each."""
     wanted = {
         "tasks": ["vae[units=3,hidden=4,learning_rate=0.1,0.2]"],
-        "measures": ["training[steps=1]"],
+        "measures": ["training[steps=1,samples=0,examples=20]"],
         "estimators": ["rloo"],
         "seeds": 2,
         # whose data is a copy, as on a GPU

@@ -28,6 +28,7 @@ from tests.support.benches import (
     training_runs,
 )
 from tests.support.pretended_gpu import CUDA, Generator, MixedDevicesError, pretended, without_streams
+from tests.support.sweeps import sweep
 
 
 @pytest.fixture
@@ -81,12 +82,16 @@ def accepts(name, kind):
     return issubclass(kind, load_estimator(name).accepts)
 
 
+EVERY = [
+    *((name, nodes) for name, nodes in itertools.product(ESTIMATORS, ACCEPTED) if accepts(name, ACCEPTED[nodes])),
+    *((name, "layers") for name in FAMILIES),
+]
+
+
 @pytest.mark.parametrize(
     ("name", "nodes"),
-    [
-        *((name, nodes) for name, nodes in itertools.product(ESTIMATORS, ACCEPTED) if accepts(name, ACCEPTED[nodes])),
-        *((name, "layers") for name in FAMILIES),
-    ],
+    # every estimator on one kind of node, and one with layers
+    sweep(EVERY, [*{name: (name, nodes) for name, nodes in reversed(EVERY[: -len(FAMILIES)])}.values(), EVERY[-1]]),
 )
 def test_no_estimator_mixes_devices_or_waits(name, nodes, gpu, monkeypatch):
     """On the GPU it trains alone and in an ensemble, and draws replicates of its gradient, without the host waiting."""

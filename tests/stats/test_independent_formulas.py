@@ -15,6 +15,7 @@ from scipy import stats
 from estbench import load_estimator
 from estbench.engine.moments.gradient_metrics import compared
 from estbench.engine.moments.moments import Moments
+from tests.support.sweeps import sweep
 
 BATCHES, PER_BATCH = 32, 16
 T = stats.t(BATCHES - 1).ppf(0.975)
@@ -176,7 +177,7 @@ def tail(vectors):
     return stats.pearson3(max(third / deviation**3, 1e-3)).sf(gram.sum() / deviation), share
 
 
-@pytest.mark.parametrize("place", LOGITS)
+@pytest.mark.parametrize("place", sweep(LOGITS, ["half"]))
 @pytest.mark.parametrize("name", NAMES)
 def test_every_interval_is_that_of_its_formula(name, place):
     """Twelve estimators at two points, ten values each with both ends: the same from raw replicates to 6 digits."""

@@ -115,7 +115,9 @@ def test_the_parts_are_unbiased_even_where_there_is_no_variance_of_the_minibatch
     assert ((means - truth).abs() < 5 * errors).all()
 
 
-@pytest.mark.parametrize("name", ["sigmoid_belief_net", "structured_prediction[units=4]", "semi_supervised[width=2]"])
+@pytest.mark.parametrize(
+    "name", ["sigmoid_belief_net", "structured_prediction[units=4]", "semi_supervised[width=2,batch_size=20]"]
+)
 def test_any_task_can_be_measured_over_its_minibatches(name):
     """Tasks with several layers, two tensors to a batch, or labelled examples beside it: both parts are positive."""
     found = measured(load_task(name), "rloo", minibatches=64)

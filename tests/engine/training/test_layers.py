@@ -16,6 +16,7 @@ from estbench.engine.training.random_routing import Routed
 from estbench.engine.training.random_tape import Tape
 from estbench.engine.training.training_run import TrainingRun
 from estbench.measures.training import Training
+from tests.support.sweeps import sweep
 
 WIDTH = 6
 
@@ -102,7 +103,10 @@ def figures(found):
     return {(row.metric, row.step): row.value for row in found.rows}
 
 
-@pytest.mark.parametrize("name", [*TOGETHER, *APART])
+@pytest.mark.parametrize(
+    "name",
+    sweep([*TOGETHER, *APART], ["dropout", "alpha dropout", "batch norm", "lazy", "noise", "attention", "value"]),
+)
 def test_a_replica_is_what_it_is_alone(name):
     """In an ensemble, or alone since it does not fit in one, a run has the values of the lone run with its seed."""
     layer, training = {**TOGETHER, **APART}[name], Training(4, 2, 5, 20)

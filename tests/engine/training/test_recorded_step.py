@@ -13,6 +13,7 @@ from estbench.engine.training.ensemble import Ensemble
 from estbench.engine.training.recorded_step import OTHER_DECISIONS, WARM_UP, RecordedStep
 from estbench.engine.training.run_group import Alone
 from tests.support.replicas import member, small, training_runs
+from tests.support.sweeps import sweep
 
 
 def held(run):
@@ -37,8 +38,14 @@ def run_of(task, name, make=None):
     return found
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
-@pytest.mark.parametrize("name", ["rloo", "rebar", "slope_annealed", "reinforce_moving_average"])
+@pytest.mark.parametrize(
+    ("name", "optimizer"),
+    sweep(
+        itertools.product(["rloo", "rebar", "slope_annealed", "reinforce_moving_average"], ["adam", "sgd", "rmsprop"]),
+        # every estimator and every optimiser
+        [("rloo", "adam"), ("rebar", "sgd"), ("slope_annealed", "rmsprop"), ("reinforce_moving_average", "adam")],
+    ),
+)
 def test_a_recorded_training_is_the_plain_one(name, optimizer):
     """Parameters, counters of estimators and moments of optimisers agree bit by bit after nine steps."""
     assert not both_ways(lambda: run_of(small(optimizer=optimizer), name)).note
