@@ -51,6 +51,7 @@ def call(*arguments, cwd, **environment):
     arguments, out, err = [str(argument) for argument in arguments], io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.chdir(cwd)
+        patch.setattr(sys, "argv", [str(COMMAND), *arguments])
         for name, value in {"COLUMNS": "200", **environment}.items():
             patch.setenv(name, value)
         code = run(app, arguments)
@@ -64,12 +65,12 @@ def installed(*arguments, cwd, **environment):
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=known, timeout=PATIENCE, check=False)
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory):
-    """A comparison with a plugin file, run once."""
+@pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.long)], ids=["here", "installed"])
+def compared(request, svg_only_in_module, tmp_path_factory):
+    """A comparison with a plugin file, run once in this process, and once by the installed command."""
     folder = tmp_path_factory.mktemp("compared")
     (folder / "half.py").write_text(MINE)
-    done = installed(
+    done = (installed if request.param else call)(
         "compare",
         *SMALL,
         "--estimators",
@@ -226,7 +227,7 @@ def test_info_shows_options_with_types_and_defaults(tmp_path):
 def test_check_prints_verdicts_and_fails_on_a_wrong_estimator(tmp_path):
     """A correct estimator exits with 0; one with the wrong sign with 1, and the check meant for it says so."""
     wrong = WRONG / "flipped_sign.py"
-    done = call("check", "arm", cwd=tmp_path)
+    done = call("check", "exact", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "FAILED" not in done.stdout
     done = call("check", "-e", wrong, cwd=tmp_path)

@@ -11,7 +11,7 @@ from scripts.fuzz.outcome import outcome
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="its limits are those of Linux")
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", [0, *(pytest.param(number, marks=pytest.mark.long) for number in range(1, 10))])
 def test_a_command_made_at_random_has_no_traceback(number, tmp_path):
     """It is answered, or refused in one line, and leaves no process behind."""
     (folder := tmp_path / "input").mkdir()
@@ -30,10 +30,8 @@ def test_a_damaged_store_has_no_traceback(tmp_path):
         assert outcome(command.split(), sound).wrong == [], (command, how)
 
 
-@pytest.mark.parametrize(
-    ("kind", "place", "fault"),
-    [("estimator", "in_hook", "fork"), pytest.param("task", "in_model", "orphan", marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("kind", "place", "fault"), [("estimator", "in_hook", "fork"), ("task", "in_model", "orphan")])
 def test_a_plugin_at_fault_costs_nobody_else_anything(kind, place, fault, tmp_path):
     """RLOO's loss beside it is that of a run alone, and no process is left."""
     (folder := tmp_path / "input").mkdir()

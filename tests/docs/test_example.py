@@ -49,11 +49,13 @@ def test_an_installed_package_is_listed(outside):
     assert any("disarm" in line for line in lines)
 
 
+@pytest.mark.long
 def test_an_installed_package_is_checked(outside):
     """The example passes its own conformance test."""
     assert " passed" in outside("-m", "pytest", "-q", "-p", "no:cacheprovider", "package/tests")
 
 
+@pytest.mark.long
 def test_an_installed_package_is_compared(outside):
     """``estbench compare`` measures the example beside a built-in estimator."""
     names = ["--estimators", "antithetic_rloo[pairs=2],rloo[samples=4]"]

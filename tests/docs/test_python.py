@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.support import ROOT
 
 TEXT = (ROOT / "docs" / "how-to" / "python.md").read_text(encoding="utf-8")
@@ -17,6 +19,20 @@ assert z.shape == logits.shape
 """
 
 
+def test_the_examples_on_built_in_plugins_run(tmp_path, monkeypatch, svg_only):
+    """All but those with an own class, one after another in this process."""
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in CODE:
+        if "class " not in code:
+            exec(code.replace("seeds=3,\n)", 'seeds=2,\n    executor="inline",\n)'), names)
+    assert set(names["run"].results["status"]) == {"ok"}
+    assert len(names["again"].estimators) == 4
+    assert names["z"].shape == names["logits"].shape
+    assert {path.name for path in tmp_path.glob("*")} >= {"variance.pdf", "report", ".estbench"}
+
+
+@pytest.mark.long
 def test_the_examples_run_as_a_script(tmp_path):
     """In a script without a guard for its main part, whose own class reaches the workers of the local executor."""
     assert len(CODE) == TEXT.count("```python")

@@ -1,11 +1,11 @@
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from estbench import NotApplicableError
+from estbench.cli.main import app
 from tests.support import ROOT, example
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,19 +32,17 @@ def test_the_training_loop_runs():
     assert all(p.grad is not None for p in names["parameters"])
 
 
-def test_the_comparison_from_python_runs(tmp_path):
-    """The README's ten lines, with fewer steps and seeds, are a script that runs."""
+def test_the_comparison_from_python_runs(tmp_path, monkeypatch, svg_only, capsys):
+    """The README's ten lines run, with fewer steps and seeds."""
     code = example("README.md", "python").replace("gradient,training[steps=2000]", "training[steps=3,samples=0]")
     assert len(code.splitlines()) <= 10
-    script = tmp_path / "script.py"
-    script.write_text(code.replace("seeds=3", "seeds=2, executor='inline'"))
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "disarm" in done.stdout
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("seeds=3", "seeds=2, executor='inline'"), {})
+    assert "disarm" in capsys.readouterr().out
     assert (tmp_path / "report" / "index.html").is_file()
 
 
-def test_the_plugin_is_fifteen_lines_and_is_compared(tmp_path):
+def test_the_plugin_is_fifteen_lines_and_is_compared(tmp_path, monkeypatch, svg_only):
     """The page's plugin has at most 15 lines of code and its command works, made small."""
     code = example(PLUGIN, "plugin")
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
@@ -63,14 +61,9 @@ def test_the_plugin_is_fifteen_lines_and_is_compared(tmp_path):
         "--out",
         "out",
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "estbench", *command.split(), *small],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [*command.split(), *small])
+    assert done.exit_code == 0, done.output
     assert "mean_baseline" in (tmp_path / "out" / "results.csv").read_text()
 
 

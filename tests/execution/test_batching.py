@@ -101,7 +101,7 @@ def test_the_size_of_a_model_is_counted():
     assert parameters(dataclasses.replace(cell, task=Spec("toy", {"units": -1}))) > CPU_PARAMETERS
 
 
-@pytest.mark.parametrize("executor", [Inline(), Local(2)])
+@pytest.mark.parametrize("executor", [Inline(), pytest.param(Local(2), marks=pytest.mark.long)])
 def test_the_store_holds_single_cells(executor, tmp_path):
     """Keys, rows and failures are those of cells measured alone; only the number of replicas tells."""
     cells = plan(

@@ -85,6 +85,12 @@ def reasons(rows, estimator):
     return set(rows.loc[(rows["estimator"] == estimator) & (rows["status"] == "failed"), "error"])
 
 
+def two_and_all(kinds):
+    """Two of the faults of one kind in every test run, all of them in long ones."""
+    two = dict(list(kinds.items())[-2:])
+    return pytest.mark.parametrize("chosen", [two, pytest.param(kinds, marks=pytest.mark.long)], ids=["two", "all"])
+
+
 @pytest.mark.parametrize("executor", ["inline", pytest.param("local[workers=1]", marks=pytest.mark.long)])
 def test_nothing_stays_of_what_plugins_change(compare, tmp_path, executor):
     """RLOO's loss after plugins that patch torch and set the process is that of a run alone, 0.24452."""
@@ -164,14 +170,15 @@ RAISED = {
 }
 
 
-def test_a_constructor_may_raise_anything(compare, tmp_path):
+@two_and_all(RAISED)
+def test_a_constructor_may_raise_anything(compare, tmp_path, chosen):
     """Its cell fails with the reason, RLOO is measured, and the exit code is 1."""
     files = [plugin(tmp_path, name, f"    def __init__(self):\n        {raised}\n\n{BASELINE}", text="raise ValueError")
-             for name, (raised, _) in RAISED.items()]  # fmt: skip
-    code, err, rows = compare(files, ",".join((*RAISED, "rloo")), "training[steps=3]")
+             for name, (raised, _) in chosen.items()]  # fmt: skip
+    code, err, rows = compare(files, ",".join((*chosen, "rloo")), "training[steps=3]")
     assert code == 1, err
-    assert status(rows) == {**dict.fromkeys(RAISED, "failed"), "rloo": "ok"}
-    assert all(said in "".join(reasons(rows, name)) for name, (_, said) in RAISED.items())
+    assert status(rows) == {**dict.fromkeys(chosen, "failed"), "rloo": "ok"}
+    assert all(said in "".join(reasons(rows, name)) for name, (_, said) in chosen.items())
 
 
 VALUES = {
@@ -184,7 +191,8 @@ VALUES = {
 }
 
 
-def test_a_figure_that_is_no_number_fails(compare, tmp_path):
+@two_and_all(VALUES)
+def test_a_figure_that_is_no_number_fails(compare, tmp_path, chosen):
     """The measure's cells fail and say what was received; another measure beside it has its figures."""
     body = """    metrics = (Metric("one", "One"),)
 
@@ -192,10 +200,10 @@ def test_a_figure_that_is_no_number_fails(compare, tmp_path):
         for key in makers:
             yield key, Row("one", {value})
 """
-    files = [plugin(tmp_path, name, body.format(value=value), "Measure") for name, value in VALUES.items()]
-    code, _, rows = compare(files, "rloo", ",".join((*VALUES, "training[steps=3]")))
+    files = [plugin(tmp_path, name, body.format(value=value), "Measure") for name, value in chosen.items()]
+    code, _, rows = compare(files, "rloo", ",".join((*chosen, "training[steps=3]")))
     assert code == 1
-    assert status(rows, "measure") == {**dict.fromkeys(VALUES, "failed"), "training": "ok"}
+    assert status(rows, "measure") == {**dict.fromkeys(chosen, "failed"), "training": "ok"}
     assert all("must be a real number; got" in reason for reason in reasons(rows, "rloo"))
 
 
@@ -208,13 +216,14 @@ METRICS = {
 }
 
 
-def test_a_metric_of_a_task_that_is_no_number_fails(compare, tmp_path):
+@two_and_all(METRICS)
+def test_a_metric_of_a_task_that_is_no_number_fails(compare, tmp_path, chosen):
     """The reason names the metric and says what was received."""
     body = TOY + "    def metrics(self, model, batch):\n        return {{'odd': {value}}}\n"
-    files = [plugin(tmp_path, name, body.format(value=value), "Task") for name, value in METRICS.items()]
-    code, _, rows = compare(files, "rloo", "training[steps=3]", ",".join(METRICS))
+    files = [plugin(tmp_path, name, body.format(value=value), "Task") for name, value in chosen.items()]
+    code, _, rows = compare(files, "rloo", "training[steps=3]", ",".join(chosen))
     assert code == 1
-    assert status(rows, "task") == dict.fromkeys(METRICS, "failed")
+    assert status(rows, "task") == dict.fromkeys(chosen, "failed")
     for _, of_task in rows.groupby("task"):
         (said,) = reasons(of_task, "rloo")
         assert "the task's metric 'odd' must be a tensor of" in said
@@ -229,15 +238,16 @@ PICTURES = {
 }
 
 
-def test_a_picture_that_fails_costs_no_training(compare, tmp_path):
+@two_and_all(PICTURES)
+def test_a_picture_that_fails_costs_no_training(compare, tmp_path, chosen):
     """The objective at the end is there, and one row says that the picture failed."""
     files = [
         plugin(tmp_path, name, f"{TOY}    def pictures(self, model, batch):\n        return {value}\n", "Task")
-        for name, value in PICTURES.items()
+        for name, value in chosen.items()
     ]
-    code, _, rows = compare(files, "rloo", "training[steps=3]", ",".join(PICTURES))
+    code, _, rows = compare(files, "rloo", "training[steps=3]", ",".join(chosen))
     assert code == 1
-    assert set(rows["task"]) == set(PICTURES)
+    assert set(rows["task"]) == set(chosen)
     for _, of_task in rows.groupby("task"):
         (failed,) = of_task.loc[of_task["status"] == "failed", "metric"]
         assert failed.startswith("picture")

@@ -3,6 +3,7 @@
 import pytest
 
 from estbench import report
+from tests.support.figures import draw_only_svg
 from tests.support.report_results import ENVIRONMENT, results
 
 
@@ -14,5 +15,7 @@ def five():
 
 @pytest.fixture(scope="session")
 def written(five, tmp_path_factory):
-    """The folder of a report of five estimators, with all of its files."""
-    return report.write(five, ENVIRONMENT, tmp_path_factory.mktemp("report")).parent
+    """The folder of a report of five estimators, with all of its files, of which those that no page holds are empty."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw_only_svg(patch)
+        return report.write(five, ENVIRONMENT, tmp_path_factory.mktemp("report")).parent

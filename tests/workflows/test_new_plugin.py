@@ -13,7 +13,9 @@ from estbench.workflows.new_plugin import new
 from tests.support import PATIENCE
 
 
-@pytest.mark.parametrize("kind", ["estimator", "task", "measure"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("estimator", marks=pytest.mark.long), pytest.param("task", marks=pytest.mark.long), "measure"]
+)
 def test_a_new_package_passes_its_own_tests(kind, tmp_path):
     """A package as it is written passes the tests it comes with."""
     place = new(kind, "my-own", tmp_path)
@@ -66,6 +68,7 @@ def test_invalid_names_are_refused(kind, name, reason, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_a_new_measure_is_installed_and_run(tmp_path, monkeypatch, svg_only):
     """Installed, it is found by its entry point, measures in this process, and has its column in the report."""
     place = new("measure", "my_own", tmp_path)
