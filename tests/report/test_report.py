@@ -204,6 +204,21 @@ def test_ties_are_ties():
     assert "no difference in test loss" in answers(found, "toy")[0]
 
 
+def test_of_estimators_that_training_does_not_tell_apart_the_gradients_choose():
+    """Of those with equal losses the one with the least variance times time is named, also if another is faster."""
+    rows = results(3)
+    rows = rows[rows["estimator"] != "exact"]
+    training = rows["measure"] == "training"
+    first = rows[training & (rows["estimator"] == "rloo")]
+    same = [rows[~training], *[first.assign(estimator=name) for name in ("rloo", "gumbel_softmax")]]
+    found = Study.of(pd.concat(same))
+    work = found.contestants("toy", "work_variance")["value"]
+    (sentence,) = [each for each in answers(found, "toy") if each.startswith("Use ")]
+    unbiased = [name for name in work.index if found.declared[name].bias == "unbiased"]
+    assert sentence.startswith(f"Use {work[unbiased or work.index].idxmin()}: ")
+    assert "least variance times time" in sentence
+
+
 def test_the_winner_is_named_with_its_lead():
     """Where every other estimator is worse, the first sentence says so, and another gives the interval to the next."""
     rows = results(3)

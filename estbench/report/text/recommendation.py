@@ -38,7 +38,8 @@ def choice(study: Study, task: str) -> Choice | None:
     """The estimator to use; None where no test says anything about any.
 
     It is chosen by the objective at the end of training, or else by the variance of a second's work, or the variance.
-    Of those that are not told apart from the best, unbiased ones are preferred, and of these the fastest.
+    Of those that are not told apart from the best, unbiased ones are preferred, and of these the one with the
+    least variance of a second's work, or else the fastest.
     """
     for quantity in (study.objective(task), WORK, VARIANCE):
         column = study.contestants(task, quantity.key) if quantity else pd.DataFrame({"tied": []})
@@ -57,12 +58,13 @@ def _preferred(study: Study, task: str, ties: list[str]) -> tuple[str, str]:
         return ties[0], ""
     unbiased = [label for label in ties if study.declared[label].bias == "unbiased"]
     among = unbiased or ties
-    times = study.contestants(task, STEP_TIME.key)["value"].reindex(among)
     fair = " and is declared unbiased" if unbiased and len(unbiased) < len(ties) else ""
     of = "of those that are declared unbiased" if fair else "of these"
-    if times.notna().all():
-        fastest = str(times.idxmin())
-        return fastest, f"{of} it takes the least time per step"
+    # where a training is too short to tell, gradients do: a fast step of a noisy gradient is no advantage
+    for quantity, said in ((WORK, "has the least variance times time"), (STEP_TIME, "takes the least time per step")):
+        values = study.contestants(task, quantity.key)["value"].reindex(among)
+        if values.notna().all():
+            return str(values.idxmin()), f"{of} it {said}"
     return among[0], f"{of} it has the best value"
 
 
