@@ -188,15 +188,29 @@ def _call(work: Work, job: Job) -> Outcome:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Holds Ctrl-C back inside the context, also in a process that is started there, until that process takes it."""
-    if not hasattr(signal, "pthread_sigmask"):
+    """Holds requests to end back while a worker is started, which would otherwise complain that it is half started.
+
+    They are answered at the end of the context. The worker itself holds Ctrl-C back until it leaves it to the driver.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    asked: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    held = {number: handler for number, handler in handlers.items() if callable(handler)}
+    # the mask is inherited by the worker; it does not suffice here, as another thread may receive the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
+        for number in held:
+            signal.signal(number, lambda received, _: asked.append(received))
         yield
     finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for received in asked[:1]:
+            held[signal.Signals(received)](received, None)
 
 
 def _prepare(driver: int) -> None:
