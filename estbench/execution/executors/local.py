@@ -199,18 +199,17 @@ def _uninterrupted() -> Iterator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = {number: signal.getsignal(number) for number in numbers}
     held = {number: handler for number, handler in handlers.items() if callable(handler)}
-    # the mask is inherited by the worker; it does not suffice here, as another thread may receive the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        for number in held:
-            signal.signal(number, lambda received, _: asked.append(received))
-        yield
-    finally:
+    # of a stack, all is put back even if a request arrives in between
+    with contextlib.ExitStack() as stack:
         for number, handler in held.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for received in asked[:1]:
-            held[signal.Signals(received)](received, None)
+            stack.callback(signal.signal, number, handler)
+            signal.signal(number, lambda received, _: asked.append(received))
+        # the mask is inherited by the worker; it does not suffice here, as another thread may receive the signal
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+        yield
+    for received in asked[:1]:
+        held[signal.Signals(received)](received, None)
 
 
 def _prepare(driver: int) -> None:
